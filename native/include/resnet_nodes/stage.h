@@ -1,0 +1,115 @@
+// stage.h: a residual stage, its solver, and the way its states are found again in the backward pass.
+#pragma once
+
+#include <torch/csrc/stable/tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "resnet_nodes/callbacks.h"
+#include "resnet_nodes/export.h"
+#include "resnet_nodes/layers.h"
+
+namespace resnet_nodes {
+
+using torch::stable::Tensor;
+
+enum class Solver { euler, heun };
+enum class ReconstructionKind { backprop, checkpoint, inverse, corrected, extrapolated, adaptive };
+
+/// How a stage is integrated and differentiated. A value; the defaults are what most users want.
+struct StageOptions {
+  Solver solver = Solver::euler;
+  ReconstructionKind reconstruction = ReconstructionKind::adaptive;
+  /// checkpoint: steps between stored states; corrected: iterations; extrapolated: order (2 or 3); adaptive: iterations at
+  /// most. 0 stands for the method's own default.
+  int64_t count = 0;
+  double tolerance = 0.1;   ///< adaptive: residual of a reconstructed state, relative to its increment
+  double step_size = 0;     ///< h; 0 stands for 1/N
+  bool keep_input = false;  ///< store x_0 and report |x~_0 - x_0| / |x_0| after backward
+};
+
+/// One row of the table of reconstructions: what users read of a method.
+struct ReconstructionPlan {
+  ReconstructionKind kind = ReconstructionKind::adaptive;
+  std::string name;                ///< as users write it
+  int64_t default_count = 1;       ///< what count = 0 stands for; checkpoint: 0, which is the square root of the depth
+  int64_t order = 0;               ///< order in h of the gradient's error on smooth weights (Euler, default count); 0: exact
+  double evaluations = 0;          ///< evaluations a layer of a training step, with the default count (Euler)
+  bool memory_free = true;         ///< whether memory stays flat in depth
+};
+
+/// The table, one row a kind.
+RESNET_NODES_API std::vector<ReconstructionPlan> reconstruction_plans();
+
+/// What the backward pass found out about itself.
+struct StageReport {
+  /// Of each step, |x~ - (y - Phi(x~))| / |Phi(x~)|: how well the state where the gradient was taken solves its equation.
+  /// Empty where the method does not correct (backprop, checkpoint, inverse).
+  std::vector<double> residuals;
+  std::vector<int64_t> failed_steps;  ///< adaptive: the steps whose residual stayed above the tolerance
+  int64_t evaluations = 0;            ///< residual function evaluations of the backward pass, those with a tape included
+  double reconstruction_error = -1;   ///< |x~_0 - x_0| / |x_0|; -1 where it was not asked for
+};
+
+/// What a forward pass leaves for its backward pass. Used up by one backward pass.
+class RESNET_NODES_API StageContext {
+ public:
+  struct Impl;
+  explicit StageContext(std::unique_ptr<Impl> impl);
+  ~StageContext();
+  StageContext(const StageContext&) = delete;
+  StageContext& operator=(const StageContext&) = delete;
+
+  /// x_N, of the shape, dtype and device of the stage's input.
+  Tensor output() const;
+  /// Gradient of the stage's input. Throws Error before the backward pass.
+  Tensor input_gradient() const;
+  /// Gradients of the parameters, in the order of the forward pass's list; undefined where none was asked for and where it
+  /// was added to a given buffer.
+  std::vector<Tensor> parameter_gradients() const;
+  /// What the backward pass found out. Throws Error before it.
+  StageReport report() const;
+  Impl& impl() const { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+/// x_{n+1} = x_n + h f_n(x_n), n = 0 ... N-1: the residual recursion of the paper, or Heun's. Immutable; calls may come from
+/// any thread.
+class RESNET_NODES_API Stage {
+ public:
+  /// `functions`: `depth` of them, or one that all steps share. Throws Error on a bad list or option.
+  Stage(const std::vector<FunctionSpec>& functions, int64_t depth, const StageOptions& options);
+  /// `depth` functions that live outside.
+  Stage(const CallbackTable& callbacks, int64_t depth, const StageOptions& options);
+  ~Stage();
+  Stage(const Stage&) = delete;
+  Stage& operator=(const Stage&) = delete;
+
+  int64_t depth() const;
+  /// Length of the list of parameters that forward expects: every function's in turn. 0 with callbacks.
+  int64_t parameter_count() const;
+  int64_t buffer_count() const;
+
+  /// x_N alone; nothing is kept. x: [B, C, H, W] or [B, D]. `training` chooses batch normalization's statistics.
+  Tensor evaluate(const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers,
+                  bool training) const;
+  /// x_N and what backward needs: x_N itself and 2C numbers a batch normalization; more for backprop and checkpoint.
+  std::unique_ptr<StageContext> forward(const Tensor& x, const std::vector<Tensor>& parameters,
+                                        const std::vector<Tensor>& buffers, bool training) const;
+  /// dL/dx_N -> dL/dx_0 and dL/dparameters, summed where steps share a function; they are read from `context`.
+  /// `wanted`: one flag a parameter (0: frozen, costs nothing). `accumulate_into`: empty, or one tensor a parameter to which
+  /// its gradient is added in place of being returned; undefined entries are returned as usual.
+  void backward(StageContext& context, const Tensor& grad_output, const std::vector<int32_t>& wanted,
+                const std::vector<Tensor>& accumulate_into) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace resnet_nodes

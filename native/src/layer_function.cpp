@@ -1,0 +1,204 @@
+#include "layer_function.h"
+
+#include "resnet_nodes/error.h"
+#include "steps.h"
+
+namespace resnet_nodes {
+namespace {
+
+class LayerTape final : public Tape {
+ public:
+  std::vector<Tensor> saved;  // one entry a layer
+};
+
+std::string place(int64_t function, size_t layer) {
+  return "function " + std::to_string(function) + ", layer " + std::to_string(layer);
+}
+
+std::string sizes_text(const std::vector<int64_t>& sizes) {
+  std::string text = "[";
+  for (size_t i = 0; i < sizes.size(); ++i) text += (i > 0 ? ", " : "") + std::to_string(sizes[i]);
+  return text + "]";
+}
+
+bool has_sizes(const Tensor& tensor, const std::vector<int64_t>& sizes) {
+  if (tensor.dim() != static_cast<int64_t>(sizes.size())) return false;
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    if (tensor.size(static_cast<int64_t>(i)) != sizes[i]) return false;
+  }
+  return true;
+}
+
+void check_tensor(const Tensor& tensor, const Tensor& x, const std::vector<int64_t>& sizes, const char* list,
+                  int64_t index, const std::string& where) {
+  const auto fail = [&](const std::string& what, const std::string& expected) {
+    throw Error(std::string(list) + "[" + std::to_string(index) + "] (" + where + ") is " + what + ", expected " + expected);
+  };
+  if (!tensor.defined()) fail("undefined", "a tensor of shape " + sizes_text(sizes));
+  if (!has_sizes(tensor, sizes)) fail(shape_text(tensor), sizes_text(sizes));
+  if (tensor.scalar_type() != x.scalar_type()) fail(dtype_text(tensor), dtype_text(x) + " like x");
+  if (tensor.is_cpu() != x.is_cpu() || tensor.get_device_index() != x.get_device_index()) {
+    fail("on " + device_text(tensor), device_text(x) + " like x");
+  }
+}
+
+void check_length(const std::vector<Tensor>& list, int64_t expected, const char* name) {
+  if (static_cast<int64_t>(list.size()) != expected) {
+    throw Error(std::string(name) + " has " + std::to_string(list.size()) + " tensors, expected " +
+                std::to_string(expected));
+  }
+}
+
+}  // namespace
+
+int64_t parameter_count(const FunctionSpec& function) {
+  return LayerTable({function}, 1).parameter_count();
+}
+
+int64_t buffer_count(const FunctionSpec& function) { return LayerTable({function}, 1).buffer_count(); }
+
+LayerTable::LayerTable(const std::vector<FunctionSpec>& functions, int64_t depth) {
+  if (functions.empty()) throw Error("functions is empty, expected one or as many as the depth");
+  if (functions.size() != 1 && static_cast<int64_t>(functions.size()) != depth) {
+    throw Error("functions has " + std::to_string(functions.size()) + " entries, expected 1 or the depth " +
+                std::to_string(depth));
+  }
+  for (const FunctionSpec& spec : functions) {
+    if (spec.layers.empty()) throw Error("function " + std::to_string(functions_.size()) + " has no layers");
+    Function function;
+    for (const LayerSpec& layer_spec : spec.layers) {
+      Row row;
+      row.layer = make_layer(layer_spec, place(static_cast<int64_t>(functions_.size()), function.rows.size()));
+      row.first_parameter = parameter_count_;
+      row.first_buffer = buffer_count_;
+      if (row.layer->has_statistics()) row.statistics = function.statistics_count++;
+      parameter_count_ += row.layer->parameter_count();
+      buffer_count_ += row.layer->buffer_count();
+      function.rows.push_back(std::move(row));
+    }
+    fresh_ = fresh_ && function.rows.back().layer->output_is_fresh();
+    functions_.push_back(std::move(function));
+  }
+}
+
+void LayerTable::check(const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers) const {
+  check_length(parameters, parameter_count_, "parameters");
+  check_length(buffers, buffer_count_, "buffers");
+  for (size_t f = 0; f < functions_.size(); ++f) {
+    for (size_t r = 0; r < functions_[f].rows.size(); ++r) {
+      const Row& row = functions_[f].rows[r];
+      const auto where = [&] { return place(static_cast<int64_t>(f), r); };
+      for (int64_t i = 0; i < row.layer->parameter_count(); ++i) {
+        const int64_t index = row.first_parameter + i;
+        check_tensor(parameters[static_cast<size_t>(index)], x, row.layer->parameter_sizes(i), "parameters", index, where());
+      }
+      for (int64_t i = 0; i < row.layer->buffer_count(); ++i) {
+        const int64_t index = row.first_buffer + i;
+        check_tensor(buffers[static_cast<size_t>(index)], x, {row.layer->spec().in_features}, "buffers", index, where());
+      }
+    }
+  }
+}
+
+LayerFunctions::LayerFunctions(std::shared_ptr<const LayerTable> table, std::vector<Tensor> parameters,
+                               std::vector<Tensor> buffers, bool training, int64_t uses)
+    : table_(std::move(table)), parameters_(std::move(parameters)), buffers_(std::move(buffers)), training_(training) {
+  statistics_.resize(static_cast<size_t>(uses));
+}
+
+std::unique_ptr<Tape> LayerFunctions::make_tape() { return std::make_unique<LayerTape>(); }
+
+LayerCall LayerFunctions::call_for(Use use, const LayerTable::Row& row) {
+  LayerCall call;
+  call.parameters = parameters_.data() + row.first_parameter;
+  call.buffers = buffers_.data() + row.first_buffer;
+  if (row.statistics >= 0 && !statistics_.empty()) {
+    std::vector<Statistics>& of_use = statistics_[static_cast<size_t>(use.index)];
+    if (of_use.empty()) of_use.resize(static_cast<size_t>(table_->function(use.function).statistics_count));
+    call.statistics = &of_use[static_cast<size_t>(row.statistics)];
+  }
+  call.training = training_;
+  return call;
+}
+
+Tensor LayerFunctions::apply(Use use, const Tensor& x, Tape* tape, bool replay) {
+  const int64_t n = use.function;
+  const LayerTable::Function& function = table_->function(n);
+  auto* saved = tape != nullptr ? &static_cast<LayerTape*>(tape)->saved : nullptr;
+  if (saved != nullptr) saved->assign(function.rows.size(), Tensor());
+  Tensor state = x;
+  for (size_t r = 0; r < function.rows.size(); ++r) {
+    const LayerTable::Row& row = function.rows[r];
+    const LayerCall call = call_for(use, row);
+    Tensor* keep = saved != nullptr ? &(*saved)[r] : nullptr;
+    if (replay) {
+      state = row.layer->replay(state, call, keep);
+    } else {
+      row.layer->check_input(state, place(n, r));
+      state = row.layer->forward(state, call, keep);
+    }
+  }
+  if (!replay && shape_text(state) != shape_text(x)) {
+    throw Error("function " + std::to_string(n) + " gives " + shape_text(state) + ", expected " + shape_text(x) +
+                " like its input");
+  }
+  return state;
+}
+
+Tensor LayerFunctions::forward(Use use, const Tensor& x, Tape* tape) { return apply(use, x, tape, false); }
+
+Tensor LayerFunctions::replay(Use use, const Tensor& x, Tape* tape) { return apply(use, x, tape, true); }
+
+Tensor LayerFunctions::vjp(Use use, Tape& tape, const Tensor& cotangent) {
+  const LayerTable::Function& function = table_->function(use.function);
+  std::vector<Tensor>& saved = static_cast<LayerTape&>(tape).saved;
+  Tensor grad = cotangent;
+  for (size_t r = function.rows.size(); r-- > 0;) {
+    const LayerTable::Row& row = function.rows[r];
+    GradientMask mask{true, false, false};
+    for (int64_t i = 0; i < row.layer->parameter_count(); ++i) {
+      mask[static_cast<size_t>(i) + 1] = wants(row.first_parameter + i);
+    }
+    GradientTriple gradients = row.layer->vjp(grad, saved[r], call_for(use, row), mask);
+    saved[r] = Tensor();
+    for (int64_t i = 0; i < row.layer->parameter_count(); ++i) {
+      const size_t slot = static_cast<size_t>(i) + 1;
+      if (mask[slot]) add_gradient(row.first_parameter + i, gradients[slot]);
+    }
+    grad = gradients[0];
+  }
+  return grad;
+}
+
+void LayerFunctions::want_gradients(const std::vector<int32_t>& wanted, const std::vector<Tensor>& accumulate_into) {
+  const size_t count = parameters_.size();
+  if (wanted.size() != count) {
+    throw Error("wanted has " + std::to_string(wanted.size()) + " entries, expected " + std::to_string(count) +
+                ", one a parameter");
+  }
+  if (!accumulate_into.empty()) check_length(accumulate_into, static_cast<int64_t>(count), "accumulate_into");
+  for (size_t i = 0; i < accumulate_into.size(); ++i) {
+    if (accumulate_into[i].defined() && shape_text(accumulate_into[i]) != shape_text(parameters_[i])) {
+      throw Error("accumulate_into[" + std::to_string(i) + "] is " + shape_text(accumulate_into[i]) + ", expected " +
+                  shape_text(parameters_[i]) + " like its parameter");
+    }
+  }
+  wanted_ = wanted;
+  given_ = accumulate_into;
+  gradients_.assign(count, Tensor());
+}
+
+void LayerFunctions::add_gradient(int64_t index, const Tensor& gradient) {
+  const size_t i = static_cast<size_t>(index);
+  if (!given_.empty() && given_[i].defined()) {
+    add_scaled(given_[i], gradient, 1.0, given_[i]);
+  } else if (gradients_[i].defined()) {
+    add_scaled(gradients_[i], gradient, 1.0, gradients_[i]);
+  } else {
+    gradients_[i] = gradient;
+  }
+}
+
+std::vector<Tensor> LayerFunctions::take_gradients() { return std::move(gradients_); }
+
+}  // namespace resnet_nodes

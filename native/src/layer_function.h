@@ -1,0 +1,78 @@
+// layer_function.h: residual functions that are lists of native layers.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "layer.h"
+#include "residual_function.h"
+
+namespace resnet_nodes {
+
+/// The layers of all functions, checked; where each one's parameters and buffers stand in the stage's lists.
+class LayerTable {
+ public:
+  /// `functions`: `depth` of them, or one that all share.
+  LayerTable(const std::vector<FunctionSpec>& functions, int64_t depth);
+
+  struct Row {
+    std::unique_ptr<Layer> layer;
+    int64_t first_parameter = 0;
+    int64_t first_buffer = 0;
+    int64_t statistics = -1;  ///< index among the function's batch normalizations, -1 for other layers
+  };
+  struct Function {
+    std::vector<Row> rows;
+    int64_t statistics_count = 0;
+  };
+
+  const Function& function(int64_t n) const { return functions_[shared() ? 0 : static_cast<size_t>(n)]; }
+  bool shared() const { return functions_.size() == 1; }
+  int64_t parameter_count() const { return parameter_count_; }
+  int64_t buffer_count() const { return buffer_count_; }
+  bool results_are_fresh() const { return fresh_; }
+  /// Throws Error where number, shape, dtype or device does not fit the layers and x.
+  void check(const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers) const;
+
+ private:
+  std::vector<Function> functions_;
+  int64_t parameter_count_ = 0;
+  int64_t buffer_count_ = 0;
+  bool fresh_ = true;
+};
+
+/// One training step's functions: table, parameters, saved statistics, and the gradients that vjp adds up.
+class LayerFunctions final : public ResidualFunctions {
+ public:
+  /// `uses`: evaluations of the forward pass whose statistics are kept; 0 where no backward pass follows.
+  LayerFunctions(std::shared_ptr<const LayerTable> table, std::vector<Tensor> parameters, std::vector<Tensor> buffers,
+                 bool training, int64_t uses);
+
+  std::unique_ptr<Tape> make_tape() override;
+  Tensor forward(Use use, const Tensor& x, Tape* tape) override;
+  Tensor replay(Use use, const Tensor& x, Tape* tape) override;
+  Tensor vjp(Use use, Tape& tape, const Tensor& cotangent) override;
+  bool results_are_fresh() const override { return table_->results_are_fresh(); }
+
+  /// Before the first vjp: which parameters want a gradient, and where it goes (undefined: a tensor of its own).
+  void want_gradients(const std::vector<int32_t>& wanted, const std::vector<Tensor>& accumulate_into);
+  /// The gradients that have no given place; undefined elsewhere.
+  std::vector<Tensor> take_gradients();
+
+ private:
+  LayerCall call_for(Use use, const LayerTable::Row& row);
+  Tensor apply(Use use, const Tensor& x, Tape* tape, bool replay);
+  void add_gradient(int64_t index, const Tensor& gradient);
+  bool wants(int64_t index) const { return wanted_.empty() || wanted_[static_cast<size_t>(index)] != 0; }
+
+  std::shared_ptr<const LayerTable> table_;
+  std::vector<Tensor> parameters_;
+  std::vector<Tensor> buffers_;
+  bool training_;
+  std::vector<std::vector<Statistics>> statistics_;  // [use][batch normalization]; empty where nothing is kept
+  std::vector<int32_t> wanted_;
+  std::vector<Tensor> given_;
+  std::vector<Tensor> gradients_;
+};
+
+}  // namespace resnet_nodes

@@ -1,0 +1,67 @@
+// operators.h: LibTorch's operators as small typed functions. The only way to the dispatcher; see operators.cpp.
+#pragma once
+
+#include <torch/csrc/stable/tensor.h>
+
+#include <array>
+#include <cstdint>
+#include <string>
+
+#include "resnet_nodes/layers.h"
+
+namespace resnet_nodes {
+
+using torch::stable::Tensor;
+
+/// "[128, 16, 10, 10]".
+std::string shape_text(const Tensor& tensor);
+/// "float32"; the number of the type where it has no name here.
+std::string dtype_text(const Tensor& tensor);
+/// "cpu", "cuda:1".
+std::string device_text(const Tensor& tensor);
+
+/// Where gradients are wanted: input, weight, bias.
+using GradientMask = std::array<bool, 3>;
+using GradientTriple = std::array<Tensor, 3>;
+
+Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape);
+GradientTriple convolution_backward(const Tensor& grad, const Tensor& x, const Tensor& weight, const LayerSpec& shape,
+                                    const GradientMask& mask);
+/// x [..., in] W^T + b.
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
+GradientTriple linear_backward(const Tensor& grad, const Tensor& x, const Tensor& weight, const GradientMask& mask);
+
+/// Output, batch mean, inverse standard deviation. Changes the running statistics where `training` and they are defined.
+GradientTriple batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
+                          const Tensor& running_variance, bool training, double momentum, double epsilon);
+GradientTriple batch_norm_backward(const Tensor& grad, const Tensor& x, const Tensor& weight, const Tensor& running_mean,
+                                   const Tensor& running_variance, const Tensor& mean, const Tensor& inverse_deviation,
+                                   bool training, double epsilon, const GradientMask& mask);
+/// 1 / s^2: the variance whose inverse standard deviation is s.
+Tensor inverse_square(const Tensor& x);
+
+Tensor relu(const Tensor& x);
+Tensor relu_backward(const Tensor& grad, const Tensor& output);
+Tensor tanh(const Tensor& x);
+Tensor tanh_backward(const Tensor& grad, const Tensor& output);
+Tensor gelu(const Tensor& x, bool tanh_approximation);
+Tensor gelu_backward(const Tensor& grad, const Tensor& x, bool tanh_approximation);
+
+/// a x.
+Tensor scaled(const Tensor& x, double a);
+/// x in the layout of a stage's state: channels_last for four dimensions, row-major otherwise. x itself where it has it.
+Tensor state_layout(const Tensor& x);
+
+/// Turns gradient recording off while it lives.
+class NoGradient {
+ public:
+  NoGradient();
+  ~NoGradient();
+  NoGradient(const NoGradient&) = delete;
+  NoGradient& operator=(const NoGradient&) = delete;
+
+ private:
+  bool before_;
+};
+
+}  // namespace resnet_nodes

@@ -1,0 +1,141 @@
+#include "reconstruction.h"
+
+#include <cmath>
+#include <limits>
+
+#include "operators.h"
+#include "resnet_nodes/error.h"
+
+namespace resnet_nodes {
+namespace {
+
+constexpr int64_t kAdaptiveIterations = 6;
+
+std::string number(double value) {
+  std::string text = std::to_string(value);
+  return text;
+}
+
+double rounding_unit(const Tensor& x) {
+  using torch::headeronly::ScalarType;
+  switch (x.scalar_type()) {
+    case ScalarType::Double:
+      return std::numeric_limits<double>::epsilon();
+    case ScalarType::Float:
+      return std::numeric_limits<float>::epsilon();
+    case ScalarType::BFloat16:
+      return 1.0 / 128;
+    default:
+      return 1.0 / 1024;
+  }
+}
+
+double relative(const StepNorms& norms) {
+  if (norms.difference == 0) return 0;
+  return norms.reference > 0 ? std::sqrt(norms.difference / norms.reference) : std::numeric_limits<double>::infinity();
+}
+
+// A state of this dtype can't be found any better: what is left is rounding, as where an increment is nearly 0.
+bool is_rounding(const StepNorms& norms, const Tensor& y) {
+  const double state = std::sqrt(distance(y, y).reference);
+  return std::sqrt(norms.difference) <= 4 * rounding_unit(y) * state;
+}
+
+}  // namespace
+
+std::vector<ReconstructionPlan> reconstruction_plans() {
+  using Kind = ReconstructionKind;
+  return {
+      {Kind::backprop, "backprop", 1, 0, 3, false},
+      {Kind::checkpoint, "checkpoint", 0, 0, 4, false},
+      {Kind::inverse, "inverse", 1, 1, 5, true},
+      {Kind::corrected, "corrected", 1, 2, 5, true},
+      {Kind::extrapolated, "extrapolated", 2, 3, 4, true},
+      {Kind::adaptive, "adaptive", kAdaptiveIterations, 2, 5, true},
+  };
+}
+
+void check_options(const StageOptions& options) {
+  if (options.count < 0) throw Error("count is " + std::to_string(options.count) + ", expected 0 (default) or more");
+  if (!std::isfinite(options.step_size) || options.step_size < 0) {
+    throw Error("step_size is " + number(options.step_size) + ", expected a positive number, or 0 for 1/N");
+  }
+  if (!(options.tolerance > 0) || !std::isfinite(options.tolerance)) {
+    throw Error("tolerance is " + number(options.tolerance) + ", expected a positive number");
+  }
+  if (options.reconstruction == ReconstructionKind::extrapolated && options.count != 0 && options.count != 2 &&
+      options.count != 3) {
+    throw Error("count is " + std::to_string(options.count) + ", expected order 2 or 3 for extrapolated");
+  }
+  if (options.reconstruction == ReconstructionKind::inverse && options.count > 1) {
+    throw Error("count is " + std::to_string(options.count) +
+                ", but inverse takes no iterations; corrected:" + std::to_string(options.count) + " does");
+  }
+}
+
+WalkPlan make_plan(const StageOptions& options) {
+  const auto count = [&](int64_t otherwise) { return options.count > 0 ? options.count : otherwise; };
+  switch (options.reconstruction) {
+    case ReconstructionKind::backprop:
+    case ReconstructionKind::checkpoint:
+      return {};
+    case ReconstructionKind::inverse:
+      return {undo_predictor(), false, 0, 0};
+    case ReconstructionKind::corrected:
+      return {fixed_point_predictor(count(1)), true, 0, 0};
+    case ReconstructionKind::extrapolated:
+      return {extrapolation_predictor(count(2), false), true, 0, 0};
+    case ReconstructionKind::adaptive:
+      return {extrapolation_predictor(2, true), true, options.tolerance, count(kAdaptiveIterations)};
+  }
+  throw Error("reconstruction " + std::to_string(static_cast<int>(options.reconstruction)) + " is unknown");
+}
+
+WalkResult walk_back(WalkPlan plan, const Recursion& recursion, const Tensor& output, const Tensor& grad) {
+  const SolverMethod& solver = recursion.solver;
+  ResidualFunctions& functions = recursion.functions;
+  const double h = recursion.h;
+  const bool overwrite = functions.results_are_fresh() && !plan.predictor->keeps_slopes();
+  StepTape tape = solver.make_tape(functions);
+  WalkResult result;
+  StageReport& report = result.report;
+  report.residuals.assign(plan.correct ? static_cast<size_t>(recursion.steps) : 0, 0.0);
+  Tensor y = output;
+  Tensor g = grad;
+  for (int64_t n = recursion.steps; n-- > 0;) {
+    Tensor predicted = plan.predictor->predict(recursion, n, y);
+    Tensor slope = solver.slope(functions, n, predicted, h, &tape);
+    report.evaluations += solver.evaluations_per_step();
+    Tensor state = predicted;
+    if (plan.correct) {
+      StepNorms norms;
+      state = correct(y, slope, predicted, h, norms, overwrite ? slope : Tensor());
+      const double first = relative(norms);
+      double residual = first;
+      double before = std::numeric_limits<double>::infinity();
+      bool settled = plan.tolerance <= 0 || residual <= plan.tolerance;
+      // Where the residual does not fall, the fixed point repels: h Lip(Phi) >= 1, and iterating on makes it worse.
+      for (int64_t k = 0; !settled && k < plan.iterations && residual < before; ++k) {
+        if (is_rounding(norms, y)) break;
+        before = residual;
+        predicted = state;
+        slope = solver.slope(functions, n, predicted, h, &tape);
+        report.evaluations += solver.evaluations_per_step();
+        state = correct(y, slope, predicted, h, norms, overwrite ? slope : Tensor());
+        residual = relative(norms);
+        settled = residual <= plan.tolerance;
+      }
+      report.residuals[static_cast<size_t>(n)] = residual;
+      if (!settled && !is_rounding(norms, y)) report.failed_steps.insert(report.failed_steps.begin(), n);
+      plan.predictor->observe(recursion, {y, state, slope, first, std::sqrt(norms.reference)});
+    }
+    g = solver.vjp(functions, n, tape, g, h);
+    y = state;
+  }
+  report.evaluations += plan.predictor->evaluations();
+  result.grad = g;
+  result.state = y;
+  return result;
+}
+
+}  // namespace resnet_nodes

@@ -1,0 +1,121 @@
+// layers_test.cpp: each layer's vector-Jacobian product against central differences, over random shapes.
+#include "truth.h"
+
+namespace resnet_nodes {
+namespace {
+
+using namespace truth;
+
+struct Row {
+  const char* name;
+  std::function<FunctionSpec(int64_t channels, Generator&)> function;
+  bool flat;  // input [B, D]
+  std::vector<LayerKind> covers;
+};
+
+int64_t pick(Generator& generator, int64_t low, int64_t high) {
+  return std::uniform_int_distribution<int64_t>(low, high)(generator);
+}
+
+const std::vector<Row>& rows() {
+  static const std::vector<Row> table{
+      {"conv2d", [](int64_t c, Generator&) { return FunctionSpec{{conv(c, c)}}; }, false, {LayerKind::conv2d}},
+      {"conv2d without bias, other width",
+       [](int64_t c, Generator& g) {
+         const int64_t k = pick(g, 1, 6);
+         return FunctionSpec{{conv(c, k, 3, 1, 1, false), conv(k, c, 1)}};
+       },
+       false, {LayerKind::conv2d}},
+      {"conv2d dilated", [](int64_t c, Generator&) { return FunctionSpec{{conv(c, c, 3, 2)}}; }, false, {LayerKind::conv2d}},
+      {"conv2d depthwise", [](int64_t c, Generator&) { return FunctionSpec{{conv(c, c, 5, 1, c)}}; }, false,
+       {LayerKind::conv2d}},
+      {"linear", [](int64_t c, Generator& g) {
+         const int64_t k = pick(g, 1, 9);
+         return FunctionSpec{{linear(c, k), linear(k, c, false)}};
+       }, true, {LayerKind::linear}},
+      {"batch_norm2d", [](int64_t c, Generator&) { return FunctionSpec{{batch_norm(c)}}; }, false, {LayerKind::batch_norm2d}},
+      {"batch_norm2d without weights", [](int64_t c, Generator&) { return FunctionSpec{{batch_norm(c, false)}}; }, false,
+       {LayerKind::batch_norm2d}},
+      {"batch_norm2d without running statistics",
+       [](int64_t c, Generator&) { return FunctionSpec{{batch_norm(c, true, false)}}; }, false, {LayerKind::batch_norm2d}},
+      {"relu", [](int64_t c, Generator&) { return FunctionSpec{{activation(LayerKind::relu), linear(c, c)}}; }, true,
+       {LayerKind::relu}},
+      {"tanh", [](int64_t c, Generator&) { return FunctionSpec{{linear(c, c), activation(LayerKind::tanh)}}; }, true,
+       {LayerKind::tanh}},
+      {"gelu", [](int64_t c, Generator&) { return FunctionSpec{{linear(c, c), activation(LayerKind::gelu)}}; }, true,
+       {LayerKind::gelu}},
+      {"gelu by tanh", [](int64_t c, Generator&) { return FunctionSpec{{activation(LayerKind::gelu, true), linear(c, c)}}; },
+       true, {LayerKind::gelu}},
+      {"identity", [](int64_t, Generator&) { return FunctionSpec{{activation(LayerKind::identity)}}; }, true,
+       {LayerKind::identity}},
+      {"residual function", [](int64_t c, Generator&) { return tiny_function(c); }, false, {}},
+  };
+  return table;
+}
+
+class LayerRows : public testing::TestWithParam<size_t> {};
+
+TEST_P(LayerRows, VjpIsTheDerivative) {
+  const Row& row = rows()[GetParam()];
+  for (uint64_t seed = 0; seed < 8; ++seed) {
+    for (const bool training : {true, false}) {
+      SCOPED_TRACE(std::string(row.name) + ", seed " + std::to_string(seed) + (training ? ", training" : ", evaluation"));
+      Generator generator(seed);
+      const int64_t channels = pick(generator, 1, 7), batch = pick(generator, 2, 4);
+      const Shape shape = row.flat ? Shape{batch, channels}
+                                   : Shape{batch, channels, pick(generator, 5, 9), pick(generator, 5, 9)};
+      const Problem problem = make_problem({row.function(channels, generator)}, 1, shape, seed + 100, training);
+      StageOptions options;
+      options.reconstruction = ReconstructionKind::backprop;
+      expect_finite_differences(problem, options, run(problem, options), generator);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, LayerRows, testing::Range(size_t{0}, rows().size()));
+
+TEST(Layers, EveryKindHasARow) {
+  for (int kind = 0; kind <= static_cast<int>(LayerKind::identity); ++kind) {
+    bool found = false;
+    for (const Row& row : rows()) {
+      for (const LayerKind covered : row.covers) found = found || static_cast<int>(covered) == kind;
+    }
+    EXPECT_TRUE(found) << "layer kind " << kind;
+  }
+}
+
+TEST(Layers, Float32AgreesWithFloat64) {
+  const Problem exact = make_problem({tiny_function(8)}, 4, {6, 8, 9, 9}, 3);
+  StageOptions options;
+  options.reconstruction = ReconstructionKind::backprop;
+  Problem single = exact;
+  single.x = torch::stable::to(exact.x, ScalarType::Float);
+  single.grad = torch::stable::to(exact.grad, ScalarType::Float);
+  for (Tensor& tensor : single.parameters) tensor = torch::stable::to(tensor, ScalarType::Float);
+  for (Tensor& tensor : single.buffers) tensor = torch::stable::to(tensor, ScalarType::Float);
+  const Outcome expected = run(exact, options), found = run(single, options);
+  // Longest sum: a weight gradient over batch and image, k = 6 * 81; N = 4; sqrt(k) N u = 22 * 4 * 6e-8, times at most 10.
+  const double bound = 10 * 22 * 4 * 6e-8;
+  EXPECT_LT(relative_error(values(found.output), values(expected.output)), bound);
+  EXPECT_LT(relative_error(values(found.input_gradient), values(expected.input_gradient)), bound);
+  EXPECT_LT(relative_error(values(found.gradients), values(expected.gradients)), bound);
+}
+
+TEST(Layers, Bfloat16AgreesWithFloat64) {
+  const Problem exact = make_problem({{{linear(16, 16), activation(LayerKind::tanh), linear(16, 16)}}}, 4, {8, 16}, 3);
+  for (const ReconstructionKind kind : {ReconstructionKind::backprop, ReconstructionKind::adaptive}) {
+    StageOptions options;
+    options.reconstruction = kind;
+    Problem half = exact;
+    half.x = torch::stable::to(exact.x, ScalarType::BFloat16);
+    half.grad = torch::stable::to(exact.grad, ScalarType::BFloat16);
+    for (Tensor& tensor : half.parameters) tensor = torch::stable::to(tensor, ScalarType::BFloat16);
+    const Outcome expected = run(exact, options), found = run(half, options);
+    // sqrt(k) N u with k = 16, N = 4, u = 4e-3.
+    EXPECT_LT(relative_error(values(found.output), values(expected.output)), 4 * 4 * 4e-3);
+    EXPECT_LT(relative_error(values(found.input_gradient), values(expected.input_gradient)), 4 * 4 * 4e-3);
+  }
+}
+
+}  // namespace
+}  // namespace resnet_nodes
