@@ -138,7 +138,7 @@ Tensor LayerFunctions::apply(Use use, const Tensor& x, Tape* tape, bool replay) 
       state = row.layer->forward(state, call, keep);
     }
   }
-  if (!replay && shape_text(state) != shape_text(x)) {
+  if (!replay && !same_sizes(state, x)) {
     throw Error("function " + std::to_string(n) + " gives " + shape_text(state) + ", expected " + shape_text(x) +
                 " like its input");
   }

@@ -53,18 +53,6 @@ HeaderOnlyArrayRef<bool> list(const GradientMask& mask) { return HeaderOnlyArray
 
 constexpr int64_t kGrain = 16384;
 
-// Whether elements stand in the same order without gaps, so that a flat loop goes over both.
-bool same_dense_layout(const Tensor& a, const Tensor& b) {
-  if (a.scalar_type() != b.scalar_type() || a.dim() != b.dim()) return false;
-  int64_t span = 1;
-  for (int64_t i = 0; i < a.dim(); ++i) {
-    if (a.size(i) != b.size(i)) return false;
-    if (a.size(i) > 1 && a.stride(i) != b.stride(i)) return false;
-    span += (a.size(i) - 1) * a.stride(i);
-  }
-  return span == a.numel();
-}
-
 // Operators return undefined tensors for what the mask leaves out; the stable ABI carries them as such.
 std::vector<int64_t> padding(const LayerSpec& s) { return {s.padding_height, s.padding_width}; }
 std::vector<int64_t> dilation(const LayerSpec& s) { return {s.dilation_height, s.dilation_width}; }
@@ -137,6 +125,24 @@ std::string device_text(const Tensor& tensor) {
   return (tensor.is_cuda() ? "cuda:" : "device ") + std::to_string(static_cast<int>(tensor.get_device_index()));
 }
 
+bool same_sizes(const Tensor& a, const Tensor& b) {
+  if (a.dim() != b.dim()) return false;
+  for (int64_t i = 0; i < a.dim(); ++i) {
+    if (a.size(i) != b.size(i)) return false;
+  }
+  return true;
+}
+
+bool same_dense_layout(const Tensor& a, const Tensor& b) {
+  if (a.scalar_type() != b.scalar_type() || !same_sizes(a, b)) return false;
+  int64_t span = 1;
+  for (int64_t i = 0; i < a.dim(); ++i) {
+    if (a.size(i) > 1 && a.stride(i) != b.stride(i)) return false;
+    span += (a.size(i) - 1) * a.stride(i);
+  }
+  return span == a.numel();
+}
+
 Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape) {
   return call<1>("aten::convolution", "", x, weight, optional(bias), kUnitStride, padding(shape), dilation(shape), false,
                  kNoOutputPadding, shape.groups)[0];
@@ -205,6 +211,18 @@ Tensor gelu(const Tensor& x, bool tanh_approximation) {
 
 Tensor gelu_backward(const Tensor& grad, const Tensor& x, bool tanh_approximation) {
   return call<1>("aten::gelu_backward", "", grad, x, approximation(tanh_approximation))[0];
+}
+
+Tensor plus_scaled(const Tensor& x, const Tensor& y, double a) { return torch::stable::subtract(x, y, -a); }
+
+double sum_of_squares(const Tensor& x) {
+  using torch::headeronly::ScalarType;
+  const ScalarType type = x.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+  const Tensor wide = torch::stable::to(x, type);
+  const Tensor total = call<1>("aten::sum", "", call<1>("aten::mul", "Tensor", wide, wide)[0],
+                               std::optional<ScalarType>(ScalarType::Double))[0];
+  const Tensor here = torch::stable::to(total, torch::stable::Device(torch::headeronly::DeviceType::CPU));
+  return *static_cast<const double*>(here.const_data_ptr());
 }
 
 Tensor scaled(const Tensor& x, double a) { return call<1>("aten::mul", "Tensor", x, number_like(x, a))[0]; }

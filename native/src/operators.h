@@ -20,6 +20,10 @@ std::string dtype_text(const Tensor& tensor);
 /// "cpu", "cuda:1".
 std::string device_text(const Tensor& tensor);
 
+bool same_sizes(const Tensor& a, const Tensor& b);
+/// Whether elements of both stand in the same order without gaps, so that a flat loop goes over both.
+bool same_dense_layout(const Tensor& a, const Tensor& b);
+
 /// Where gradients are wanted: input, weight, bias.
 using GradientMask = std::array<bool, 3>;
 using GradientTriple = std::array<Tensor, 3>;
@@ -47,6 +51,10 @@ Tensor tanh_backward(const Tensor& grad, const Tensor& output);
 Tensor gelu(const Tensor& x, bool tanh_approximation);
 Tensor gelu_backward(const Tensor& grad, const Tensor& x, bool tanh_approximation);
 
+/// x + a y. By operators, on any device; steps.h is the fast way.
+Tensor plus_scaled(const Tensor& x, const Tensor& y, double a);
+/// Of all elements; float32 inside where x is narrower. Waits for the device.
+double sum_of_squares(const Tensor& x);
 /// a x.
 Tensor scaled(const Tensor& x, double a);
 /// x in the layout of a stage's state: channels_last for four dimensions, row-major otherwise. x itself where it has it.

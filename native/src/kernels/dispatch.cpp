@@ -1,0 +1,63 @@
+// dispatch.cpp: which kernel paths this processor can run, and the one in use.
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include "kernels/step_kernels.h"
+
+namespace resnet_nodes {
+
+namespace portable {
+extern const StepKernelPath path;
+}
+#if defined(__x86_64__)
+namespace avx2 {
+extern const StepKernelPath path;
+}
+namespace avx512 {
+extern const StepKernelPath path;
+}
+#endif
+
+namespace {
+
+std::vector<const StepKernelPath*> find_paths() {
+  std::vector<const StepKernelPath*> paths;
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl")) {
+    paths.push_back(&avx512::path);
+  }
+  if (__builtin_cpu_supports("avx2")) paths.push_back(&avx2::path);
+#endif
+  paths.push_back(&portable::path);
+  return paths;
+}
+
+const std::vector<const StepKernelPath*>& paths() {
+  static const std::vector<const StepKernelPath*> found = find_paths();
+  return found;
+}
+
+const StepKernelPath* choose() {
+  const char* wanted = std::getenv("RESNET_NODES_KERNELS");
+  if (wanted == nullptr || *wanted == '\0') return paths().front();
+  for (const StepKernelPath* path : paths()) {
+    if (std::strcmp(path->name, wanted) == 0) return path;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+const StepKernelPath* const* step_kernel_paths(int64_t* count) {
+  *count = static_cast<int64_t>(paths().size());
+  return paths().data();
+}
+
+const StepKernelPath* active_step_kernels() {
+  static const StepKernelPath* const path = choose();
+  return path;
+}
+
+}  // namespace resnet_nodes

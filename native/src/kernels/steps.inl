@@ -1,0 +1,122 @@
+// steps.inl: every fused step, once, over vectors of eight elements. Compiled once for each instruction set; the including
+// file names its path in STEP_KERNEL_NAMESPACE. It includes nothing with inline functions: the linker would keep one copy of
+// such a function, perhaps one built for a processor that this is not.
+
+namespace resnet_nodes::STEP_KERNEL_NAMESPACE {
+namespace {
+
+constexpr int64_t kLanes = 8;
+
+// Eight elements that need no more alignment than one, and may overlay memory of any type.
+template <typename T>
+struct Vector {
+  typedef T type __attribute__((vector_size(kLanes * sizeof(T)), aligned(sizeof(T)), may_alias));
+};
+typedef double Sums __attribute__((vector_size(kLanes * sizeof(double))));
+
+template <typename T>
+typename Vector<T>::type& at(T* p) {
+  return *reinterpret_cast<typename Vector<T>::type*>(p);
+}
+template <typename T>
+const typename Vector<T>::type& at(const T* p) {
+  return *reinterpret_cast<const typename Vector<T>::type*>(p);
+}
+
+// The same order of additions on every path and for every tail: lane i % 8 takes element i.
+double total(const Sums& s) { return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7])); }
+
+template <typename T>
+void add_scaled(T* out, const T* x, const T* f, double a, int64_t count) {
+  const T scale = static_cast<T>(a);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) at(out + i) = at(x + i) + scale * at(f + i);
+  for (; i < count; ++i) out[i] = x[i] + scale * f[i];
+}
+
+template <typename T>
+void add_scaled_sum(T* out, const T* x, const T* f, const T* g, double a, int64_t count) {
+  const T scale = static_cast<T>(a);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) at(out + i) = at(x + i) + scale * (at(f + i) + at(g + i));
+  for (; i < count; ++i) out[i] = x[i] + scale * (f[i] + g[i]);
+}
+
+template <typename T>
+StepNorms correct(T* out, const T* y, const T* f, const T* predicted, double a, int64_t count) {
+  const T scale = static_cast<T>(a);
+  Sums difference = {}, reference = {};
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const typename Vector<T>::type increment = scale * at(f + i);
+    const typename Vector<T>::type found = at(y + i) - increment;
+    const Sums off = __builtin_convertvector(at(predicted + i), Sums) - __builtin_convertvector(found, Sums);
+    const Sums step = __builtin_convertvector(increment, Sums);
+    difference += off * off;
+    reference += step * step;
+    at(out + i) = found;
+  }
+  for (int64_t lane = 0; i < count; ++i, ++lane) {
+    const T increment = scale * f[i];
+    const T found = y[i] - increment;
+    const double off = static_cast<double>(predicted[i]) - static_cast<double>(found);
+    difference[lane] += off * off;
+    reference[lane] += static_cast<double>(increment) * static_cast<double>(increment);
+    out[i] = found;
+  }
+  return {total(difference), total(reference)};
+}
+
+template <typename T, int64_t kTerms>
+void extrapolate_terms(T* out, const T* y, const T* const* f, const double* c, double a, int64_t count) {
+  const T scale = static_cast<T>(a);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    typename Vector<T>::type slope = static_cast<T>(c[0]) * at(f[0] + i);
+    for (int64_t k = 1; k < kTerms; ++k) slope += static_cast<T>(c[k]) * at(f[k] + i);
+    at(out + i) = at(y + i) - scale * slope;
+  }
+  for (; i < count; ++i) {
+    T slope = static_cast<T>(c[0]) * f[0][i];
+    for (int64_t k = 1; k < kTerms; ++k) slope += static_cast<T>(c[k]) * f[k][i];
+    out[i] = y[i] - scale * slope;
+  }
+}
+
+template <typename T>
+void extrapolate(T* out, const T* y, const T* const* f, const double* c, int64_t terms, double a, int64_t count) {
+  if (terms == 1) extrapolate_terms<T, 1>(out, y, f, c, a, count);
+  if (terms == 2) extrapolate_terms<T, 2>(out, y, f, c, a, count);
+  if (terms == 3) extrapolate_terms<T, 3>(out, y, f, c, a, count);
+}
+
+template <typename T>
+StepNorms distance(const T* x, const T* reference_values, int64_t count) {
+  Sums difference = {}, reference = {};
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const Sums base = __builtin_convertvector(at(reference_values + i), Sums);
+    const Sums off = __builtin_convertvector(at(x + i), Sums) - base;
+    difference += off * off;
+    reference += base * base;
+  }
+  for (int64_t lane = 0; i < count; ++i, ++lane) {
+    const double base = static_cast<double>(reference_values[i]);
+    const double off = static_cast<double>(x[i]) - base;
+    difference[lane] += off * off;
+    reference[lane] += base * base;
+  }
+  return {total(difference), total(reference)};
+}
+
+template <typename T>
+constexpr StepKernels<T> kernels() {
+  return {add_scaled<T>, add_scaled_sum<T>, correct<T>, extrapolate<T>, distance<T>};
+}
+
+}  // namespace
+
+extern const StepKernelPath path;
+const StepKernelPath path{STEP_KERNEL_NAME, kernels<float>(), kernels<double>()};
+
+}  // namespace resnet_nodes::STEP_KERNEL_NAMESPACE
