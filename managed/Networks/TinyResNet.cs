@@ -1,0 +1,102 @@
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace ResNetNodes.Networks;
+
+/// <summary>What a <see cref="TinyResNet"/> is made of.</summary>
+public sealed record TinyResNetOptions
+{
+    /// <summary>Residual functions N, at least 1.</summary>
+    public int Depth { get; init; } = 16;
+
+    /// <summary>Channels C of the stage.</summary>
+    public int Planes { get; init; } = 16;
+
+    /// <summary>Classes.</summary>
+    public int Classes { get; init; } = 10;
+
+    /// <summary>Channels of the images.</summary>
+    public int InputChannels { get; init; } = 3;
+
+    /// <summary>Start the last batch normalization of each function with weight 0: every function starts as 0.</summary>
+    public bool ZeroInit { get; init; } = true;
+
+    /// <summary>How the stage is integrated and differentiated.</summary>
+    public StageOptions Stage { get; init; } = new();
+
+    /// <summary>Seed of the initial weights; null leaves the generator as it is.</summary>
+    public long? Seed { get; init; }
+}
+
+/// <summary>
+/// The network of the paper's figures 3c and 4: conv 5×5 stride 3, batch normalization, ReLU; a residual stage on C channels;
+/// average pooling 4; a linear head. Input [B, 3, 32, 32] (the stage then works on 10×10 maps), output [B, classes].
+/// </summary>
+public sealed class TinyResNet : nn.Module<Tensor, Tensor>
+{
+    private readonly Sequential stem;
+    private readonly ResidualStage stage;
+    private readonly AvgPool2d pool;
+    private readonly Linear head;
+
+    /// <summary>Builds the network.</summary>
+    /// <param name="options">What it is made of.</param>
+    /// <exception cref="ArgumentException">A number that is below 1, or stage options that do not fit.</exception>
+    public TinyResNet(TinyResNetOptions options)
+        : base(nameof(TinyResNet))
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.Depth, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.Planes, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.Classes, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.InputChannels, 1);
+        Options = options;
+        if (options.Seed is { } seed)
+        {
+            random.manual_seed(seed);
+        }
+
+        var planes = options.Planes;
+        stem = nn.Sequential(
+            ("conv", nn.Conv2d(options.InputChannels, planes, 5, stride: 3, padding: 1, bias: false)),
+            ("norm", nn.BatchNorm2d(planes)),
+            ("relu", nn.ReLU()));
+        stage = new ResidualStage(Enumerable.Range(0, options.Depth).Select(_ => Function(planes, options.ZeroInit)), options.Stage);
+        pool = nn.AvgPool2d(4);
+        head = nn.Linear(4 * planes, options.Classes);
+        RegisterComponents();
+    }
+
+    /// <summary>The residual stage.</summary>
+    public ResidualStage Stage => stage;
+
+    /// <summary>What the network is made of. The stage's own options may have been changed since.</summary>
+    public TinyResNetOptions Options { get; }
+
+    /// <summary>Class scores.</summary>
+    /// <param name="input">Images [B, channels, 32, 32].</param>
+    /// <returns>Scores [B, classes].</returns>
+    public override Tensor forward(Tensor input)
+    {
+        using var scope = NewDisposeScope();
+        var state = stage.call(stem.call(input));
+        return head.call(pool.call(state).flatten(1)).MoveToOuterDisposeScope();
+    }
+
+    private static Sequential Function(int planes, bool zeroInit)
+    {
+        var last = nn.BatchNorm2d(planes);
+        if (zeroInit)
+        {
+            nn.init.zeros_(last.weight);
+        }
+
+        return nn.Sequential(
+            ("conv1", nn.Conv2d(planes, planes, 3, padding: 1)),
+            ("norm1", nn.BatchNorm2d(planes)),
+            ("relu", nn.ReLU()),
+            ("conv2", nn.Conv2d(planes, planes, 3, padding: 1)),
+            ("norm2", last));
+    }
+}

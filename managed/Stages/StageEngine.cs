@@ -1,0 +1,167 @@
+using ResNetNodes.Interop;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace ResNetNodes;
+
+/// <summary>What the public stage modules share: functions, options, the native stage, and its runs.</summary>
+internal sealed class StageEngine : IDisposable
+{
+    private readonly IReadOnlyList<nn.Module> modules;
+    private readonly FunctionCall call;
+    private readonly bool mappable;
+    private LayerMapping? mapping;
+    private Stage? native;
+    private StageOptions options;
+    private List<Tensor?> returned = [];
+    private bool disposed;
+
+    /// <param name="modules">The functions, N or one that all share.</param>
+    /// <param name="depth">N.</param>
+    /// <param name="options">The options; checked here.</param>
+    /// <param name="call">How a function is called.</param>
+    /// <param name="mappable">Whether functions take a state alone, as native layers do.</param>
+    public StageEngine(IReadOnlyList<nn.Module> modules, int depth, StageOptions options, FunctionCall call, bool mappable)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(depth, 1);
+        if (modules.Count == 0)
+        {
+            throw new ArgumentException("a stage needs at least one residual function", nameof(modules));
+        }
+
+        this.modules = modules;
+        this.call = call;
+        this.mappable = mappable;
+        this.options = options;
+        Depth = depth;
+        ExecutionReason = string.Empty;
+        Configure(options);
+    }
+
+    public int Depth { get; }
+
+    public StageExecution Execution => mapping is null ? StageExecution.Callback : StageExecution.Layers;
+
+    public string ExecutionReason { get; private set; }
+
+    public StageReport? LastReport { get; private set; }
+
+    public StageOptions Options
+    {
+        get => options;
+        set => Configure(value);
+    }
+
+    public Tensor Run(Tensor x, IReadOnlyList<Tensor> extras, bool training)
+    {
+        ObjectDisposedException.ThrowIf(disposed, typeof(ResidualStage));
+        ArgumentNullException.ThrowIfNull(x);
+        ReleaseReturned();
+        mapping?.CheckModes(training);
+        IReadOnlyList<Tensor> parameters = mapping is not null
+            ? mapping.Parameters()
+            : [.. modules.SelectMany(m => m.parameters()).DistinctBy(p => p.Handle)];
+        var recorded = is_grad_enabled() && (x.requires_grad || parameters.Any(p => p.requires_grad) || extras.Any(e => e.requires_grad));
+        var stageCall = new StageCall(this, parameters, extras, training);
+        var output = recorded
+            ? StageFunction.apply([x, .. parameters, .. extras, stageCall])
+            : stageCall.Evaluate(x);
+        if (training)
+        {
+            mapping?.CountBatches(UsesOf);
+        }
+
+        return output;
+    }
+
+    /// <summary>The native stage for one call: the stage itself, or one of the call's own with its callbacks.</summary>
+    public (Stage Stage, ModuleCallback? Callback) Open(IReadOnlyList<Tensor> extras, bool training)
+    {
+        using var nativeOptions = options.ToNative();
+        if (mapping is not null)
+        {
+            return (native ??= new Stage(mapping.Functions, Depth, nativeOptions), null);
+        }
+
+        var callback = new ModuleCallback(modules, call, extras, training);
+        using var table = callback.Table;
+        return (new Stage(table, Depth, nativeOptions), callback);
+    }
+
+    public IReadOnlyList<Tensor> Buffers() => mapping?.Buffers() ?? [];
+
+    public void Finish(StageReport report)
+    {
+        LastReport = report;
+        if (options.CheckpointOnFailure && report.FailedSteps.Count > 0)
+        {
+            Options = options with { Reconstruction = Reconstruction.Checkpoint() };
+        }
+    }
+
+    /// <summary>Autograd takes its own reference of what a backward pass returns and leaves the wrappers behind.</summary>
+    public void DisposeLater(List<Tensor?> gradients)
+    {
+        ReleaseReturned();
+        returned = gradients;
+    }
+
+    public void Dispose()
+    {
+        disposed = true;
+        ReleaseReturned();
+        native?.Dispose();
+        mapping?.Functions.Dispose();
+    }
+
+    private void ReleaseReturned()
+    {
+        returned.ForEach(gradient => gradient?.Dispose());
+        returned = [];
+    }
+
+    private int UsesOf(int function)
+    {
+        if (modules.Count == 1)
+        {
+            return options.Solver == Solver.Heun ? 2 * (Depth - 1) : Depth;
+        }
+
+        return options.Solver == Solver.Heun && function > 0 && function < Depth - 1 ? 2 : 1;
+    }
+
+    private void Configure(StageOptions value)
+    {
+        ArgumentNullException.ThrowIfNull(value);
+        var reason = "its functions take extra inputs";
+        var map = value.Execution == StageExecution.Callback ? null : mappable ? LayerMapping.TryMap(modules, out reason) : null;
+        if (value.Execution == StageExecution.Layers && map is null)
+        {
+            throw new ArgumentException($"the stage can't run as native layers: {reason}");
+        }
+
+        Stage? built = null;
+        if (map is not null)
+        {
+            using var nativeOptions = value.ToNative();
+            try
+            {
+                built = new Stage(map.Functions, Depth, nativeOptions);
+            }
+            catch (ResNetNodesException exception)
+            {
+                throw new ArgumentException(exception.Message, exception);
+            }
+        }
+        else if (value.Solver == Solver.Heun && Depth < 2)
+        {
+            throw new ArgumentException($"depth is {Depth}, expected at least 2 with Heun's solver");
+        }
+
+        // The stage of a pass that is under way is left to its finalizer: its backward pass still needs it.
+        native = built;
+        mapping = map;
+        options = value;
+        ExecutionReason = map is not null ? "all layers are known" : value.Execution == StageExecution.Callback ? "asked for" : reason;
+    }
+}
