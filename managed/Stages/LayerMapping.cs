@@ -118,7 +118,7 @@ internal sealed class LayerMapping
             if (batchNorms[i].track_running_stats && batchNorms[i].num_batches_tracked is { } count)
             {
                 using var scalar = ((long)uses(functionOfNorm[i])).ToScalar();
-                using var same = count.add_(scalar);
+                count.add_(scalar);
             }
         }
     }

@@ -30,6 +30,7 @@ internal sealed unsafe class ModuleCallback : IDisposable
     private readonly Dictionary<long, Tape> tapes = [];
     private readonly Dictionary<IntPtr, Tensor> gradients = [];
     private readonly Tensor?[] extraGradients;
+    private readonly Dictionary<IntPtr, (Tensor Buffer, Tensor Before)> keptBuffers = [];
     private ExceptionDispatchInfo? failure;
     private Tensor? result;
 
@@ -79,9 +80,26 @@ internal sealed unsafe class ModuleCallback : IDisposable
         return gradient;
     }
 
+    /// <summary>
+    /// Puts buffers, running statistics among them, back as they were before the way back. At its end: autograd would take a
+    /// change between a tape and its product for one that spoils the gradient.
+    /// </summary>
+    public void RestoreBuffers()
+    {
+        using var guard = no_grad();
+        foreach (var (buffer, before) in keptBuffers.Values)
+        {
+            buffer.copy_(before);
+            before.Dispose();
+        }
+
+        keptBuffers.Clear();
+    }
+
     public void Dispose()
     {
         Living.TryRemove(id, out _);
+        RestoreBuffers();
         foreach (var tape in tapes.Values)
         {
             tape.Dispose();
@@ -101,6 +119,19 @@ internal sealed unsafe class ModuleCallback : IDisposable
 
         result?.Dispose();
         GC.SuppressFinalize(this);
+    }
+
+    private nn.Module ModuleOf(int function) => modules[Math.Min(function, modules.Count - 1)];
+
+    private void KeepBuffers(nn.Module module)
+    {
+        foreach (var buffer in module.buffers())
+        {
+            if (!keptBuffers.ContainsKey(buffer.Handle))
+            {
+                keptBuffers[buffer.Handle] = (buffer, buffer.clone().DetachFromDisposeScope());
+            }
+        }
     }
 
     private static ModuleCallback? Find(IntPtr user) =>
@@ -157,7 +188,11 @@ internal sealed unsafe class ModuleCallback : IDisposable
     {
         var replay = evaluation is Evaluation.Replay or Evaluation.Tape;
         using var random = training ? new ReplayedRandom(seed, use) : null;
-        using var buffers = replay ? new UnchangedBuffers(modules[Math.Min(function, modules.Count - 1)]) : null;
+        if (replay && training)
+        {
+            KeepBuffers(ModuleOf(function));
+        }
+
         if (evaluation is Evaluation.Forward or Evaluation.Replay)
         {
             using var guard = no_grad();
@@ -177,7 +212,7 @@ internal sealed unsafe class ModuleCallback : IDisposable
         return output.alias();
     }
 
-    // A module may return its own input; the wrapper is then not ours to dispose.
+    // A module may return its own input, whose wrapper is the scope's to dispose.
     private static Tensor Alone(Tensor output, Tensor input) => ReferenceEquals(output, input) ? output.alias() : output;
 
     private Tensor Vjp(int function, long slot, Tensor cotangent)
@@ -194,7 +229,7 @@ internal sealed unsafe class ModuleCallback : IDisposable
                 return zeros_like(cotangent);
             }
 
-            var parameters = modules[Math.Min(function, modules.Count - 1)].parameters().Where(p => p.requires_grad).ToList();
+            var parameters = ModuleOf(function).parameters().Where(p => p.requires_grad).ToList();
             var wanted = new List<Tensor> { tape.Input };
             wanted.AddRange(parameters);
             wanted.AddRange(tape.Extras.Where(e => e.requires_grad));
@@ -235,8 +270,7 @@ internal sealed unsafe class ModuleCallback : IDisposable
         }
 
         using var guard = no_grad();
-        using var same = sum.add_(gradient);
-        return sum;
+        return sum.add_(gradient);
     }
 
     private sealed class Tape : IDisposable
@@ -276,30 +310,6 @@ internal sealed unsafe class ModuleCallback : IDisposable
         {
             random.set_rng_state(outer);
             outer.Dispose();
-        }
-    }
-
-    /// <summary>Buffers of a module, running statistics among them, put back as they were.</summary>
-    private sealed class UnchangedBuffers : IDisposable
-    {
-        private readonly List<(Tensor Buffer, Tensor Before)> kept = [];
-
-        public UnchangedBuffers(nn.Module module)
-        {
-            foreach (var buffer in module.buffers())
-            {
-                kept.Add((buffer, buffer.clone().DetachFromDisposeScope()));
-            }
-        }
-
-        public void Dispose()
-        {
-            using var guard = no_grad();
-            foreach (var (buffer, before) in kept)
-            {
-                using var same = buffer.copy_(before);
-                before.Dispose();
-            }
         }
     }
 }

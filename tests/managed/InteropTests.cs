@@ -1,0 +1,78 @@
+using ResNetNodes.Interop;
+using TorchSharp;
+using Xunit;
+using static TorchSharp.torch;
+
+namespace ResNetNodes.Tests;
+
+public sealed class InteropTests
+{
+    [Fact]
+    public void Calls_100000OfThem_LeaveMemoryFlat()
+    {
+        using var functions = new FunctionList { new FunctionSpec { Layers = [new LayerSpec { Kind = LayerKind.Linear, InFeatures = 4, OutFeatures = 4 }] } };
+        using var options = new Interop.StageOptions();
+        using var stage = new Stage(functions, 1, options);
+        using var x = rand(2, 4);
+        using var weight = rand(4, 4);
+        using var bias = rand(4);
+        Call(2_000);
+        var objects = NativeRuntime.LiveObjects;
+        var live = DisposeScopeManager.Statistics.TensorStatistics.ThreadTotalLiveCount;
+        var memory = Environment.WorkingSet;
+        Call(100_000);
+        Assert.Equal(live, DisposeScopeManager.Statistics.TensorStatistics.ThreadTotalLiveCount);
+        Assert.Equal(objects, NativeRuntime.LiveObjects);
+        Assert.True(Environment.WorkingSet - memory < 32 << 20, $"{(Environment.WorkingSet - memory) >> 20} MiB more");
+
+        void Call(int times)
+        {
+            for (var i = 0; i < times; i++)
+            {
+                stage.Evaluate(x, [weight, bias], [], true).Dispose();
+            }
+        }
+    }
+
+    [Fact]
+    public void Callbacks_100000OfThem_LeaveMemoryFlat()
+    {
+        using var function = nn.Identity();
+        using var stage = ResidualStage.Shared(function, 1000, new ResNetNodes.StageOptions { Execution = StageExecution.Callback });
+        stage.eval();
+        using var x = rand(2, 4);
+        Call(2);
+        var objects = NativeRuntime.LiveObjects;
+        var live = DisposeScopeManager.Statistics.TensorStatistics.ThreadTotalLiveCount;
+        var memory = Environment.WorkingSet;
+        Call(100);
+        Assert.Equal(live, DisposeScopeManager.Statistics.TensorStatistics.ThreadTotalLiveCount);
+        Assert.Equal(objects, NativeRuntime.LiveObjects);
+        Assert.True(Environment.WorkingSet - memory < 32 << 20, $"{(Environment.WorkingSet - memory) >> 20} MiB more");
+
+        void Call(int times)
+        {
+            for (var i = 0; i < times; i++)
+            {
+                stage.call(x).Dispose();
+            }
+        }
+    }
+
+    [Fact]
+    public void DisposedObjects_AndNullArguments_AreRefused()
+    {
+        using var functions = new FunctionList { new FunctionSpec { Layers = [new LayerSpec { Kind = LayerKind.Tanh }] } };
+        using var options = new Interop.StageOptions();
+        var stage = new Stage(functions, 1, options);
+        Assert.Throws<ResNetNodesException>(() => stage.Evaluate(null!, [], [], true));
+        Assert.Throws<ArgumentNullException>(() => stage.Evaluate(rand(2, 2), null!, [], true));
+        Assert.Throws<ArgumentNullException>(() => stage.Backward(null!, rand(2, 2), [], []));
+        stage.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => stage.Evaluate(rand(2, 2), [], [], true));
+        using var gone = rand(2, 2);
+        gone.Dispose();
+        using var other = new Stage(functions, 1, options);
+        Assert.ThrowsAny<InvalidOperationException>(() => other.Evaluate(gone, [], [], true));
+    }
+}

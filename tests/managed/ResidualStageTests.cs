@@ -1,0 +1,260 @@
+using TorchSharp;
+using Xunit;
+using static TorchSharp.torch;
+
+namespace ResNetNodes.Tests;
+
+public sealed class ResidualStageTests
+{
+    private static readonly StageOptions Exact = new() { Reconstruction = Reconstruction.Corrected(40) };
+
+    public static TheoryData<Solver, bool, StageExecution, string, bool> Products()
+    {
+        var data = new TheoryData<Solver, bool, StageExecution, string, bool>();
+        foreach (var solver in Enum.GetValues<Solver>())
+        {
+            foreach (var shared in new[] { false, true })
+            {
+                foreach (var execution in new[] { StageExecution.Layers, StageExecution.Callback })
+                {
+                    foreach (var method in new[] { "backprop", "checkpoint", "corrected:40", "adaptive:0.0001" })
+                    {
+                        data.Add(solver, shared, execution, method, true);
+                        data.Add(solver, shared, execution, method, false);
+                    }
+                }
+            }
+        }
+
+        return data;
+    }
+
+    [Theory]
+    [MemberData(nameof(Products))]
+    public void Gradients_EqualThoseOfAutograd(Solver solver, bool shared, StageExecution execution, string method, bool images)
+    {
+        using var scope = NewDisposeScope();
+        const int depth = 8;
+        var functions = Truth.Functions(shared ? 1 : depth, () => images ? Truth.TinyFunction(3) : Truth.LinearFunction(6));
+        // Training statistics of a callback are those of the reconstructed state; iterated to the end they are the same.
+        var options = new StageOptions { Solver = solver, Execution = execution, Reconstruction = Reconstruction.Parse(method) };
+        using var stage = shared ? ResidualStage.Shared(functions[0], depth, options) : new ResidualStage(functions, options);
+        Assert.Equal(execution, stage.Execution);
+        var x = images ? Truth.Normal(1, 4, 3, 6, 6) : Truth.Normal(1, 7, 6);
+        var weight = Truth.Normal(2, x.shape);
+        Tensor[] leaves = [x.requires_grad_(true), .. stage.parameters()];
+
+        var expected = Truth.Forward(functions, depth, solver, x);
+        (expected * weight).sum().backward();
+        var truth = Truth.TakeGradients(leaves);
+        var found = stage.call(x);
+        (found * weight).sum().backward();
+        var gradients = Truth.TakeGradients(leaves);
+
+        Assert.True(Truth.RelativeError(found, expected) < 1e-12);
+        var all = cat([.. truth.Select(g => g.flatten())]).norm().item<double>();
+        for (var i = 0; i < truth.Count; i++)
+        {
+            // A residual of 1e-4 of an increment, which is h = 1/8 of a function.
+            var bound = method.StartsWith("adaptive", StringComparison.Ordinal) ? 1e-3 : 1e-8;
+            // Relative to the whole gradient: a bias before batch normalization has a gradient of 0 and rounding alone.
+            Assert.True((gradients[i] - truth[i]).norm().item<double>() < bound * all, $"gradient {i}");
+        }
+    }
+
+    [Fact]
+    public void Execution_CanBeAskedAndForced()
+    {
+        var known = Truth.Functions(2, () => Truth.LinearFunction(4));
+        using var stage = new ResidualStage(known);
+        Assert.Equal(StageExecution.Layers, stage.Execution);
+        var unknown = Truth.Functions(2, () => nn.Sequential(nn.Linear(4, 4), nn.Sigmoid()));
+        using var other = new ResidualStage(unknown);
+        Assert.Equal(StageExecution.Callback, other.Execution);
+        Assert.Contains("Sigmoid", other.ExecutionReason);
+        var error = Assert.Throws<ArgumentException>(() => new ResidualStage(unknown, new StageOptions { Execution = StageExecution.Layers }));
+        Assert.Contains("Sigmoid", error.Message);
+    }
+
+    [Theory]
+    [InlineData(StageExecution.Layers)]
+    [InlineData(StageExecution.Callback)]
+    public void Backward_FrozenParametersGetNoGradient(StageExecution execution)
+    {
+        using var scope = NewDisposeScope();
+        using var stage = new ResidualStage(Truth.Functions(3, () => Truth.LinearFunction(4)), Exact with { Execution = execution });
+        var parameters = stage.parameters().ToList();
+        stage.call(Truth.Normal(1, 5, 4)).sum().backward();
+        var all = Truth.TakeGradients(parameters);
+        for (var i = 0; i < parameters.Count; i += 2)
+        {
+            parameters[i].requires_grad = false;
+        }
+
+        stage.call(Truth.Normal(1, 5, 4)).sum().backward();
+        for (var i = 0; i < parameters.Count; i++)
+        {
+            Assert.Equal(i % 2 == 0, parameters[i].grad is null);
+            if (i % 2 == 1)
+            {
+                Assert.True(Truth.RelativeError(parameters[i].grad!, all[i]) < 1e-12);
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData(StageExecution.Layers, false)]
+    [InlineData(StageExecution.Layers, true)]
+    [InlineData(StageExecution.Callback, false)]
+    public void Backward_SeveralPassesAddUp(StageExecution execution, bool inPlace)
+    {
+        using var scope = NewDisposeScope();
+        var options = Exact with { Execution = execution, AccumulateGradientsInPlace = inPlace };
+        using var stage = new ResidualStage(Truth.Functions(3, () => Truth.LinearFunction(4)), options);
+        stage.call(Truth.Normal(1, 5, 4)).sum().backward();
+        var once = stage.parameters().Select(p => p.grad!.clone()).ToList();
+        stage.call(Truth.Normal(1, 5, 4)).sum().backward();
+        foreach (var (parameter, gradient) in stage.parameters().Zip(once))
+        {
+            Assert.True(Truth.RelativeError(parameter.grad!, gradient * 2) < 1e-12);
+        }
+    }
+
+    [Theory]
+    [InlineData(StageExecution.Layers)]
+    [InlineData(StageExecution.Callback)]
+    public void Backward_ASecondPassThroughTheSameForwardIsRefused(StageExecution execution)
+    {
+        using var scope = NewDisposeScope();
+        using var stage = new ResidualStage(Truth.Functions(2, () => Truth.LinearFunction(4)), Exact with { Execution = execution });
+        var loss = stage.call(Truth.Normal(1, 5, 4)).sum();
+        loss.backward(retain_graph: true);
+        var error = Assert.ThrowsAny<Exception>(() => loss.backward(retain_graph: true));
+        Assert.Contains("second backward pass", error.Message);
+        Assert.Throws<ResNetNodesException>(loss.BackwardThroughStages);
+        stage.call(Truth.Normal(1, 5, 4)).sum().backward();
+    }
+
+    [Fact]
+    public void Backward_AnOutputChangedInPlaceIsRefused()
+    {
+        using var scope = NewDisposeScope();
+        using var stage = new ResidualStage(Truth.Functions(2, () => Truth.LinearFunction(4)));
+        var output = stage.call(Truth.Normal(1, 5, 4));
+        var loss = output.mul_(2).sum();
+        var error = Assert.ThrowsAny<Exception>(() => loss.backward());
+        Assert.Contains("inplace", error.Message);
+    }
+
+    [Fact]
+    public void Forward_WithoutGradientsKeepsNothing()
+    {
+        using var scope = NewDisposeScope();
+        using var stage = new ResidualStage(Truth.Functions(2, () => Truth.TinyFunction(3)));
+        var before = NativeRuntime.LiveObjects;
+        using (no_grad())
+        {
+            var output = stage.call(Truth.Normal(1, 2, 3, 5, 5));
+            Assert.False(output.requires_grad);
+        }
+
+        Assert.Equal(before, NativeRuntime.LiveObjects);
+    }
+
+    [Fact]
+    public void TrainingForward_CountsBatchesAsTheModulesDo()
+    {
+        using var scope = NewDisposeScope();
+        foreach (var solver in Enum.GetValues<Solver>())
+        {
+            var layers = Truth.Functions(4, () => Truth.TinyFunction(3));
+            var plain = Truth.Functions(4, () => Truth.TinyFunction(3));
+            using var stage = new ResidualStage(layers, new StageOptions { Solver = solver });
+            var x = Truth.Normal(1, 2, 3, 5, 5);
+            stage.call(x).sum().backward();
+            Truth.Forward(plain, 4, solver, x);
+            foreach (var (a, b) in layers.Zip(plain).SelectMany(p => p.First.buffers().Zip(p.Second.buffers())))
+            {
+                Assert.True((a - b).abs().max().to(ScalarType.Float64).item<double>() < 1e-12);
+            }
+        }
+    }
+
+    [Fact]
+    public void EvaluationMode_UsesRunningStatistics()
+    {
+        using var scope = NewDisposeScope();
+        var functions = Truth.Functions(3, () => Truth.TinyFunction(3));
+        using var stage = new ResidualStage(functions);
+        var x = Truth.Normal(1, 2, 3, 5, 5);
+        stage.call(x).Dispose();
+        stage.eval();
+        Assert.True(Truth.RelativeError(stage.call(x), Truth.Forward(functions, 3, Solver.Euler, x)) < 1e-12);
+    }
+
+    [Fact]
+    public void Modules_SaveLoadConvertAndOptimizeAsUsual()
+    {
+        using var scope = NewDisposeScope();
+        using var stage = new ResidualStage(Truth.Functions(2, () => Truth.TinyFunction(3)));
+        using var copy = new ResidualStage(Truth.Functions(2, () => Truth.TinyFunction(3)));
+        foreach (var p in copy.parameters())
+        {
+            nn.init.normal_(p);
+        }
+
+        copy.load_state_dict(stage.state_dict());
+        var x = Truth.Normal(1, 2, 3, 5, 5);
+        Assert.Equal(0.0, (stage.call(x) - copy.call(x)).abs().max().item<double>());
+        stage.to(ScalarType.Float32);
+        var single = x.to(ScalarType.Float32);
+        var optimizer = optim.SGD(stage.parameters(), 0.5, momentum: 0.9);
+        var losses = new List<float>();
+        for (var i = 0; i < 10; i++)
+        {
+            optimizer.zero_grad();
+            var loss = stage.call(single).pow(2).mean();
+            loss.backward();
+            optimizer.step();
+            losses.Add(loss.item<float>());
+        }
+
+        Assert.True(losses[^1] < losses[0]);
+        var error = Assert.Throws<ResNetNodesException>(() => stage.call(x));
+        Assert.Contains("float64", error.Message);
+        Assert.Contains("depth=2", stage.ToString());
+    }
+
+    [Fact]
+    public void Arguments_AreChecked()
+    {
+        Assert.Throws<ArgumentException>(() => new ResidualStage([]));
+        Assert.Throws<ArgumentException>(() => new ResidualStage(Truth.Functions(1, () => Truth.LinearFunction(4)), new StageOptions { Solver = Solver.Heun }));
+        Assert.Throws<ArgumentException>(() => new ResidualStage(Truth.Functions(2, () => Truth.LinearFunction(4)), new StageOptions { StepSize = -1 }));
+        var stage = new ResidualStage(Truth.Functions(2, () => Truth.LinearFunction(4)));
+        Assert.Throws<ArgumentNullException>(() => stage.forward(null!));
+        var error = Assert.Throws<ResNetNodesException>(() => stage.forward(Truth.Normal(1, 5, 3)));
+        Assert.Contains("[5, 3]", error.Message);
+        stage.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => stage.forward(Truth.Normal(1, 5, 4)));
+    }
+
+    [Fact]
+    public void CheckpointOnFailure_GoesOnWithStoredStates()
+    {
+        using var scope = NewDisposeScope();
+        var functions = Truth.Functions(4, () => Truth.LinearFunction(6));
+        foreach (var p in functions.SelectMany(f => f.parameters()))
+        {
+            using var guard = no_grad();
+            p.mul_(30);
+        }
+
+        using var stage = new ResidualStage(functions, new StageOptions { StepSize = 1, CheckpointOnFailure = true });
+        stage.call(Truth.Normal(1, 5, 6)).sum().backward();
+        Assert.NotEmpty(stage.LastReport!.FailedSteps);
+        Assert.Equal("checkpoint", stage.Options.Reconstruction.ToString());
+        stage.call(Truth.Normal(1, 5, 6)).sum().backward();
+        Assert.Empty(stage.LastReport!.FailedSteps);
+    }
+}
