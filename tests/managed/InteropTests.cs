@@ -17,6 +17,7 @@ public sealed class InteropTests
         using var weight = rand(4, 4);
         using var bias = rand(4);
         Call(2_000);
+        LeakTests.FinalizeOthers();
         var objects = NativeRuntime.LiveObjects;
         var live = DisposeScopeManager.Statistics.TensorStatistics.ThreadTotalLiveCount;
         var memory = Environment.WorkingSet;
@@ -42,6 +43,7 @@ public sealed class InteropTests
         stage.eval();
         using var x = rand(2, 4);
         Call(2);
+        LeakTests.FinalizeOthers();
         var objects = NativeRuntime.LiveObjects;
         var live = DisposeScopeManager.Statistics.TensorStatistics.ThreadTotalLiveCount;
         var memory = Environment.WorkingSet;

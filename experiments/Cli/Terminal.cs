@@ -1,0 +1,135 @@
+using System.Text.Json;
+using Spectre.Console;
+
+namespace ResNetNodes.Experiments.Cli;
+
+/// <summary>Results on standard output; all that is for people's eyes on standard error.</summary>
+internal sealed class Terminal : IDisposable
+{
+    private readonly TextWriter results = Console.Out;
+    private readonly TextWriter people = Console.Error;
+    private readonly bool quiet;
+    private readonly bool live;
+    private readonly bool json;
+    private readonly bool colour;
+    private bool lineOpen;
+
+    public Terminal(CommonOptions options)
+    {
+        quiet = CommonOptions.Is(options.Quiet);
+        json = CommonOptions.Is(options.Json);
+        var dumb = Environment.GetEnvironmentVariable("TERM") is "dumb" or null;
+        colour = !CommonOptions.Is(options.NoColor) && string.IsNullOrEmpty(Environment.GetEnvironmentVariable("NO_COLOR")) && !dumb;
+        // Spectre's live displays write escapes into redirected output in some states: the choice is made here.
+        live = !Console.IsErrorRedirected && !dumb && !quiet;
+        ErrorConsole = AnsiConsole.Create(new AnsiConsoleSettings
+        {
+            Ansi = live ? AnsiSupport.Yes : AnsiSupport.No,
+            ColorSystem = colour && live ? ColorSystemSupport.Detect : ColorSystemSupport.NoColors,
+            Out = new AnsiConsoleOutput(Console.Error),
+        });
+    }
+
+    private IAnsiConsole ErrorConsole { get; }
+
+    /// <summary>Whether rows go out as JSON.</summary>
+    public bool Json => json;
+
+    /// <summary>A line for people; left out when quiet.</summary>
+    public void Say(string text)
+    {
+        if (!quiet)
+        {
+            CloseLine();
+            people.WriteLine(text);
+        }
+    }
+
+    /// <summary>A warning.</summary>
+    public void Warn(string text)
+    {
+        CloseLine();
+        if (live)
+        {
+            ErrorConsole.MarkupLine($"[yellow]warning:[/] {Markup.Escape(text)}");
+        }
+        else
+        {
+            people.WriteLine($"warning: {text}");
+        }
+    }
+
+    /// <summary>Progress on one line of a terminal; nothing where there is none.</summary>
+    public void Progress(double share, string text)
+    {
+        if (live)
+        {
+            const int width = 30;
+            var done = (int)(share * width);
+            ErrorConsole.Markup($"\r[green]{new string('━', done)}[/][grey]{new string('─', width - done)}[/] {Markup.Escape(text)}   ");
+            lineOpen = true;
+        }
+    }
+
+    /// <summary>A row of the result, now, where results are JSON.</summary>
+    public void Row(IReadOnlyDictionary<string, object?> row)
+    {
+        if (json)
+        {
+            CloseLine();
+            Write(JsonSerializer.Serialize(row));
+        }
+    }
+
+    /// <summary>Rows as a table, where results are not JSON. Columns are those of the first row.</summary>
+    public void Table(IReadOnlyList<IReadOnlyDictionary<string, object?>> rows)
+    {
+        if (json || rows.Count == 0)
+        {
+            return;
+        }
+
+        CloseLine();
+        var columns = rows[0].Keys.ToList();
+        var cells = rows.Select(row => columns.Select(c => Text(row.GetValueOrDefault(c))).ToList()).Prepend(columns).ToList();
+        var widths = columns.Select((_, i) => cells.Max(line => line[i].Length)).ToList();
+        foreach (var line in cells)
+        {
+            Write(string.Join("  ", line.Select((cell, i) => cell.PadLeft(widths[i]))));
+        }
+    }
+
+    public void Dispose() => CloseLine();
+
+    /// <summary>A number as tables show it.</summary>
+    public static string Text(object? value) => value switch
+    {
+        null => "-",
+        double d when d != 0 && (Math.Abs(d) < 1e-3 || Math.Abs(d) >= 1e6) => d.ToString("0.00e+0", System.Globalization.CultureInfo.InvariantCulture),
+        double d => d.ToString("0.####", System.Globalization.CultureInfo.InvariantCulture),
+        IFormattable f => f.ToString(null, System.Globalization.CultureInfo.InvariantCulture),
+        _ => value.ToString() ?? string.Empty,
+    };
+
+    private void Write(string line)
+    {
+        try
+        {
+            results.WriteLine(line);
+            results.Flush();
+        }
+        catch (IOException exception)
+        {
+            throw new ClosedPipeException(exception);
+        }
+    }
+
+    private void CloseLine()
+    {
+        if (lineOpen)
+        {
+            people.WriteLine();
+            lineOpen = false;
+        }
+    }
+}

@@ -1,0 +1,126 @@
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace ResNetNodes.Training;
+
+/// <summary>A training run between two epochs, in one file that appears whole or not at all.</summary>
+public static class Checkpoint
+{
+    private static readonly byte[] Magic = "ResNetNodes checkpoint 1\n"u8.ToArray();
+
+    /// <summary>Writes a checkpoint: temporary file, flush to the disk, rename.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="model">Its parameters and buffers.</param>
+    /// <param name="optimizer">Its state; null for a network alone.</param>
+    /// <param name="history">The epochs done.</param>
+    /// <exception cref="ResNetNodesException">The file can't be written.</exception>
+    public static void Save(string path, nn.Module model, OptimizerHelper? optimizer, IReadOnlyList<EpochMetrics> history)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        using var memory = new MemoryStream();
+        memory.Write(Magic);
+        Block(memory, stream => JsonSerializer.Serialize(stream, history));
+        Block(memory, stream => model.save(stream));
+        Block(memory, stream =>
+        {
+            if (optimizer is not null)
+            {
+                using var writer = new BinaryWriter(stream, Encoding.UTF8, leaveOpen: true);
+                optimizer.save_state_dict(writer);
+            }
+        });
+        Block(memory, stream =>
+        {
+            using var state = random.get_rng_state();
+            stream.Write(state.bytes);
+        });
+        memory.Write(SHA256.HashData(memory.GetBuffer().AsSpan(0, (int)memory.Length)));
+        WholeFile.Write(path, memory.GetBuffer().AsSpan(0, (int)memory.Length));
+    }
+
+    /// <summary>Reads a checkpoint into a model and an optimizer of the same make.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="model">Receives parameters and buffers.</param>
+    /// <param name="optimizer">Receives its state; null to read the network alone.</param>
+    /// <returns>The epochs done.</returns>
+    /// <exception cref="ResNetNodesException">The file is missing, damaged, foreign, or of another network.</exception>
+    public static IReadOnlyList<EpochMetrics> Load(string path, nn.Module model, OptimizerHelper? optimizer)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        var data = Read(path);
+        using var memory = new MemoryStream(data, Magic.Length, data.Length - Magic.Length - SHA256.HashSizeInBytes, writable: false);
+        var history = JsonSerializer.Deserialize<List<EpochMetrics>>(Block(memory))!;
+        try
+        {
+            using var weights = new MemoryStream(Block(memory));
+            model.load(weights);
+            var state = Block(memory);
+            if (optimizer is not null && state.Length > 0)
+            {
+                using var reader = new BinaryReader(new MemoryStream(state));
+                optimizer.load_state_dict(reader);
+            }
+        }
+        catch (Exception exception) when (exception is ArgumentException or FormatException or InvalidOperationException or EndOfStreamException)
+        {
+            throw new ResNetNodesException($"{path}: is of another network ({FirstLine(exception.Message)}); give the options that it was trained with", exception);
+        }
+
+        if (optimizer is not null)
+        {
+            using var generator = tensor(Block(memory), ScalarType.Byte);
+            random.set_rng_state(generator);
+        }
+
+        return history;
+    }
+
+    private static byte[] Read(string path)
+    {
+        byte[] data;
+        try
+        {
+            data = File.ReadAllBytes(path);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new ResNetNodesException($"{path}: can't be read: {FirstLine(exception.Message)}", exception);
+        }
+
+        if (!data.AsSpan().StartsWith(Magic))
+        {
+            throw new ResNetNodesException($"{path}: is no checkpoint of this program");
+        }
+
+        var body = data.Length - SHA256.HashSizeInBytes;
+        if (body < Magic.Length || !SHA256.HashData(data.AsSpan(0, body)).AsSpan().SequenceEqual(data.AsSpan(body)))
+        {
+            throw new ResNetNodesException($"{path}: is damaged (its checksum is wrong); take an earlier one, or start the run anew");
+        }
+
+        return data;
+    }
+
+    private static void Block(MemoryStream target, Action<Stream> write)
+    {
+        using var block = new MemoryStream();
+        write(block);
+        target.Write(BitConverter.GetBytes((long)block.Length));
+        block.WriteTo(target);
+    }
+
+    private static byte[] Block(MemoryStream source)
+    {
+        Span<byte> length = stackalloc byte[sizeof(long)];
+        source.ReadExactly(length);
+        var block = new byte[BitConverter.ToInt64(length)];
+        source.ReadExactly(block);
+        return block;
+    }
+
+    private static string FirstLine(string text) => text.Split('\n')[0].TrimEnd('.', '\r');
+}

@@ -1,0 +1,35 @@
+namespace ResNetNodes.Training;
+
+/// <summary>What an epoch gave. Accuracies are fractions; losses are means over the images.</summary>
+/// <param name="Epoch">From 1.</param>
+/// <param name="TrainLoss">Mean cross-entropy of the training steps.</param>
+/// <param name="TrainAccuracy">Of the training steps, augmented images.</param>
+/// <param name="TestLoss">Mean cross-entropy of the test images.</param>
+/// <param name="TestAccuracy">Of the test images.</param>
+/// <param name="LearningRate">The epoch's.</param>
+/// <param name="Seconds">Of the training steps.</param>
+/// <param name="WaitedShare">Share of those seconds spent waiting for batches.</param>
+/// <param name="PeakBytes">The process's resident high-water mark over the epoch.</param>
+/// <param name="Residual">The largest residual of a reconstructed step in the epoch; null where none is measured.</param>
+/// <param name="FailedSteps">Steps, over all training steps, that could not be reconstructed to the tolerance.</param>
+/// <param name="ReconstructionError">The largest ‖x̃_0 − x_0‖/‖x_0‖ in the epoch; null where it was not asked for.</param>
+public sealed record EpochMetrics(
+    int Epoch,
+    double TrainLoss,
+    double TrainAccuracy,
+    double TestLoss,
+    double TestAccuracy,
+    double LearningRate,
+    double Seconds,
+    double WaitedShare,
+    long PeakBytes,
+    double? Residual,
+    long FailedSteps,
+    double? ReconstructionError);
+
+/// <summary>Where a run is.</summary>
+/// <param name="Epoch">From 1.</param>
+/// <param name="Step">Steps done in the epoch.</param>
+/// <param name="Steps">Steps of the epoch.</param>
+/// <param name="Loss">Of the last step.</param>
+public sealed record TrainingProgress(int Epoch, int Step, int Steps, double Loss);

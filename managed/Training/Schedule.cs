@@ -1,0 +1,74 @@
+using System.Globalization;
+
+namespace ResNetNodes.Training;
+
+/// <summary>The learning rate of an epoch, as a factor of the first. A value that prints and parses itself.</summary>
+public sealed record Schedule
+{
+    private readonly Func<int, int, double> factor;
+
+    private Schedule(string text, Func<int, int, double> factor) => (Text, this.factor) = (text, factor);
+
+    /// <summary>The same rate all along.</summary>
+    public static Schedule Constant { get; } = new("constant", (_, _) => 1);
+
+    /// <summary>From the first rate to 0 along half a cosine over all epochs (paper, figure 3a).</summary>
+    public static Schedule Cosine { get; } = new("cosine", (epoch, epochs) => (1 + Math.Cos(Math.PI * epoch / epochs)) / 2);
+
+    /// <summary>A tenth after a third of the epochs, a hundredth after two thirds (paper, figure 3c).</summary>
+    public static Schedule Thirds { get; } = new("thirds", (epoch, epochs) => Math.Pow(0.1, Math.Min(3L * epoch / epochs, 2)));
+
+    private string Text { get; }
+
+    /// <summary>A tenth again after each of these epochs.</summary>
+    /// <param name="epochs">Such as 100, 150.</param>
+    /// <returns>The schedule.</returns>
+    public static Schedule Steps(params IReadOnlyList<int> epochs) => new(
+        "steps:" + string.Join('+', epochs.Select(e => e.ToString(CultureInfo.InvariantCulture))),
+        (epoch, _) => Math.Pow(0.1, epochs.Count(e => epoch >= e)));
+
+    /// <summary>Reads a schedule as users write it; the inverse of <see cref="ToString"/>.</summary>
+    /// <param name="text">constant, cosine, thirds, or steps:100+150.</param>
+    /// <returns>The schedule.</returns>
+    /// <exception cref="ArgumentException">The text names none.</exception>
+    public static Schedule Parse(string text)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        switch (text.Trim().ToLowerInvariant())
+        {
+            case "constant":
+                return Constant;
+            case "cosine":
+                return Cosine;
+            case "thirds":
+                return Thirds;
+            case var steps when steps.StartsWith("steps:", StringComparison.Ordinal):
+                var parts = steps["steps:".Length..].Split('+');
+                if (parts.All(part => int.TryParse(part, NumberStyles.None, CultureInfo.InvariantCulture, out _)))
+                {
+                    return Steps([.. parts.Select(part => int.Parse(part, CultureInfo.InvariantCulture))]);
+                }
+
+                break;
+        }
+
+        throw new ArgumentException($"schedule '{text}' is unknown; expected constant, cosine, thirds or steps:100+150");
+    }
+
+    /// <summary>The factor of an epoch's learning rate.</summary>
+    /// <param name="epoch">From 0.</param>
+    /// <param name="epochs">How many there are.</param>
+    /// <returns>A factor from 0 to 1.</returns>
+    public double Factor(int epoch, int epochs) => factor(epoch, epochs);
+
+    /// <inheritdoc/>
+    public override string ToString() => Text;
+
+    /// <summary>Equal by text.</summary>
+    /// <param name="other">The other.</param>
+    /// <returns>Whether both print the same.</returns>
+    public bool Equals(Schedule? other) => other?.Text == Text;
+
+    /// <inheritdoc/>
+    public override int GetHashCode() => Text.GetHashCode(StringComparison.Ordinal);
+}

@@ -1,0 +1,180 @@
+using System.Diagnostics;
+using ResNetNodes.Data;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace ResNetNodes.Training;
+
+/// <summary>Trains a network for classification: SGD, cross-entropy, metrics, checkpoints that resume bit for bit.</summary>
+public sealed class Trainer : IDisposable
+{
+    private readonly nn.Module<Tensor, Tensor> model;
+    private readonly TrainingOptions options;
+    private readonly SGD optimizer;
+    private readonly CrossEntropyLoss loss = nn.CrossEntropyLoss();
+    private readonly List<double> baseRates = [];
+    private readonly List<ResidualStage> stages;
+    private readonly List<EpochMetrics> history = [];
+
+    /// <summary>Takes a network; moves it to the options' device.</summary>
+    /// <param name="model">The network; stays the caller's.</param>
+    /// <param name="options">How it is trained; checked here.</param>
+    public Trainer(nn.Module<Tensor, Tensor> model, TrainingOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(options);
+        options.Validate();
+        this.model = model;
+        this.options = options;
+        model.to(options.Device);
+        stages = [.. model.modules().OfType<ResidualStage>()];
+        var inStages = stages.SelectMany(s => s.parameters()).Select(p => p.Handle).ToHashSet();
+        var groups = model.parameters().GroupBy(p => inStages.Contains(p.Handle)).Select(group => new SGD.ParamGroup(
+            group, options.LearningRate * (group.Key ? options.StageRateFactor : 1), options.Momentum, weight_decay: options.WeightDecay));
+        optimizer = optim.SGD(groups, options.LearningRate, options.Momentum, weight_decay: options.WeightDecay);
+        baseRates.AddRange(optimizer.ParamGroups.Select(group => group.LearningRate));
+    }
+
+    /// <summary>The epochs done.</summary>
+    public IReadOnlyList<EpochMetrics> History => history;
+
+    /// <summary>Called with where the run is after each training step.</summary>
+    public Action<TrainingProgress>? Progress { get; set; }
+
+    /// <summary>One training step.</summary>
+    /// <param name="images">[B, C, H, W] on the device of the options.</param>
+    /// <param name="labels">[B] int64.</param>
+    /// <returns>Mean loss and number of right answers.</returns>
+    /// <exception cref="ResNetNodesException">The loss is not a finite number; the network is left as before the step.</exception>
+    public (double Loss, long Correct) TrainStep(Tensor images, Tensor labels)
+    {
+        using var scope = NewDisposeScope();
+        optimizer.zero_grad();
+        var scores = model.call(images);
+        var value = loss.call(scores, labels);
+        var mean = value.item<float>();
+        if (!float.IsFinite(mean))
+        {
+            throw new ResNetNodesException($"the loss is {mean}: training diverged; take a smaller learning rate than {options.LearningRate}");
+        }
+
+        value.BackwardThroughStages();
+        optimizer.step();
+        return (mean, Correct(scores, labels));
+    }
+
+    /// <summary>Loss and accuracy over a data set, in evaluation mode; every image counts the same.</summary>
+    /// <param name="loader">The images.</param>
+    /// <returns>Mean loss, and accuracy as a fraction.</returns>
+    public (double Loss, double Accuracy) Test(BatchLoader loader)
+    {
+        ArgumentNullException.ThrowIfNull(loader);
+        model.eval();
+        using var guard = no_grad();
+        var (total, right, count) = (0.0, 0L, 0L);
+        foreach (var batch in loader.Epoch(0))
+        {
+            using var scope = NewDisposeScope();
+            using (batch)
+            {
+                var (images, labels) = OnDevice(batch);
+                var scores = model.call(images);
+                total += loss.call(scores, labels).item<float>() * batch.Count;
+                right += Correct(scores, labels);
+                count += batch.Count;
+            }
+        }
+
+        model.train();
+        return (total / count, (double)right / count);
+    }
+
+    /// <summary>Trains and tests until all epochs are done.</summary>
+    /// <param name="train">Training images.</param>
+    /// <param name="test">Test images.</param>
+    /// <param name="finished">Called after each epoch, before its checkpoint may be written.</param>
+    /// <param name="cancellation">Ends the run after the current step; the unfinished epoch is not counted.</param>
+    public void Run(BatchLoader train, BatchLoader test, Action<EpochMetrics> finished, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(train);
+        ArgumentNullException.ThrowIfNull(finished);
+        while (history.Count < options.Epochs)
+        {
+            var metrics = RunEpoch(history.Count, train, test, cancellation);
+            history.Add(metrics);
+            finished(metrics);
+        }
+    }
+
+    /// <summary>Writes the run as it stands after the last epoch.</summary>
+    /// <param name="path">The file.</param>
+    public void Save(string path) => Checkpoint.Save(path, model, optimizer, history);
+
+    /// <summary>Goes on from a checkpoint.</summary>
+    /// <param name="path">The file.</param>
+    public void Resume(string path)
+    {
+        var done = Checkpoint.Load(path, model, optimizer);
+        history.Clear();
+        history.AddRange(done);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        optimizer.Dispose();
+        loss.Dispose();
+    }
+
+    private static long Correct(Tensor scores, Tensor labels)
+    {
+        using var guard = no_grad();
+        return scores.argmax(1).eq(labels).sum().item<long>();
+    }
+
+    private (Tensor Images, Tensor Labels) OnDevice(Batch batch) =>
+        options.Device.type == DeviceType.CPU ? (batch.Images, batch.Labels) : (batch.Images.to(options.Device), batch.Labels.to(options.Device));
+
+    private EpochMetrics RunEpoch(int epoch, BatchLoader train, BatchLoader test, CancellationToken cancellation)
+    {
+        model.train();
+        var factor = options.Schedule.Factor(epoch, options.Epochs);
+        foreach (var (group, rate) in optimizer.ParamGroups.Zip(baseRates))
+        {
+            group.LearningRate = rate * factor;
+        }
+
+        MemoryProbe.ResetPeak();
+        var (total, right, count, step, failed) = (0.0, 0L, 0L, 0, 0L);
+        double? residual = null, error = null;
+        var waited = train.Waited;
+        var clock = Stopwatch.StartNew();
+        foreach (var batch in train.Epoch(epoch))
+        {
+            using var scope = NewDisposeScope();
+            using (batch)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                var (images, labels) = OnDevice(batch);
+                var (mean, correct) = TrainStep(images, labels);
+                (total, right, count) = (total + (mean * batch.Count), right + correct, count + batch.Count);
+                foreach (var report in stages.Select(s => s.LastReport).OfType<StageReport>())
+                {
+                    residual = report.Residuals.Count > 0 ? Math.Max(residual ?? 0, report.Residuals.Max()) : residual;
+                    error = report.ReconstructionError is { } e ? Math.Max(error ?? 0, e) : error;
+                    failed += report.FailedSteps.Count;
+                }
+
+                Progress?.Invoke(new TrainingProgress(epoch + 1, ++step, train.BatchCount, mean));
+            }
+        }
+
+        var seconds = clock.Elapsed.TotalSeconds;
+        var peak = MemoryProbe.PeakBytes;
+        var (testLoss, testAccuracy) = Test(test);
+        return new EpochMetrics(
+            epoch + 1, total / count, (double)right / count, testLoss, testAccuracy, options.LearningRate * factor, seconds,
+            (train.Waited - waited).TotalSeconds / seconds, peak, residual, failed, error);
+    }
+}

@@ -1,0 +1,61 @@
+using TorchSharp;
+
+namespace ResNetNodes.Training;
+
+/// <summary>How a network is trained: SGD with momentum, cross-entropy.</summary>
+public sealed record TrainingOptions
+{
+    /// <summary>Epochs in all; a resumed run goes on to this number.</summary>
+    public int Epochs { get; init; } = 3;
+
+    /// <summary>Images a training step.</summary>
+    public int BatchSize { get; init; } = 128;
+
+    /// <summary>Images a batch in testing.</summary>
+    public int TestBatchSize { get; init; } = 500;
+
+    /// <summary>The first learning rate.</summary>
+    public double LearningRate { get; init; } = 0.1;
+
+    /// <summary>SGD's momentum.</summary>
+    public double Momentum { get; init; } = 0.9;
+
+    /// <summary>SGD's weight decay.</summary>
+    public double WeightDecay { get; init; } = 5e-4;
+
+    /// <summary>Learning rate over the epochs.</summary>
+    public Schedule Schedule { get; init; } = Schedule.Cosine;
+
+    /// <summary>Seed of the order of images and of their augmentation.</summary>
+    public long Seed { get; init; } = 1;
+
+    /// <summary>Threads that prepare batches.</summary>
+    public int Workers { get; init; } = 1;
+
+    /// <summary>Where the network runs.</summary>
+    public torch.Device Device { get; init; } = torch.CPU;
+
+    /// <summary>Multiplies the learning rate of parameters inside of residual stages (paper, figure 3c: by the depth).</summary>
+    public double StageRateFactor { get; init; } = 1;
+
+    internal void Validate()
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(Epochs, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(BatchSize, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(TestBatchSize, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(Workers, 1);
+        Positive(LearningRate, nameof(LearningRate));
+        Positive(StageRateFactor, nameof(StageRateFactor));
+        ArgumentOutOfRangeException.ThrowIfNegative(Momentum);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(Momentum, 1);
+        ArgumentOutOfRangeException.ThrowIfNegative(WeightDecay);
+    }
+
+    private static void Positive(double value, string name)
+    {
+        if (!(value > 0) || !double.IsFinite(value))
+        {
+            throw new ArgumentOutOfRangeException(name, value, "expected a positive number");
+        }
+    }
+}
