@@ -10,8 +10,8 @@ namespace ResNetNodes.Experiments.Figures;
 /// <param name="Y">Ordinates.</param>
 /// <param name="Colour">As #rrggbb; null takes the next of the palette.</param>
 /// <param name="Points">Points alone, in place of a line with points.</param>
-/// <param name="Dashed">A dashed line.</param>
-internal sealed record Series(string Label, IReadOnlyList<double> X, IReadOnlyList<double> Y, string? Colour = null, bool Points = false, bool Dashed = false);
+/// <param name="Open">Open markers. (The library draws no dashes into SVG.)</param>
+internal sealed record Series(string Label, IReadOnlyList<double> X, IReadOnlyList<double> Y, string? Colour = null, bool Points = false, bool Open = false);
 
 /// <summary>Figures with the paper's axes and colours, as PNG and SVG. The CSV that each is drawn from is the verb's own.</summary>
 internal static class PaperFigure
@@ -48,7 +48,7 @@ internal static class PaperFigure
             drawn.LegendText = one.Label;
             drawn.LineWidth = one.Points ? 0 : 2;
             drawn.MarkerSize = one.Points ? 5 : 7;
-            drawn.LinePattern = one.Dashed ? LinePattern.Dashed : LinePattern.Solid;
+            drawn.MarkerShape = one.Open ? MarkerShape.OpenCircle : MarkerShape.FilledCircle;
             if (one.Colour is { } colour)
             {
                 drawn.Color = Color.FromHex(colour).WithAlpha(one.Points ? 0.55 : 1);

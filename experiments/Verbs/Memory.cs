@@ -94,7 +94,7 @@ internal sealed class Memory : CommonOptions
                 .. methods.Select(method =>
                 {
                     var own = rows.Where(r => (string)r["network"]! == network && (string)r["reconstruction"]! == method.ToString() && r["depth"] is not null).ToList();
-                    return new Series(method.ToString(), [.. own.Select(r => (double)(int)r["depth"]!)], [.. own.Select(r => (long)r["step_bytes"]! / 1048576.0)], Dashed: method.IsMemoryFree);
+                    return new Series(method.ToString(), [.. own.Select(r => (double)(int)r["depth"]!)], [.. own.Select(r => (long)r["step_bytes"]! / 1048576.0)], Open: method.IsMemoryFree);
                 }),
             ]));
         }
@@ -107,6 +107,9 @@ internal sealed class Memory : CommonOptions
             RedirectStandardOutput = true,
             RedirectStandardError = true,
         };
+        // Blocks of a state's size go back to the system as soon as they are freed: what is measured is what lives, not the holes
+        // of an allocator that tunes itself as it goes. The same for every method.
+        start.Environment["MALLOC_MMAP_THRESHOLD_"] = "65536";
         string[] words = ["memory-point", "--network", network, "--depth", $"{depth}", "--planes", Planes, "--solver", SolverName, "--reconstruction", method.ToString(), "--batch", Batch, "--seed", Seed];
         foreach (var word in Threads is null ? words : [.. words, "--threads", Threads])
         {

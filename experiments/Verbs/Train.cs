@@ -112,7 +112,7 @@ internal sealed class Train : ModelOptions
         var epochs = trainer.History.Select(m => (double)m.Epoch).ToList();
         terminal.Say("figure: " + PaperFigure.Save(folder, "accuracy", $"TinyResNet on {trainImages.Name}", "Epoch", "Accuracy",
         [
-            new Series("train", epochs, [.. trainer.History.Select(m => m.TrainAccuracy)], "#14306e", Dashed: true),
+            new Series("train", epochs, [.. trainer.History.Select(m => m.TrainAccuracy)], "#14306e", Open: true),
             new Series("test", epochs, [.. trainer.History.Select(m => m.TestAccuracy)], "#c82423"),
         ]));
     }

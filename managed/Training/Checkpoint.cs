@@ -109,8 +109,10 @@ public static class Checkpoint
     {
         using var block = new MemoryStream();
         write(block);
-        target.Write(BitConverter.GetBytes((long)block.Length));
-        block.WriteTo(target);
+        // TorchSharp closes the stream that it saves to; its content can still be had.
+        var content = block.ToArray();
+        target.Write(BitConverter.GetBytes(content.LongLength));
+        target.Write(content);
     }
 
     private static byte[] Block(MemoryStream source)
