@@ -24,8 +24,11 @@ public sealed record Augmentation
     /// <summary>Standard deviation of each channel.</summary>
     public IReadOnlyList<double> Deviation { get; init; } = [0.2023, 0.1994, 0.2010];
 
-    /// <summary>The augmentation of Fashion-MNIST: its grey mean and deviation on every channel.</summary>
-    public static Augmentation Grey { get; } = new() { Mean = [0.2860, 0.2860, 0.2860], Deviation = [0.3530, 0.3530, 0.3530] };
+    /// <summary>
+    /// The augmentation of Fashion-MNIST: flips alone, as its images are centred and fill their canvas; its grey mean and
+    /// deviation on every channel.
+    /// </summary>
+    public static Augmentation Grey { get; } = new() { CropPadding = 0, Mean = [0.2860, 0.2860, 0.2860], Deviation = [0.3530, 0.3530, 0.3530] };
 
     /// <summary>Without random choices, as for testing.</summary>
     /// <returns>The same canvas and normalization.</returns>

@@ -13,7 +13,8 @@ class Relu final : public Layer {
     if (saved != nullptr) *saved = y;
     return y;
   }
-  GradientTriple vjp(const Tensor& grad, const Tensor& saved, const LayerCall&, const GradientMask& mask) const override {
+  GradientTriple vjp(const Tensor& grad, const Tensor& saved, const LayerCall&,
+                     const GradientMask& mask) const override {
     return {mask[0] ? relu_backward(grad, saved) : Tensor(), Tensor(), Tensor()};
   }
 };
@@ -26,7 +27,8 @@ class Tanh final : public Layer {
     if (saved != nullptr) *saved = y;
     return y;
   }
-  GradientTriple vjp(const Tensor& grad, const Tensor& saved, const LayerCall&, const GradientMask& mask) const override {
+  GradientTriple vjp(const Tensor& grad, const Tensor& saved, const LayerCall&,
+                     const GradientMask& mask) const override {
     return {mask[0] ? tanh_backward(grad, saved) : Tensor(), Tensor(), Tensor()};
   }
 };
@@ -39,7 +41,8 @@ class Gelu final : public Layer {
     if (saved != nullptr) *saved = x;
     return gelu(x, spec().tanh_approximation);
   }
-  GradientTriple vjp(const Tensor& grad, const Tensor& saved, const LayerCall&, const GradientMask& mask) const override {
+  GradientTriple vjp(const Tensor& grad, const Tensor& saved, const LayerCall&,
+                     const GradientMask& mask) const override {
     return {mask[0] ? gelu_backward(grad, saved, spec().tanh_approximation) : Tensor(), Tensor(), Tensor()};
   }
 };

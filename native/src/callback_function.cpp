@@ -61,14 +61,17 @@ void CallbackFunctions::check(const CallbackTable& callbacks) {
 
 CallbackFunctions::CallbackFunctions(const CallbackTable& callbacks) : callbacks_(callbacks) {}
 
-std::unique_ptr<Tape> CallbackFunctions::make_tape() { return std::make_unique<CallbackTape>(callbacks_, next_slot_++); }
+std::unique_ptr<Tape> CallbackFunctions::make_tape() {
+  return std::make_unique<CallbackTape>(callbacks_, next_slot_++);
+}
 
 Tensor CallbackFunctions::evaluate(Use use, const Tensor& x, Evaluation evaluation, Tape* tape) {
   const int64_t slot = tape != nullptr ? static_cast<CallbackTape*>(tape)->slot() : -1;
   void* result = nullptr;
   const int32_t status = reinterpret_cast<EvaluateFunction>(callbacks_.evaluate)(
       callbacks_.user, use.function, use.index, static_cast<int32_t>(evaluation), slot, new_owner(x), &result);
-  if (status != 0) throw CallbackError("evaluation of function " + std::to_string(use.function) + " failed in the callback");
+  if (status != 0)
+    throw CallbackError("evaluation of function " + std::to_string(use.function) + " failed in the callback");
   return borrowed_result(result, x, "evaluation", use.function);
 }
 
@@ -85,7 +88,8 @@ Tensor CallbackFunctions::vjp(Use use, Tape& tape, const Tensor& cotangent) {
   const int32_t status = reinterpret_cast<VjpFunction>(callbacks_.vjp)(
       callbacks_.user, use.function, static_cast<CallbackTape&>(tape).slot(), new_owner(cotangent), &result);
   if (status != 0) {
-    throw CallbackError("vector-Jacobian product of function " + std::to_string(use.function) + " failed in the callback");
+    throw CallbackError("vector-Jacobian product of function " + std::to_string(use.function) +
+                        " failed in the callback");
   }
   return borrowed_result(result, cotangent, "vector-Jacobian product", use.function);
 }

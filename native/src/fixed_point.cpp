@@ -45,7 +45,9 @@ class Undo final : public Predictor {
 
 }  // namespace
 
-std::unique_ptr<Predictor> fixed_point_predictor(int64_t iterations) { return std::make_unique<FixedPoint>(iterations); }
+std::unique_ptr<Predictor> fixed_point_predictor(int64_t iterations) {
+  return std::make_unique<FixedPoint>(iterations);
+}
 
 std::unique_ptr<Predictor> undo_predictor() { return std::make_unique<Undo>(); }
 

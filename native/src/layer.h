@@ -9,7 +9,8 @@
 
 namespace resnet_nodes {
 
-/// Batch mean and inverse standard deviation of one batch normalization in one step's forward pass; undefined in others.
+/// Batch mean and inverse standard deviation of one batch normalization in one step's forward pass; undefined in
+/// others.
 struct Statistics {
   Tensor mean;
   Tensor inverse_deviation;

@@ -32,7 +32,8 @@ bool has_sizes(const Tensor& tensor, const std::vector<int64_t>& sizes) {
 void check_tensor(const Tensor& tensor, const Tensor& x, const std::vector<int64_t>& sizes, const char* list,
                   int64_t index, const std::string& where) {
   const auto fail = [&](const std::string& what, const std::string& expected) {
-    throw Error(std::string(list) + "[" + std::to_string(index) + "] (" + where + ") is " + what + ", expected " + expected);
+    throw Error(std::string(list) + "[" + std::to_string(index) + "] (" + where + ") is " + what + ", expected " +
+                expected);
   };
   if (!tensor.defined()) fail("undefined", "a tensor of shape " + sizes_text(sizes));
   if (!has_sizes(tensor, sizes)) fail(shape_text(tensor), sizes_text(sizes));
@@ -51,9 +52,7 @@ void check_length(const std::vector<Tensor>& list, int64_t expected, const char*
 
 }  // namespace
 
-int64_t parameter_count(const FunctionSpec& function) {
-  return LayerTable({function}, 1).parameter_count();
-}
+int64_t parameter_count(const FunctionSpec& function) { return LayerTable({function}, 1).parameter_count(); }
 
 int64_t buffer_count(const FunctionSpec& function) { return LayerTable({function}, 1).buffer_count(); }
 
@@ -81,7 +80,8 @@ LayerTable::LayerTable(const std::vector<FunctionSpec>& functions, int64_t depth
   }
 }
 
-void LayerTable::check(const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers) const {
+void LayerTable::check(const Tensor& x, const std::vector<Tensor>& parameters,
+                       const std::vector<Tensor>& buffers) const {
   check_length(parameters, parameter_count_, "parameters");
   check_length(buffers, buffer_count_, "buffers");
   for (size_t f = 0; f < functions_.size(); ++f) {
@@ -90,11 +90,13 @@ void LayerTable::check(const Tensor& x, const std::vector<Tensor>& parameters, c
       const auto where = [&] { return place(static_cast<int64_t>(f), r); };
       for (int64_t i = 0; i < row.layer->parameter_count(); ++i) {
         const int64_t index = row.first_parameter + i;
-        check_tensor(parameters[static_cast<size_t>(index)], x, row.layer->parameter_sizes(i), "parameters", index, where());
+        check_tensor(parameters[static_cast<size_t>(index)], x, row.layer->parameter_sizes(i), "parameters", index,
+                     where());
       }
       for (int64_t i = 0; i < row.layer->buffer_count(); ++i) {
         const int64_t index = row.first_buffer + i;
-        check_tensor(buffers[static_cast<size_t>(index)], x, {row.layer->spec().in_features}, "buffers", index, where());
+        check_tensor(buffers[static_cast<size_t>(index)], x, {row.layer->spec().in_features}, "buffers", index,
+                     where());
       }
     }
   }

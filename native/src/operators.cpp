@@ -26,8 +26,8 @@ using OptionalTensor = std::optional<Tensor>;
 // From LibTorch 2.13 on the library tells the reason of a failure; before, it writes it to standard error alone.
 std::string last_reason() {
   using Reason = const char* (*)();
-  static const auto reason =
-      reinterpret_cast<Reason>(torch::stable::detail::lookup_stable_symbol("torch_exception_get_what_without_backtrace"));
+  static const auto reason = reinterpret_cast<Reason>(
+      torch::stable::detail::lookup_stable_symbol("torch_exception_get_what_without_backtrace"));
   const char* text = reason != nullptr ? reason() : nullptr;
   if (text == nullptr) return "LibTorch's reason is on standard error";
   const std::string whole(text);
@@ -144,8 +144,8 @@ bool same_dense_layout(const Tensor& a, const Tensor& b) {
 }
 
 Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape) {
-  return call<1>("aten::convolution", "", x, weight, optional(bias), kUnitStride, padding(shape), dilation(shape), false,
-                 kNoOutputPadding, shape.groups)[0];
+  return call<1>("aten::convolution", "", x, weight, optional(bias), kUnitStride, padding(shape), dilation(shape),
+                 false, kNoOutputPadding, shape.groups)[0];
 }
 
 GradientTriple convolution_backward(const Tensor& grad, const Tensor& x, const Tensor& weight, const LayerSpec& shape,
@@ -179,11 +179,13 @@ GradientTriple batch_norm(const Tensor& x, const Tensor& weight, const Tensor& b
                  optional(running_variance), training, momentum, epsilon);
 }
 
-GradientTriple batch_norm_backward(const Tensor& grad, const Tensor& x, const Tensor& weight, const Tensor& running_mean,
-                                   const Tensor& running_variance, const Tensor& mean, const Tensor& inverse_deviation,
-                                   bool training, double epsilon, const GradientMask& mask) {
+GradientTriple batch_norm_backward(const Tensor& grad, const Tensor& x, const Tensor& weight,
+                                   const Tensor& running_mean, const Tensor& running_variance, const Tensor& mean,
+                                   const Tensor& inverse_deviation, bool training, double epsilon,
+                                   const GradientMask& mask) {
   return call<3>("aten::native_batch_norm_backward", "", grad, x, optional(weight), optional(running_mean),
-                 optional(running_variance), optional(mean), optional(inverse_deviation), training, epsilon, list(mask));
+                 optional(running_variance), optional(mean), optional(inverse_deviation), training, epsilon,
+                 list(mask));
 }
 
 Tensor inverse_square(const Tensor& x) {

@@ -35,12 +35,14 @@ GradientTriple convolution_backward(const Tensor& grad, const Tensor& x, const T
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
 GradientTriple linear_backward(const Tensor& grad, const Tensor& x, const Tensor& weight, const GradientMask& mask);
 
-/// Output, batch mean, inverse standard deviation. Changes the running statistics where `training` and they are defined.
+/// Output, batch mean, inverse standard deviation. Changes the running statistics where `training` and they are
+/// defined.
 GradientTriple batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
                           const Tensor& running_variance, bool training, double momentum, double epsilon);
-GradientTriple batch_norm_backward(const Tensor& grad, const Tensor& x, const Tensor& weight, const Tensor& running_mean,
-                                   const Tensor& running_variance, const Tensor& mean, const Tensor& inverse_deviation,
-                                   bool training, double epsilon, const GradientMask& mask);
+GradientTriple batch_norm_backward(const Tensor& grad, const Tensor& x, const Tensor& weight,
+                                   const Tensor& running_mean, const Tensor& running_variance, const Tensor& mean,
+                                   const Tensor& inverse_deviation, bool training, double epsilon,
+                                   const GradientMask& mask);
 /// 1 / s^2: the variance whose inverse standard deviation is s.
 Tensor inverse_square(const Tensor& x);
 
@@ -57,7 +59,8 @@ Tensor plus_scaled(const Tensor& x, const Tensor& y, double a);
 double sum_of_squares(const Tensor& x);
 /// a x.
 Tensor scaled(const Tensor& x, double a);
-/// x in the layout of a stage's state: channels_last for four dimensions, row-major otherwise. x itself where it has it.
+/// x in the layout of a stage's state: channels_last for four dimensions, row-major otherwise. x itself where it has
+/// it.
 Tensor state_layout(const Tensor& x);
 
 /// Turns gradient recording off while it lives.

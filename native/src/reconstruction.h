@@ -20,11 +20,11 @@ struct Recursion {
 
 /// What a step of the walk found, for predictors that learn from it.
 struct FoundStep {
-  const Tensor& y;       ///< the state after the step
-  const Tensor& state;   ///< the reconstructed state before it
-  const Tensor& slope;   ///< the last slope
-  double residual;       ///< of the prediction, before any iteration
-  double increment;      ///< norm of the step's increment
+  const Tensor& y;      ///< the state after the step
+  const Tensor& state;  ///< the reconstructed state before it
+  const Tensor& slope;  ///< the last slope
+  double residual;      ///< of the prediction, before any iteration
+  double increment;     ///< norm of the step's increment
 };
 
 /// A way to foresee x_n from y = x_{n+1}.
@@ -51,9 +51,9 @@ std::unique_ptr<Predictor> extrapolation_predictor(int64_t order, bool distrust)
 /// A reconstruction: predictor x update x stop.
 struct WalkPlan {
   std::unique_ptr<Predictor> predictor;
-  bool correct = true;       ///< update: y <- y - Phi(x~); otherwise y <- x~
-  double tolerance = 0;      ///< iterate while the residual is above; 0: never
-  int64_t iterations = 0;    ///< at most so many
+  bool correct = true;     ///< update: y <- y - Phi(x~); otherwise y <- x~
+  double tolerance = 0;    ///< iterate while the residual is above; 0: never
+  int64_t iterations = 0;  ///< at most so many
 };
 
 /// The plan of a kind that reconstructs; nullptr predictor for those that store. Throws Error on a bad option.
@@ -73,8 +73,8 @@ WalkResult walk_back(WalkPlan plan, const Recursion& recursion, const Tensor& ou
 
 /// What the stored methods keep.
 struct StoredStates {
-  std::vector<StepTape> tapes;   ///< backprop: of every step
-  std::vector<Tensor> states;    ///< checkpoint: of every `every`-th step
+  std::vector<StepTape> tapes;  ///< backprop: of every step
+  std::vector<Tensor> states;   ///< checkpoint: of every `every`-th step
   int64_t every = 1;
 };
 /// Goes back through stored tapes, or replays segment by segment from stored states.

@@ -15,8 +15,8 @@ class Tape {
   virtual ~Tape() = default;
 };
 
-/// Which function is evaluated, and as which of the forward pass's evaluations: a function that two steps use (Heun's) has
-/// statistics and random numbers of its own in each.
+/// Which function is evaluated, and as which of the forward pass's evaluations: a function that two steps use (Heun's)
+/// has statistics and random numbers of its own in each.
 struct Use {
   int64_t function;  ///< n, from 0
   int64_t index;     ///< from 0, the same on the way back

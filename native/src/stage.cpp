@@ -18,7 +18,8 @@ namespace {
 void check_state(const Tensor& x) {
   using torch::headeronly::ScalarType;
   if (!x.defined()) throw Error("x is undefined, expected a tensor [B, C, H, W] or [B, D]");
-  if (x.dim() < 1 || x.numel() == 0) throw Error("x is " + shape_text(x) + ", expected [B, C, H, W] or [B, D], not empty");
+  if (x.dim() < 1 || x.numel() == 0)
+    throw Error("x is " + shape_text(x) + ", expected [B, C, H, W] or [B, D], not empty");
   const ScalarType type = x.scalar_type();
   if (type != ScalarType::Float && type != ScalarType::Double && type != ScalarType::BFloat16 &&
       type != ScalarType::Half) {
@@ -162,7 +163,7 @@ std::unique_ptr<StageContext> Stage::forward(const Tensor& x, const std::vector<
   auto context = std::make_unique<StageContext::Impl>();
   Tensor state = impl_->prepare(x);
   context->functions = impl_->bind(state, parameters, buffers, training,
-                                       impl_->steps * impl_->solver->evaluations_per_step(), &context->layers);
+                                   impl_->steps * impl_->solver->evaluations_per_step(), &context->layers);
   context->solver = impl_->solver;
   context->h = impl_->h;
   context->steps = impl_->steps;
@@ -196,8 +197,8 @@ void Stage::backward(StageContext& public_context, const Tensor& grad_output, co
   // Taken out, so that they are free as the walk goes on, and gone if it fails.
   StoredStates stored = std::move(context.stored);
   const Tensor output = std::exchange(context.output, Tensor());
-  WalkResult result = plan.predictor ? walk_back(std::move(plan), recursion, output, grad)
-                                     : walk_back_stored(stored, recursion, grad);
+  WalkResult result =
+      plan.predictor ? walk_back(std::move(plan), recursion, output, grad) : walk_back_stored(stored, recursion, grad);
   if (context.input.defined() && result.state.defined()) {
     const StepNorms norms = distance(result.state, context.input);
     result.report.reconstruction_error = norms.reference > 0 ? std::sqrt(norms.difference / norms.reference) : 0;

@@ -14,8 +14,8 @@ namespace {
 
 using torch::headeronly::ScalarType;
 
-// Elements that one thread takes at a time, and over which a sum is added up: fixed, so that results do not depend on the
-// number of threads.
+// Elements that one thread takes at a time, and over which a sum is added up: fixed, so that results do not depend on
+// the number of threads.
 constexpr int64_t kBlock = 16384;
 constexpr size_t kInputs = 4;
 
@@ -151,7 +151,8 @@ Tensor add_scaled_sum(const Tensor& x, const Tensor& f, const Tensor& g, double 
   return p.finish(out);
 }
 
-Tensor correct(const Tensor& y, const Tensor& f, const Tensor& predicted, double a, StepNorms& norms, const Tensor& out) {
+Tensor correct(const Tensor& y, const Tensor& f, const Tensor& predicted, double a, StepNorms& norms,
+               const Tensor& out) {
   if (!has_kernels(y)) {
     check_like(f, y, "correct");
     check_like(predicted, y, "correct");

@@ -11,8 +11,8 @@ namespace resnet_nodes {
 
 using torch::stable::Tensor;
 
-/// All tensors have one shape, dtype, device and layout (dense, equal strides); the functions make them so where they are
-/// not. `out` is a defined tensor to write to, or an undefined one: then a fresh tensor is returned.
+/// All tensors have one shape, dtype, device and layout (dense, equal strides); the functions make them so where they
+/// are not. `out` is a defined tensor to write to, or an undefined one: then a fresh tensor is returned.
 Tensor add_scaled(const Tensor& x, const Tensor& f, double a, const Tensor& out = Tensor());
 Tensor add_scaled_sum(const Tensor& x, const Tensor& f, const Tensor& g, double a, const Tensor& out = Tensor());
 /// y - a f, and the sums of squares of x~ - out and of a f.

@@ -46,7 +46,8 @@ WalkResult through_segments(StoredStates& stored, const Recursion& recursion, co
 }  // namespace
 
 WalkResult walk_back_stored(StoredStates& stored, const Recursion& recursion, const Tensor& grad) {
-  return stored.states.empty() ? through_tapes(stored.tapes, recursion, grad) : through_segments(stored, recursion, grad);
+  return stored.states.empty() ? through_tapes(stored.tapes, recursion, grad)
+                               : through_segments(stored, recursion, grad);
 }
 
 }  // namespace resnet_nodes

@@ -25,28 +25,62 @@ const std::vector<Row>& rows() {
          const int64_t k = pick(g, 1, 6);
          return FunctionSpec{{conv(c, k, 3, 1, 1, false), conv(k, c, 1)}};
        },
-       false, {LayerKind::conv2d}},
-      {"conv2d dilated", [](int64_t c, Generator&) { return FunctionSpec{{conv(c, c, 3, 2)}}; }, false, {LayerKind::conv2d}},
-      {"conv2d depthwise", [](int64_t c, Generator&) { return FunctionSpec{{conv(c, c, 5, 1, c)}}; }, false,
+       false,
        {LayerKind::conv2d}},
-      {"linear", [](int64_t c, Generator& g) {
+      {"conv2d dilated",
+       [](int64_t c, Generator&) { return FunctionSpec{{conv(c, c, 3, 2)}}; },
+       false,
+       {LayerKind::conv2d}},
+      {"conv2d depthwise",
+       [](int64_t c, Generator&) { return FunctionSpec{{conv(c, c, 5, 1, c)}}; },
+       false,
+       {LayerKind::conv2d}},
+      {"linear",
+       [](int64_t c, Generator& g) {
          const int64_t k = pick(g, 1, 9);
          return FunctionSpec{{linear(c, k), linear(k, c, false)}};
-       }, true, {LayerKind::linear}},
-      {"batch_norm2d", [](int64_t c, Generator&) { return FunctionSpec{{batch_norm(c)}}; }, false, {LayerKind::batch_norm2d}},
-      {"batch_norm2d without weights", [](int64_t c, Generator&) { return FunctionSpec{{batch_norm(c, false)}}; }, false,
+       },
+       true,
+       {LayerKind::linear}},
+      {"batch_norm2d",
+       [](int64_t c, Generator&) { return FunctionSpec{{batch_norm(c)}}; },
+       false,
+       {LayerKind::batch_norm2d}},
+      {"batch_norm2d without weights",
+       [](int64_t c, Generator&) { return FunctionSpec{{batch_norm(c, false)}}; },
+       false,
        {LayerKind::batch_norm2d}},
       {"batch_norm2d without running statistics",
-       [](int64_t c, Generator&) { return FunctionSpec{{batch_norm(c, true, false)}}; }, false, {LayerKind::batch_norm2d}},
-      {"relu", [](int64_t c, Generator&) { return FunctionSpec{{activation(LayerKind::relu), linear(c, c)}}; }, true,
+       [](int64_t c, Generator&) { return FunctionSpec{{batch_norm(c, true, false)}}; },
+       false,
+       {LayerKind::batch_norm2d}},
+      {"relu",
+       [](int64_t c, Generator&) {
+         return FunctionSpec{{activation(LayerKind::relu), linear(c, c)}};
+       },
+       true,
        {LayerKind::relu}},
-      {"tanh", [](int64_t c, Generator&) { return FunctionSpec{{linear(c, c), activation(LayerKind::tanh)}}; }, true,
+      {"tanh",
+       [](int64_t c, Generator&) {
+         return FunctionSpec{{linear(c, c), activation(LayerKind::tanh)}};
+       },
+       true,
        {LayerKind::tanh}},
-      {"gelu", [](int64_t c, Generator&) { return FunctionSpec{{linear(c, c), activation(LayerKind::gelu)}}; }, true,
+      {"gelu",
+       [](int64_t c, Generator&) {
+         return FunctionSpec{{linear(c, c), activation(LayerKind::gelu)}};
+       },
+       true,
        {LayerKind::gelu}},
-      {"gelu by tanh", [](int64_t c, Generator&) { return FunctionSpec{{activation(LayerKind::gelu, true), linear(c, c)}}; },
-       true, {LayerKind::gelu}},
-      {"identity", [](int64_t, Generator&) { return FunctionSpec{{activation(LayerKind::identity)}}; }, true,
+      {"gelu by tanh",
+       [](int64_t c, Generator&) {
+         return FunctionSpec{{activation(LayerKind::gelu, true), linear(c, c)}};
+       },
+       true,
+       {LayerKind::gelu}},
+      {"identity",
+       [](int64_t, Generator&) { return FunctionSpec{{activation(LayerKind::identity)}}; },
+       true,
        {LayerKind::identity}},
       {"residual function", [](int64_t c, Generator&) { return tiny_function(c); }, false, {}},
   };
@@ -59,11 +93,12 @@ TEST_P(LayerRows, VjpIsTheDerivative) {
   const Row& row = rows()[GetParam()];
   for (uint64_t seed = 0; seed < 8; ++seed) {
     for (const bool training : {true, false}) {
-      SCOPED_TRACE(std::string(row.name) + ", seed " + std::to_string(seed) + (training ? ", training" : ", evaluation"));
+      SCOPED_TRACE(std::string(row.name) + ", seed " + std::to_string(seed) +
+                   (training ? ", training" : ", evaluation"));
       Generator generator(seed);
       const int64_t channels = pick(generator, 1, 7), batch = pick(generator, 2, 4);
-      const Shape shape = row.flat ? Shape{batch, channels}
-                                   : Shape{batch, channels, pick(generator, 5, 9), pick(generator, 5, 9)};
+      const Shape shape =
+          row.flat ? Shape{batch, channels} : Shape{batch, channels, pick(generator, 5, 9), pick(generator, 5, 9)};
       const Problem problem = make_problem({row.function(channels, generator)}, 1, shape, seed + 100, training);
       StageOptions options;
       options.reconstruction = ReconstructionKind::backprop;
@@ -94,7 +129,8 @@ TEST(Layers, Float32AgreesWithFloat64) {
   for (Tensor& tensor : single.parameters) tensor = torch::stable::to(tensor, ScalarType::Float);
   for (Tensor& tensor : single.buffers) tensor = torch::stable::to(tensor, ScalarType::Float);
   const Outcome expected = run(exact, options), found = run(single, options);
-  // Longest sum: a weight gradient over batch and image, k = 6 * 81; N = 4; sqrt(k) N u = 22 * 4 * 6e-8, times at most 10.
+  // Longest sum: a weight gradient over batch and image, k = 6 * 81; N = 4; sqrt(k) N u = 22 * 4 * 6e-8, times at
+  // most 10.
   const double bound = 10 * 22 * 4 * 6e-8;
   EXPECT_LT(relative_error(values(found.output), values(expected.output)), bound);
   EXPECT_LT(relative_error(values(found.input_gradient), values(expected.input_gradient)), bound);

@@ -22,7 +22,12 @@ Problem tanh_problem(int64_t depth, bool smooth, double scale = 1.0) {
   Problem problem{std::vector<FunctionSpec>(static_cast<size_t>(depth),
                                             FunctionSpec{{linear(kWidth, kWidth, false), activation(LayerKind::tanh),
                                                           linear(kWidth, kWidth, false)}}),
-                  depth, normal({32, kWidth}, generator), normal({32, kWidth}, generator), {}, {}, true};
+                  depth,
+                  normal({32, kWidth}, generator),
+                  normal({32, kWidth}, generator),
+                  {},
+                  {},
+                  true};
   for (int64_t n = 0; n < depth; ++n) {
     const double t = static_cast<double>(n) / static_cast<double>(depth);
     const Tensor curve = moved(moved(start, sine, std::sin(kPi * t)), cosine, std::cos(kPi * t));
@@ -55,8 +60,8 @@ struct Row {
   double tolerance;  // of the slope
 };
 
-// Smooth weights: the order, within 0.15. Rough weights: the tables of docs/reconstructions.md; one draw of rough weights
-// scatters more.
+// Smooth weights: the order, within 0.15. Rough weights: the tables of docs/reconstructions.md; one draw of rough
+// weights scatters more.
 const std::vector<Row>& rows() {
   using enum ReconstructionKind;
   static const std::vector<Row> table{
@@ -93,7 +98,8 @@ TEST(Plans, EveryKindIsListedOnce) {
   std::vector<int> kinds;
   for (const ReconstructionPlan& plan : reconstruction_plans()) kinds.push_back(static_cast<int>(plan.kind));
   std::sort(kinds.begin(), kinds.end());
-  for (int i = 0; i <= static_cast<int>(ReconstructionKind::adaptive); ++i) EXPECT_EQ(kinds.at(static_cast<size_t>(i)), i);
+  for (int i = 0; i <= static_cast<int>(ReconstructionKind::adaptive); ++i)
+    EXPECT_EQ(kinds.at(static_cast<size_t>(i)), i);
 }
 
 // Every solver x reconstruction, iterated until it is exact, must give the stored gradient.
@@ -109,8 +115,8 @@ TEST(Reconstruction, ConvergedMethodsGiveTheStoredGradient) {
         options.reconstruction = ReconstructionKind::backprop;
         const Outcome truth = run(problem, options);
         const auto check = [&](ReconstructionKind kind, int64_t count, double tolerance, const char* name) {
-          SCOPED_TRACE(std::string(name) + (solver == Solver::heun ? ", heun" : ", euler") + (shared ? ", shared" : "") +
-                       (training ? ", training" : ", evaluation"));
+          SCOPED_TRACE(std::string(name) + (solver == Solver::heun ? ", heun" : ", euler") +
+                       (shared ? ", shared" : "") + (training ? ", training" : ", evaluation"));
           options.reconstruction = kind;
           options.count = count;
           options.tolerance = tolerance;
@@ -133,7 +139,8 @@ TEST(Reconstruction, StoredGradientIsTheDerivative) {
   for (const Solver solver : {Solver::euler, Solver::heun}) {
     for (const bool shared : {false, true}) {
       SCOPED_TRACE(std::string(solver == Solver::heun ? "heun" : "euler") + (shared ? ", shared" : ""));
-      const Problem problem = make_problem(std::vector<FunctionSpec>(shared ? 1 : 4, tiny_function(3)), 4, {3, 3, 5, 5}, 5);
+      const Problem problem =
+          make_problem(std::vector<FunctionSpec>(shared ? 1 : 4, tiny_function(3)), 4, {3, 3, 5, 5}, 5);
       StageOptions options;
       options.solver = solver;
       options.reconstruction = ReconstructionKind::backprop;
@@ -168,7 +175,8 @@ TEST(Adaptive, ReportsTheStepsThatItCannotReconstruct) {
   options.step_size = 1.0;
   const StageReport report = run(problem, options).report;
   ASSERT_FALSE(report.failed_steps.empty());
-  for (const int64_t step : report.failed_steps) EXPECT_GT(report.residuals.at(static_cast<size_t>(step)), options.tolerance);
+  for (const int64_t step : report.failed_steps)
+    EXPECT_GT(report.residuals.at(static_cast<size_t>(step)), options.tolerance);
 }
 
 TEST(Adaptive, IsSettledWhereFunctionsAreZero) {

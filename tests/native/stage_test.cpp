@@ -109,13 +109,15 @@ struct Outside {
   Tensor result;
   bool fail = false;
 
-  static int32_t evaluate(void* user, int64_t function, int64_t, int32_t evaluation, int64_t slot, void* handle, void** out) {
+  static int32_t evaluate(void* user, int64_t function, int64_t, int32_t evaluation, int64_t slot, void* handle,
+                          void** out) {
     auto* self = static_cast<Outside*>(user);
     const Tensor x(static_cast<AtenTensorHandle>(handle));
     if (self->fail) return 1;
     const auto kind = static_cast<Evaluation>(evaluation);
     if (kind == Evaluation::tape || kind == Evaluation::forward_tape) self->tapes.emplace_back(slot, x);
-    self->result = moved(constant(Shape(x.sizes().begin(), x.sizes().end()), 0), x, self->a[static_cast<size_t>(function)]);
+    self->result =
+        moved(constant(Shape(x.sizes().begin(), x.sizes().end()), 0), x, self->a[static_cast<size_t>(function)]);
     *out = self->result.get();
     return 0;
   }
@@ -157,7 +159,8 @@ TEST(Callbacks, GiveTheGradientOfTheOutside) {
     for (const double a : outside.a) factor *= 1 + a / 5;
     EXPECT_LT(relative_error(values(context->output()), values(moved(constant({4, 3}, 0), x, factor))), 1e-14);
     stage.backward(*context, grad, {}, {});
-    EXPECT_LT(relative_error(values(context->input_gradient()), values(moved(constant({4, 3}, 0), grad, factor))), 1e-14);
+    EXPECT_LT(relative_error(values(context->input_gradient()), values(moved(constant({4, 3}, 0), grad, factor))),
+              1e-14);
     EXPECT_TRUE(outside.tapes.empty()) << plan.name;
     if (plan.kind == ReconstructionKind::inverse || plan.kind == ReconstructionKind::extrapolated) continue;
     for (size_t n = 0; n < 5; ++n) {
@@ -204,11 +207,13 @@ TEST(Errors, NameTheArgumentAndWhatWasExpected) {
     return [&stage, x, parameters, buffers] { stage.forward(x, parameters, buffers, true); };
   };
   expect_error(forward(Tensor(), p.parameters, p.buffers), "x is undefined");
-  expect_error(forward(normal({2, 5, 6, 6}, generator), p.parameters, p.buffers), "input is [2, 5, 6, 6], expected [B, 4, H, W]");
+  expect_error(forward(normal({2, 5, 6, 6}, generator), p.parameters, p.buffers),
+               "input is [2, 5, 6, 6], expected [B, 4, H, W]");
   expect_error(forward(p.x, {}, p.buffers), "parameters has 0 tensors, expected 8");
   std::vector<Tensor> wrong = p.parameters;
   wrong[0] = normal({4, 4, 1, 1}, generator);
-  expect_error(forward(p.x, wrong, p.buffers), "parameters[0] (function 0, layer 0) is [4, 4, 1, 1], expected [4, 4, 3, 3]");
+  expect_error(forward(p.x, wrong, p.buffers),
+               "parameters[0] (function 0, layer 0) is [4, 4, 1, 1], expected [4, 4, 3, 3]");
   wrong[0] = torch::stable::to(p.parameters[0], ScalarType::Float);
   expect_error(forward(p.x, wrong, p.buffers), "is float32, expected float64 like x");
   wrong[0] = Tensor();
@@ -226,7 +231,8 @@ TEST(Errors, NameTheArgumentAndWhatWasExpected) {
   expect_error([&] { Stage(p.functions, 2, bad); }, "tolerance");
   const Stage narrowing({FunctionSpec{{conv(4, 3)}}}, 2, options);
   const Problem narrow = make_problem({FunctionSpec{{conv(4, 3)}}}, 2, {2, 4, 6, 6}, 12);
-  expect_error([&] { narrowing.forward(narrow.x, narrow.parameters, {}, true); }, "gives [2, 3, 6, 6], expected [2, 4, 6, 6]");
+  expect_error([&] { narrowing.forward(narrow.x, narrow.parameters, {}, true); },
+               "gives [2, 3, 6, 6], expected [2, 4, 6, 6]");
 }
 
 TEST(Errors, BackwardRefusesASecondPassAndAWrongCotangent) {
@@ -236,8 +242,11 @@ TEST(Errors, BackwardRefusesASecondPassAndAWrongCotangent) {
   Generator generator(1);
   const auto context = stage.forward(p.x, p.parameters, copies(p.buffers), true);
   expect_error([&] { context->input_gradient(); }, "no backward pass has run");
-  expect_error([&] { stage.backward(*context, normal({2, 4, 6, 5}, generator), wanted, {}); },
-               "grad_output is [2, 4, 6, 5], expected [2, 4, 6, 6]");
+  expect_error(
+      [&] {
+        stage.backward(*context, normal({2, 4, 6, 5}, generator), wanted, {});
+      },
+      "grad_output is [2, 4, 6, 5], expected [2, 4, 6, 6]");
   expect_error([&] { stage.backward(*context, p.grad, {}, {}); }, "wanted has 0 entries");
   stage.backward(*context, p.grad, wanted, {});
   expect_error([&] { stage.backward(*context, p.grad, wanted, {}); }, "second backward pass");

@@ -1,4 +1,5 @@
-// step_kernels_test.cpp: every kernel path against plain loops, for every tail, misaligned and in place; equal bits on all.
+// step_kernels_test.cpp: every kernel path against plain loops, for every tail, misaligned and in place; equal bits on
+// all.
 #include "kernels/step_kernels.h"
 
 #include <gtest/gtest.h>
@@ -131,7 +132,8 @@ void expect_equal_bits(const StepKernelPath& a, const StepKernelPath& b, int64_t
   x.add_scaled_sum(first.data(), d[0], d[1], d[2], 0.3, count);
   y.add_scaled_sum(second.data(), d[0], d[1], d[2], 0.3, count);
   same("add_scaled_sum");
-  x.extrapolate(first.data(), d[0], slopes, c, 3, 0.3, count), y.extrapolate(second.data(), d[0], slopes, c, 3, 0.3, count);
+  x.extrapolate(first.data(), d[0], slopes, c, 3, 0.3, count),
+      y.extrapolate(second.data(), d[0], slopes, c, 3, 0.3, count);
   same("extrapolate");
   const StepNorms m = x.correct(first.data(), d[0], d[1], d[2], 0.3, count);
   const StepNorms n = y.correct(second.data(), d[0], d[1], d[2], 0.3, count);

@@ -45,12 +45,14 @@ TEST(Steps, NarrowTypesGoByOperators) {
   const double u = 4e-3;
   EXPECT_LT(relative_error(values(add_scaled(half(x), half(f), 0.25)), expected_sum(x, f, 0.25)), 3 * u);
   StepNorms narrow, wide;
-  EXPECT_LT(relative_error(values(correct(half(x), half(f), half(p), 0.25, narrow)),
-                           values(correct(x, f, p, 0.25, wide))), 3 * u);
+  EXPECT_LT(
+      relative_error(values(correct(half(x), half(f), half(p), 0.25, narrow)), values(correct(x, f, p, 0.25, wide))),
+      3 * u);
   EXPECT_NEAR(narrow.difference, wide.difference, 6 * u * wide.difference);
   EXPECT_NEAR(narrow.reference, wide.reference, 6 * u * wide.reference);
   EXPECT_LT(relative_error(values(extrapolate(half(x), {half(f), half(p)}, {2, -1}, 0.25)),
-                           values(extrapolate(x, {f, p}, {2, -1}, 0.25))), 6 * u);
+                           values(extrapolate(x, {f, p}, {2, -1}, 0.25))),
+            6 * u);
 }
 
 TEST(Steps, GiveEqualBitsWithAnyNumberOfThreads) {

@@ -147,8 +147,8 @@ struct Problem {
 };
 
 /// Random parameters (batch normalization's near 1, variances positive), input and cotangent for these functions.
-inline Problem make_problem(const std::vector<FunctionSpec>& functions, int64_t depth, const Shape& shape, uint64_t seed,
-                            bool training = true) {
+inline Problem make_problem(const std::vector<FunctionSpec>& functions, int64_t depth, const Shape& shape,
+                            uint64_t seed, bool training = true) {
   Generator generator(seed);
   Problem problem{functions, depth, normal(shape, generator), normal(shape, generator), {}, {}, training};
   for (const FunctionSpec& function : functions) {
@@ -156,9 +156,9 @@ inline Problem make_problem(const std::vector<FunctionSpec>& functions, int64_t 
       const Shape features{layer.out_features};
       if (layer.kind == LayerKind::conv2d) {
         const int64_t fan = layer.in_features / layer.groups * layer.kernel_height * layer.kernel_width;
-        problem.parameters.push_back(normal({layer.out_features, layer.in_features / layer.groups, layer.kernel_height,
-                                             layer.kernel_width},
-                                            generator, 1 / std::sqrt(static_cast<double>(fan))));
+        problem.parameters.push_back(
+            normal({layer.out_features, layer.in_features / layer.groups, layer.kernel_height, layer.kernel_width},
+                   generator, 1 / std::sqrt(static_cast<double>(fan))));
         if (layer.bias) problem.parameters.push_back(normal(features, generator, 0.1));
       } else if (layer.kind == LayerKind::linear) {
         problem.parameters.push_back(normal({layer.out_features, layer.in_features}, generator,
@@ -214,8 +214,8 @@ inline double loss(const Problem& problem, const StageOptions& options, const Te
 }
 
 /// Central differences of `loss` along a unit direction drawn for each argument, against the gradients of `outcome`.
-/// Truncation is about delta^2 = 4e-11 of |vjp| |v|. The loss is a sum of numbers of size |cotangent| |output|; its rounding,
-/// divided by delta, counts where a gradient is small or 0, as that of a bias before batch normalization.
+/// Truncation is about delta^2 = 4e-11 of |vjp| |v|. The loss is a sum of numbers of size |cotangent| |output|; its
+/// rounding, divided by delta, counts where a gradient is small or 0, as that of a bias before batch normalization.
 inline void expect_finite_differences(const Problem& problem, const StageOptions& options, const Outcome& outcome,
                                       Generator& generator, double bound = 1e-9) {
   const double delta = std::cbrt(2.2e-16);
@@ -225,7 +225,8 @@ inline void expect_finite_differences(const Problem& problem, const StageOptions
     Tensor direction = normal(Shape(at.sizes().begin(), at.sizes().end()), generator);
     const double length = norm(values(direction));
     const double difference =
-        (at_point(moved(at, direction, delta / length)) - at_point(moved(at, direction, -delta / length))) / (2 * delta);
+        (at_point(moved(at, direction, delta / length)) - at_point(moved(at, direction, -delta / length))) /
+        (2 * delta);
     const double expected = dot(values(gradient), values(direction)) / length;
     EXPECT_NEAR(difference, expected, bound * norm(values(gradient)) + rounding) << name;
   };

@@ -9,23 +9,24 @@ namespace resnet_nodes {
 
 /// What an evaluation of f_n is for.
 enum class Evaluation {
-  forward,   ///< the one evaluation of the forward pass: running statistics may change, random numbers are fresh
-  replay,    ///< on the way back: nothing outside may change, random numbers are those of the forward pass
-  tape,      ///< as replay, and the function keeps what its vector-Jacobian product needs, under `slot`
+  forward,       ///< the one evaluation of the forward pass: running statistics may change, random numbers are fresh
+  replay,        ///< on the way back: nothing outside may change, random numbers are those of the forward pass
+  tape,          ///< as replay, and the function keeps what its vector-Jacobian product needs, under `slot`
   forward_tape,  ///< as forward, and kept as with tape
 };
 
 /// Functions of the outside, as plain addresses so that any runtime can give them.
-/// Tensor arguments (`x`, `cotangent`) are owned handles: the callee releases them. Results are borrowed: the library takes
-/// its own reference at once, so they have to live until the callee is called again or the stage's call returns.
+/// Tensor arguments (`x`, `cotangent`) are owned handles: the callee releases them. Results are borrowed: the library
+/// takes its own reference at once, so they have to live until the callee is called again or the stage's call returns.
 /// A return value other than 0 says that the callee failed; the running call then throws CallbackError.
 struct CallbackTable {
-  /// int32_t evaluate(void* user, int64_t function, int64_t use, int32_t evaluation, int64_t slot, void* x, void** result):
-  /// f_n(x) for n = function. `use` numbers the evaluations of one forward pass from 0 (Heun uses a function in two steps);
-  /// on the way back the same number stands for the same evaluation, so that random numbers can be replayed.
+  /// int32_t evaluate(void* user, int64_t function, int64_t use, int32_t evaluation, int64_t slot, void* x, void**
+  /// result): f_n(x) for n = function. `use` numbers the evaluations of one forward pass from 0 (Heun uses a function
+  /// in two steps); on the way back the same number stands for the same evaluation, so that random numbers can be
+  /// replayed.
   void* evaluate = nullptr;
-  /// int32_t vjp(void* user, int64_t function, int64_t slot, void* cotangent, void** result): the gradient of x; gradients of
-  /// parameters stay with the callee, which adds them up. Uses the slot's tape up.
+  /// int32_t vjp(void* user, int64_t function, int64_t slot, void* cotangent, void** result): the gradient of x;
+  /// gradients of parameters stay with the callee, which adds them up. Uses the slot's tape up.
   void* vjp = nullptr;
   /// void drop(void* user, int64_t slot): the tape is not needed any more.
   void* drop = nullptr;

@@ -11,8 +11,8 @@ namespace resnet_nodes {
 enum class LayerKind { conv2d, linear, batch_norm2d, relu, tanh, gelu, identity };
 
 /// One layer. Fields that a kind has no use for are ignored.
-/// Parameters, in this order: conv2d weight [out, in / groups, kh, kw], bias [out]; linear weight [out, in], bias [out];
-/// batch_norm2d weight [C], bias [C]. Buffers: batch_norm2d running_mean [C], running_var [C].
+/// Parameters, in this order: conv2d weight [out, in / groups, kh, kw], bias [out]; linear weight [out, in], bias
+/// [out]; batch_norm2d weight [C], bias [C]. Buffers: batch_norm2d running_mean [C], running_var [C].
 struct LayerSpec {
   LayerKind kind = LayerKind::identity;
   int64_t in_features = 0;   ///< channels or features that come in; batch_norm2d: C

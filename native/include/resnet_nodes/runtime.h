@@ -13,8 +13,8 @@ namespace resnet_nodes {
 RESNET_NODES_API std::string version();
 /// Kernel paths of the fused steps that this machine can run, best first.
 RESNET_NODES_API std::vector<std::string> kernel_paths();
-/// The path in use: the best, or the one that the environment variable RESNET_NODES_KERNELS names. Throws Error where that
-/// names none.
+/// The path in use: the best, or the one that the environment variable RESNET_NODES_KERNELS names. Throws Error where
+/// that names none.
 RESNET_NODES_API std::string active_kernel_path();
 /// Stages and contexts that are alive, for leak tests.
 RESNET_NODES_API int64_t live_objects();

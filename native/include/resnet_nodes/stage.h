@@ -23,8 +23,8 @@ enum class ReconstructionKind { backprop, checkpoint, inverse, corrected, extrap
 struct StageOptions {
   Solver solver = Solver::euler;
   ReconstructionKind reconstruction = ReconstructionKind::adaptive;
-  /// checkpoint: steps between stored states; corrected: iterations; extrapolated: order (2 or 3); adaptive: iterations at
-  /// most. 0 stands for the method's own default.
+  /// checkpoint: steps between stored states; corrected: iterations; extrapolated: order (2 or 3); adaptive: iterations
+  /// at most. 0 stands for the method's own default.
   int64_t count = 0;
   double tolerance = 0.1;   ///< adaptive: residual of a reconstructed state, relative to its increment
   double step_size = 0;     ///< h; 0 stands for 1/N
@@ -34,11 +34,11 @@ struct StageOptions {
 /// One row of the table of reconstructions: what users read of a method.
 struct ReconstructionPlan {
   ReconstructionKind kind = ReconstructionKind::adaptive;
-  std::string name;                ///< as users write it
-  int64_t default_count = 1;       ///< what count = 0 stands for; checkpoint: 0, which is the square root of the depth
-  int64_t order = 0;               ///< order in h of the gradient's error on smooth weights (Euler, default count); 0: exact
-  double evaluations = 0;          ///< evaluations a layer of a training step, with the default count (Euler)
-  bool memory_free = true;         ///< whether memory stays flat in depth
+  std::string name;           ///< as users write it
+  int64_t default_count = 1;  ///< what count = 0 stands for; checkpoint: 0, which is the square root of the depth
+  int64_t order = 0;          ///< order in h of the gradient's error on smooth weights (Euler, default count); 0: exact
+  double evaluations = 0;     ///< evaluations a layer of a training step, with the default count (Euler)
+  bool memory_free = true;    ///< whether memory stays flat in depth
 };
 
 /// The table, one row a kind.
@@ -46,12 +46,12 @@ RESNET_NODES_API std::vector<ReconstructionPlan> reconstruction_plans();
 
 /// What the backward pass found out about itself.
 struct StageReport {
-  /// Of each step, |x~ - (y - Phi(x~))| / |Phi(x~)|: how well the state where the gradient was taken solves its equation.
-  /// Empty where the method does not correct (backprop, checkpoint, inverse).
+  /// Of each step, |x~ - (y - Phi(x~))| / |Phi(x~)|: how well the state where the gradient was taken solves its
+  /// equation. Empty where the method does not correct (backprop, checkpoint, inverse).
   std::vector<double> residuals;
   std::vector<int64_t> failed_steps;  ///< adaptive: the steps whose residual stayed above the tolerance
-  int64_t evaluations = 0;            ///< residual function evaluations of the backward pass, those with a tape included
-  double reconstruction_error = -1;   ///< |x~_0 - x_0| / |x_0|; -1 where it was not asked for
+  int64_t evaluations = 0;           ///< residual function evaluations of the backward pass, those with a tape included
+  double reconstruction_error = -1;  ///< |x~_0 - x_0| / |x_0|; -1 where it was not asked for
 };
 
 /// What a forward pass leaves for its backward pass. Used up by one backward pass.
@@ -67,8 +67,8 @@ class RESNET_NODES_API StageContext {
   Tensor output() const;
   /// Gradient of the stage's input. Throws Error before the backward pass.
   Tensor input_gradient() const;
-  /// Gradients of the parameters, in the order of the forward pass's list; undefined where none was asked for and where it
-  /// was added to a given buffer.
+  /// Gradients of the parameters, in the order of the forward pass's list; undefined where none was asked for and where
+  /// it was added to a given buffer.
   std::vector<Tensor> parameter_gradients() const;
   /// What the backward pass found out. Throws Error before it.
   StageReport report() const;
@@ -78,8 +78,8 @@ class RESNET_NODES_API StageContext {
   std::unique_ptr<Impl> impl_;
 };
 
-/// x_{n+1} = x_n + h f_n(x_n), n = 0 ... N-1: the residual recursion of the paper, or Heun's. Immutable; calls may come from
-/// any thread.
+/// x_{n+1} = x_n + h f_n(x_n), n = 0 ... N-1: the residual recursion of the paper, or Heun's. Immutable; calls may come
+/// from any thread.
 class RESNET_NODES_API Stage {
  public:
   /// `functions`: `depth` of them, or one that all steps share. Throws Error on a bad list or option.
@@ -102,8 +102,8 @@ class RESNET_NODES_API Stage {
   std::unique_ptr<StageContext> forward(const Tensor& x, const std::vector<Tensor>& parameters,
                                         const std::vector<Tensor>& buffers, bool training) const;
   /// dL/dx_N -> dL/dx_0 and dL/dparameters, summed where steps share a function; they are read from `context`.
-  /// `wanted`: one flag a parameter (0: frozen, costs nothing). `accumulate_into`: empty, or one tensor a parameter to which
-  /// its gradient is added in place of being returned; undefined entries are returned as usual.
+  /// `wanted`: one flag a parameter (0: frozen, costs nothing). `accumulate_into`: empty, or one tensor a parameter to
+  /// which its gradient is added in place of being returned; undefined entries are returned as usual.
   void backward(StageContext& context, const Tensor& grad_output, const std::vector<int32_t>& wanted,
                 const std::vector<Tensor>& accumulate_into) const;
 

@@ -5,8 +5,8 @@
 
 namespace resnet_nodes {
 
-/// Sums of squares that a pass brings along, added in double over blocks of fixed size, so that they do not depend on the
-/// number of threads.
+/// Sums of squares that a pass brings along, added in double over blocks of fixed size, so that they do not depend on
+/// the number of threads.
 struct StepNorms {
   double difference = 0;  ///< sum of (x~ - out)^2
   double reference = 0;   ///< sum of the squared increment

@@ -1,6 +1,6 @@
-// steps.inl: every fused step, once, over vectors of eight elements. Compiled once for each instruction set; the including
-// file names its path in STEP_KERNEL_NAMESPACE. It includes nothing with inline functions: the linker would keep one copy of
-// such a function, perhaps one built for a processor that this is not.
+// steps.inl: every fused step, once, over vectors of eight elements. Compiled once for each instruction set; the
+// including file names its path in STEP_KERNEL_NAMESPACE. It includes nothing with inline functions: the linker would
+// keep one copy of such a function, perhaps one built for a processor that this is not.
 
 namespace resnet_nodes::STEP_KERNEL_NAMESPACE {
 namespace {

@@ -1,0 +1,297 @@
+#!/usr/bin/env bash
+# Builds, tests and shows ResNet Nodes.
+set -euo pipefail
+
+root="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
+cache="${RESNET_NODES_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/resnet-nodes}"
+preset="${CONFIG:-release}"
+jobs="${JOBS:-$(nproc)}"
+logs="$root/build/logs"
+headers="$cache/libtorch/include"
+needed_symbol=GLIBCXX_3.4.32
+libtorch_suite=forky
+runtime_suite=trixie
+
+say() { printf '== %s\n' "$*" >&2; }
+fail() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }
+
+usage() {
+  cat <<EOF
+usage: ./build.sh [COMMAND]
+
+  (none)    setup, native and managed
+EOF
+  # The line above each command's function is its help.
+  awk '/^## /{sub(/^## /,""); text=text (text?"\n            ":"") $0; next} /^command_[a-z]+\(\)/{n=$1; sub(/^command_/,"",n); sub(/\(\).*/,"",n); printf "  %-9s %s\n", n, text} {text=""}' "${BASH_SOURCE[0]}"
+  cat <<EOF
+
+variables:
+  CONFIG              release (default) or debug: the native preset and .NET configuration
+  JOBS                parallel compilations (default: one a core)
+  TorchBackend        cpu (default) or cuda: which TorchSharp package
+  LIBTORCH_HOME       a LibTorch or PyTorch of 2.10 or later whose headers to use
+  RESNET_NODES_CACHE  cache folder, outside of the tree (now: $cache)
+EOF
+}
+
+# Runs a command with its output in a log; on failure shows the log's end.
+logged() {
+  local log="$logs/$1.log"
+  shift
+  mkdir -p "$logs"
+  if ! "$@" >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    fail "'$*' failed; the whole log is $log"
+  fi
+}
+
+configuration() { if [[ "$preset" == debug ]]; then echo Debug; else echo Release; fi; }
+
+# --- setup ------------------------------------------------------------------------------------------------------------
+
+missing_packages() {
+  local missing=()
+  command -v g++ >/dev/null || missing+=(g++)
+  command -v cmake >/dev/null || missing+=(cmake)
+  command -v make >/dev/null || missing+=(make)
+  command -v swig >/dev/null || missing+=(swig)
+  command -v clang-format >/dev/null || missing+=(clang-format)
+  [[ -e /usr/include/gtest/gtest.h ]] || missing+=(libgtest-dev)
+  [[ -e /usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz ]] || missing+=(dataset-fashion-mnist)
+  printf '%s\n' "${missing[@]}"
+}
+
+install_packages() {
+  local packages
+  mapfile -t packages < <(missing_packages | sed '/^$/d')
+  ((${#packages[@]})) || return 0
+  command -v apt-get >/dev/null || fail "missing: ${packages[*]}; install them (there is no apt-get here)"
+  ((EUID == 0)) || fail "missing packages; as root: apt-get update && apt-get install -y ${packages[*]}"
+  say "installing ${packages[*]}"
+  logged apt-update apt-get update
+  logged apt-install env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${packages[@]}"
+}
+
+check_dotnet() {
+  command -v dotnet >/dev/null || fail ".NET SDK 10 is missing; install it (package dotnet-sdk-10.0, or Microsoft's installer)"
+  [[ "$(dotnet --version)" == 10.* ]] || fail ".NET SDK 10 is needed, dotnet --version is $(dotnet --version)"
+}
+
+# The address of this machine's own Debian mirror, from its apt configuration.
+mirror() {
+  local uri
+  # shellcheck disable=SC2016 # $(SITE) is apt's own
+  uri="$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 2>/dev/null | grep -i debian | grep -vi security | sort | uniq -c | sort -rn | awk 'NR==1{print $2}')"
+  [[ -n "$uri" ]] || fail "no Debian mirror in this machine's apt configuration; set LIBTORCH_HOME to a LibTorch 2.10 or later"
+  echo "$uri"
+}
+
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+
+fetch_headers() {
+  if [[ -n "${LIBTORCH_HOME:-}" ]]; then
+    [[ -e "$LIBTORCH_HOME/include/torch/csrc/stable/tensor.h" ]] || fail "LIBTORCH_HOME=$LIBTORCH_HOME holds no include/torch/csrc/stable/tensor.h (LibTorch 2.10 or later)"
+    headers="$LIBTORCH_HOME/include"
+    return 0
+  fi
+  [[ ! -e "$headers/torch/csrc/stable/tensor.h" ]] || return 0
+  command -v apt-get >/dev/null || fail "no apt-get here; set LIBTORCH_HOME to a LibTorch 2.10 or later"
+  say "unpacking LibTorch's headers from Debian $libtorch_suite into $cache (nothing is installed)"
+  local work
+  work="$(mktemp -d)"
+  chmod 755 "$work"
+  mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
+  echo "deb [signed-by=$keyring] $(mirror) $libtorch_suite main" >"$work/sources.list"
+  # A private list and cache: the system's own apt stays as it was.
+  local options=(-o "Dir::Etc::sourcelist=$work/sources.list" -o "Dir::Etc::sourceparts=-" -o "Dir::State::lists=$work/lists"
+    -o "Dir::Cache=$work/cache" -o "APT::Sandbox::User=")
+  logged headers-update apt-get "${options[@]}" update
+  (cd "$work" && logged headers-download apt-get "${options[@]}" download libtorch-dev)
+  dpkg -x "$work"/libtorch-dev_*.deb "$work/unpacked"
+  mkdir -p "$cache/libtorch"
+  rm -rf "$headers"
+  mv "$work/unpacked/usr/include" "$headers"
+  rm -rf "$work"
+}
+
+has_runtime() {
+  local library
+  library="$(ldconfig -p | awk '/libstdc\+\+\.so\.6 .*x86-64/{print $NF; exit}')"
+  [[ -n "$library" ]] && grep -q "$needed_symbol" "$library"
+}
+
+# TorchSharp's native library is built with a newer C++ run time than Debian 12 has.
+install_runtime() {
+  has_runtime && return 0
+  # shellcheck source=/dev/null
+  source /etc/os-release
+  [[ "${ID:-}" == debian && "${VERSION_ID:-}" == 12 ]] ||
+    fail "libstdc++ has no $needed_symbol (GCC 13.2 or later); upgrade to Debian 13 or Ubuntu 24.04, or install a newer libstdc++6"
+  local source
+  source="deb [signed-by=$keyring] $(mirror) $runtime_suite main"
+  local pin="Package: *\nPin: release n=$runtime_suite\nPin-Priority: 100\n"
+  if ((EUID != 0)); then
+    printf 'as root:\n  echo "%s" > /etc/apt/sources.list.d/resnet-nodes-%s.list\n  printf "%s" > /etc/apt/preferences.d/resnet-nodes\n  apt-get update && apt-get install -y --no-install-recommends -t %s libstdc++6\n' \
+      "$source" "$runtime_suite" "${pin//$'\n'/\\n}" "$runtime_suite" >&2
+    fail "libstdc++ has no $needed_symbol, which TorchSharp needs"
+  fi
+  say "taking libstdc++6 from Debian $runtime_suite, at a pin priority that draws nothing else from it"
+  echo "$source" >"/etc/apt/sources.list.d/resnet-nodes-$runtime_suite.list"
+  printf '%b' "$pin" >/etc/apt/preferences.d/resnet-nodes
+  logged runtime-update apt-get update
+  logged runtime-install env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends -t "$runtime_suite" libstdc++6
+}
+
+## installs what is missing: compiler, CMake, SWIG, GoogleTest, clang-format, Fashion-MNIST (Debian packages, as root);
+## libstdc++6 of Debian 13 where it is too old; LibTorch's headers, unpacked into the cache folder
+command_setup() {
+  install_packages
+  check_dotnet
+  install_runtime
+  fetch_headers
+}
+
+# --- build ------------------------------------------------------------------------------------------------------------
+
+restore() {
+  local stamp="$root/build/restored-${TorchBackend:-cpu}"
+  local inputs=("$root"/Directory.*.props "$root"/ResNetNodes.slnx "$root"/*/*.csproj "$root"/tests/*/*.csproj)
+  local input
+  if [[ -e "$stamp" && -d "$root/artifacts/obj" ]]; then
+    for input in "${inputs[@]}"; do [[ "$input" -nt "$stamp" ]] && break; done
+    [[ "$input" -nt "$stamp" ]] || return 0
+  fi
+  say "restoring packages"
+  logged restore dotnet restore "$root/ResNetNodes.slnx" "-p:TorchBackend=${TorchBackend:-cpu}"
+  mkdir -p "$root/build"
+  touch "$stamp"
+}
+
+# Where the restored LibTorch lies.
+libtorch_libraries() {
+  local packages
+  packages="$(dotnet nuget locals global-packages --list | sed 's/^[^:]*: *//; s#/$##')"
+  find "$packages"/libtorch-c*-linux-x64* -name libtorch_cpu.so -path '*/native/*' -printf '%h\n' 2>/dev/null | sort | tail -n 1
+}
+
+build_native() {
+  local name="$1" libraries
+  shift
+  libraries="$(libtorch_libraries)"
+  [[ -n "$libraries" ]] || fail "no restored LibTorch found; is TorchSharp's package restored?"
+  if [[ ! -e "$root/build/$name/CMakeCache.txt" ]]; then
+    logged "configure-$name" cmake -S "$root" --preset "$name" "-DLIBTORCH_INCLUDE_DIR=$headers" "-DLIBTORCH_LIBRARY_DIR=$libraries"
+  fi
+  logged "native-$name" cmake --build "$root/build/$name" -j "$jobs" "$@"
+}
+
+## builds the native engine and generates its C# binding
+command_native() {
+  command_setup
+  restore
+  say "building the native engine ($preset)"
+  build_native "$preset" --target resnet_nodes
+}
+
+## builds the .NET projects and the command line tool
+command_managed() {
+  command_native
+  say "building the managed projects ($(configuration))"
+  logged managed dotnet build "$root/ResNetNodes.slnx" --no-restore -c "$(configuration)" \
+    "-p:TorchBackend=${TorchBackend:-cpu}" "-p:NativePreset=$preset"
+}
+
+# --- test -------------------------------------------------------------------------------------------------------------
+
+passed=0 failed=0 skipped=0
+
+test_native() {
+  local name="$1" filter="${2:-}" log="$logs/test-native.log" status=0
+  say "native tests ($name)"
+  build_native "$name" --target resnet_nodes_tests
+  mkdir -p "$logs"
+  # LibTorch keeps what it allocates once until the process ends: that is no leak of ours.
+  (cd "$root/build/$name" && ASAN_OPTIONS=detect_leaks=0 ctest --output-on-failure ${filter:+-R "$filter"}) >"$log" 2>&1 || status=$?
+  local total bad
+  total="$(sed -n 's/.*tests failed out of \([0-9]*\).*/\1/p' "$log" | tail -n 1)"
+  bad="$(sed -n 's/.*, \([0-9]*\) tests failed out of.*/\1/p' "$log" | tail -n 1)"
+  [[ -n "$total" ]] || { tail -n 20 "$log" >&2; fail "the native tests did not run; the whole log is $log"; }
+  passed=$((passed + total - bad)) failed=$((failed + bad))
+  ((status == 0)) || grep -vE '^ *[0-9]+/|Passed|frame #' "$log" | tail -n 40 >&2
+}
+
+test_managed() {
+  local filter="${1:-}" project log
+  for project in managed cli; do
+    log="$logs/test-$project.log"
+    say "$project tests"
+    mkdir -p "$logs"
+    local status=0
+    RESNET_NODES_ROOT="$root" dotnet test "$root/tests/$project" --no-build -c "$(configuration)" "-p:NativePreset=$preset" \
+      ${filter:+--filter "FullyQualifiedName~$filter"} >"$log" 2>&1 || status=$?
+    count() { sed -n "s/.*$1: *\([0-9]*\),.*/\1/p" "$log" | tail -n 1; }
+    if [[ -z "$(count Passed)" ]]; then
+      grep -q 'No test matches' "$log" && continue
+      tail -n 20 "$log" >&2
+      fail "the $project tests did not run to their end; the whole log is $log"
+    fi
+    passed=$((passed + $(count Passed))) failed=$((failed + $(count Failed))) skipped=$((skipped + $(count Skipped)))
+    ((status == 0)) || grep -v 'frame #' "$log" | tail -n 40 >&2
+  done
+}
+
+## runs the tests: all, or `native [NAME]`, `managed [NAME]`, `asan` (the native ones under AddressSanitizer and UBSan)
+command_test() {
+  local what="${1:-all}" filter="${2:-}"
+  case "$what" in
+    native | asan) command_native ;;
+    managed | all) command_managed ;;
+    *) fail "test '$what' is unknown; it may be native, managed or asan" ;;
+  esac
+  case "$what" in
+    asan) test_native asan "$filter" ;;
+    native) test_native "$preset" "$filter" ;;
+    managed) test_managed "$filter" ;;
+    all) test_native "$preset" && test_managed ;;
+  esac
+  echo "$passed passed, $failed failed$( ((skipped == 0)) || echo ", $skipped skipped")"
+  ((failed == 0))
+}
+
+# --- demo and clean ---------------------------------------------------------------------------------------------------
+
+## trains on Fashion-MNIST with the adjoint, compares gradients, profiles memory (5 minutes on 2 cores); runs/demo
+command_demo() {
+  command_managed
+  local out="$root/runs/demo"
+  mkdir -p "$out"
+  say "training TinyResNet on Fashion-MNIST with the native adjoint"
+  "$root/resnet-nodes" train --network tiny --depth 16 --planes 16 --dataset fashion-mnist --batch 128 --epochs 2 --seed 1 \
+    --out "$out/train" --overwrite
+  say "the adjoint's gradient against backprop's"
+  "$root/resnet-nodes" compare-gradients --network tiny --depths 4,8,16 --solvers euler,heun \
+    --reconstructions inverse,corrected,corrected:2,adaptive:0.1 --train-steps 100 --seed 1 --out "$out/compare-gradients" --overwrite
+  say "peak memory against depth"
+  "$root/resnet-nodes" memory --network tiny --depths 16,64,128 --reconstructions adaptive,backprop --out "$out/memory" --overwrite
+  say "figures:"
+  find "$out" -name '*.png' | sort
+}
+
+## removes what was built (build/, artifacts/); the cache folder and runs/ stay
+command_clean() {
+  rm -rf "$root/build" "$root/artifacts"
+}
+
+main() {
+  local command="${1:-managed}"
+  case "$command" in
+    -h | --help | help) usage ;;
+    setup | native | managed | test | demo | clean)
+      shift || true
+      "command_$command" "$@"
+      ;;
+    *) fail "'$command' is no command; ./build.sh --help lists them" ;;
+  esac
+}
+
+main "$@"

@@ -1,0 +1,71 @@
+using Xunit;
+
+namespace ResNetNodes.Cli.Tests;
+
+public sealed class CommandLineTests
+{
+    [Theory]
+    [InlineData("--help")]
+    [InlineData("help")]
+    [InlineData("help", "train")]
+    [InlineData("train", "--help")]
+    [InlineData("memory", "-h")]
+    [InlineData("--version")]
+    public void HelpAndVersion_GoToStandardOutput(params string[] arguments)
+    {
+        var (code, output, error) = Executable.Run(arguments);
+        Assert.Equal(0, code);
+        Assert.Contains("resnet-nodes", output);
+        Assert.Empty(error);
+    }
+
+    [Fact]
+    public void Help_ShowsSectionsDefaultsAndExamples()
+    {
+        var output = Executable.Run("help", "train").Out;
+        Assert.All(["model:", "method:", "data:", "training:", "output:", "[adaptive]", "examples:", "2205.14612"], part => Assert.Contains(part, output));
+    }
+
+    [Theory]
+    [InlineData("did you mean train?", "trian")]
+    [InlineData("did you mean epochs?", "train", "--epoch", "3")]
+    [InlineData("needs a value", "train", "--lr")]
+    [InlineData("belongs to no option", "train", "extra")]
+    [InlineData("belongs to no option", "train", "--json", "yes")]
+    [InlineData("--lr is 0,5", "train", "--lr", "0,5")]
+    [InlineData("--lr is nan", "train", "--lr", "nan")]
+    [InlineData("--lr is 0,", "train", "--lr", "0")]
+    [InlineData("--epochs is 2.5", "train", "--epochs", "2.5")]
+    [InlineData("did you mean heun?", "train", "--solver", "huen")]
+    [InlineData("reconstruction 'fast' is unknown", "train", "--reconstruction", "fast")]
+    [InlineData("given twice", "train", "--seed", "1", "--seed", "2")]
+    [InlineData("expected true or false", "train", "--json=maybe")]
+    [InlineData("is no configuration", "train", "--config", "/dev/null")]
+    [InlineData("--device is gpu", "train", "--device", "gpu", "--dataset", "synthetic")]
+    public void WrongUsage_IsOneLineAndExitCode2(string message, params string[] arguments)
+    {
+        var (code, output, error) = Executable.Run(arguments);
+        Assert.Equal(2, code);
+        Assert.Empty(output);
+        Assert.Contains(message, error);
+        Assert.Single(error.Trim().Split('\n'));
+    }
+
+    [Fact]
+    public void MissingData_IsOneLineAndExitCode1()
+    {
+        var (code, output, error) = Executable.Run("train", "--data", "/nowhere");
+        Assert.Equal(1, code);
+        Assert.Empty(output);
+        Assert.Contains("train-images-idx3-ubyte.gz: not found", error);
+        Assert.Single(error.Trim().Split('\n'));
+    }
+
+    [Fact]
+    public void Cuda_WhereThereIsNone_NamesTheBuildCommand()
+    {
+        var (code, _, error) = Executable.Run("train", "--dataset", "synthetic", "--device", "cuda:0");
+        Assert.Equal(1, code);
+        Assert.Contains("TorchBackend=cuda ./build.sh", error);
+    }
+}

@@ -1,0 +1,28 @@
+using System.Diagnostics;
+using System.Reflection;
+
+namespace ResNetNodes.Cli.Tests;
+
+/// <summary>The real executable, with its exit code and both streams apart.</summary>
+internal static class Executable
+{
+    public static string Root { get; } = typeof(Executable).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == "RepositoryRoot").Value!;
+
+    public static (int Code, string Out, string Error) Run(params string[] arguments)
+    {
+        var start = new ProcessStartInfo(Path.Combine(Root, "resnet-nodes"))
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            WorkingDirectory = Path.GetTempPath(),
+        };
+        Array.ForEach(arguments, start.ArgumentList.Add);
+        // The tests' own configuration names the build that they belong to.
+        start.Environment["CONFIG"] = AppContext.BaseDirectory.Contains("debug", StringComparison.Ordinal) ? "debug" : "release";
+        using var process = Process.Start(start)!;
+        var error = process.StandardError.ReadToEndAsync();
+        var output = process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        return (process.ExitCode, output, error.Result);
+    }
+}

@@ -1,0 +1,85 @@
+using System.Text.Json;
+using Xunit;
+
+namespace ResNetNodes.Cli.Tests;
+
+public sealed class VerbTests : IDisposable
+{
+    private static readonly string[] Small = ["--dataset", "synthetic", "--limit", "200", "--planes", "4", "--batch", "50"];
+    private readonly string folder = Directory.CreateTempSubdirectory("verbs").FullName;
+
+    public void Dispose() => Directory.Delete(folder, recursive: true);
+
+    [Fact]
+    public void Train_WritesItsFolderAndOneRowAnEpoch()
+    {
+        var (code, rows, error) = Run(["train", "--depth", "2", "--epochs", "2", .. Small, "--out", At("a"), "--json"]);
+        Assert.True(code == 0, error);
+        Assert.Equal(2, rows.Count);
+        Assert.All(rows, row => Keys(row, "epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds", "peak_bytes"));
+        Assert.All(["config.json", "metrics.csv", "checkpoint.bin", "accuracy.png", "accuracy.svg"], name => Assert.True(new FileInfo(Path.Combine(At("a"), name)).Length > 0));
+        Assert.DoesNotContain('\u001b', error);
+    }
+
+    [Fact]
+    public void Train_ResumesAndRepeatsARun()
+    {
+        string[] schedule = ["--schedule", "constant"];
+        Assert.Equal(0, Run(["train", "--depth", "2", "--epochs", "2", .. schedule, .. Small, "--out", At("whole")]).Code);
+        Assert.Equal(0, Run(["train", "--depth", "2", "--epochs", "1", .. schedule, .. Small, "--out", At("cut")]).Code);
+        Assert.Equal(1, Run(["train", "--depth", "2", "--epochs", "2", .. schedule, .. Small, "--out", At("cut")]).Code);
+        Assert.Equal(0, Run(["train", "--depth", "2", "--epochs", "2", .. schedule, .. Small, "--out", At("cut"), "--resume"]).Code);
+        Assert.Equal(0, Run(["train", "--config", Path.Combine(At("whole"), "config.json"), "--out", At("again")]).Code);
+        // Losses and accuracies; times and memory differ.
+        string[] Losses(string name) => [.. File.ReadLines(Path.Combine(At(name), "metrics.csv")).Select(line => string.Join(',', line.Split(',')[..6]))];
+        Assert.Equal(Losses("whole"), Losses("cut"));
+        Assert.Equal(Losses("whole"), Losses("again"));
+    }
+
+    [Fact]
+    public void Folder_OfSomeoneElseIsNotEmptied()
+    {
+        Directory.CreateDirectory(At("mine"));
+        File.WriteAllText(Path.Combine(At("mine"), "thesis.txt"), "text");
+        var (code, _, error) = Run(["train", "--depth", "2", .. Small, "--out", At("mine"), "--overwrite"]);
+        Assert.Equal(1, code);
+        Assert.Contains("no config.json", error);
+        Assert.True(File.Exists(Path.Combine(At("mine"), "thesis.txt")));
+    }
+
+    [Fact]
+    public void CompareGradients_GivesWholeAndPerParameterRows()
+    {
+        var (code, rows, error) = Run(["compare-gradients", "--depths", "4,8", "--solvers", "euler,heun", "--reconstructions", "inverse,corrected:2,checkpoint", "--train-steps", "3", .. Small, "--out", At("g"), "--json"]);
+        Assert.True(code == 0, error);
+        var whole = rows.Where(row => !row.TryGetProperty("parameter", out _)).ToList();
+        Assert.Equal(12, whole.Count);
+        Assert.All(whole, row => Keys(row, "depth", "solver", "reconstruction", "relative_error", "cosine"));
+        Assert.All(whole.Where(row => row.GetProperty("reconstruction").GetString() == "checkpoint"), row => Assert.True(row.GetProperty("relative_error").GetDouble() < 1e-4));
+        Assert.True(rows.Count > 12);
+        Assert.True(File.Exists(Path.Combine(At("g"), "gradients.png")));
+    }
+
+    [Fact]
+    public void Memory_GivesPointsAndSlopes()
+    {
+        var (code, rows, error) = Run(["memory", "--network", "tiny,linear", "--planes", "4", "--batch", "32", "--depths", "2,12", "--reconstructions", "adaptive,backprop", "--out", At("m"), "--json"]);
+        Assert.True(code == 0, error);
+        Assert.Equal(12, rows.Count);
+        Assert.All(rows, row => Keys(row, "network", "reconstruction", "depth", "peak_bytes", "step_bytes", "bytes_per_layer"));
+        double Slope(string network, string method) => rows.Single(row => row.GetProperty("network").GetString() == network && row.GetProperty("reconstruction").GetString()!.StartsWith(method, StringComparison.Ordinal) && row.GetProperty("bytes_per_layer").ValueKind == JsonValueKind.Number).GetProperty("bytes_per_layer").GetDouble();
+        Assert.True(Slope("linear", "adaptive") < Slope("linear", "backprop") / 4);
+        Assert.True(Slope("tiny", "adaptive") < Slope("tiny", "backprop") / 4);
+    }
+
+    private static void Keys(JsonElement row, params string[] keys) => Assert.All(keys, key => Assert.True(row.TryGetProperty(key, out _), key));
+
+    private static (int Code, List<JsonElement> Rows, string Error) Run(string[] arguments)
+    {
+        var (code, output, error) = Executable.Run(arguments);
+        var rows = output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Where(line => line.StartsWith('{')).Select(line => JsonDocument.Parse(line).RootElement.Clone()).ToList();
+        return (code, rows, error);
+    }
+
+    private string At(string name) => Path.Combine(folder, name);
+}

@@ -1,0 +1,154 @@
+using ResNetNodes.Data;
+using ResNetNodes.Networks;
+using ResNetNodes.Training;
+using TorchSharp;
+using Xunit;
+using static TorchSharp.torch;
+
+namespace ResNetNodes.Tests;
+
+public sealed class TrainingTests : IDisposable
+{
+    private readonly string folder = Directory.CreateTempSubdirectory("training").FullName;
+    private readonly ImageDataset images = SyntheticImages.Create(60, 1);
+
+    public void Dispose() => Directory.Delete(folder, recursive: true);
+
+    [Fact]
+    public void TinyResNet_HasTheUsualParametersAndIsSeeded()
+    {
+        using var scope = NewDisposeScope();
+        using var model = Model(5);
+        var expected = (3 * 16 * 25) + 32 + (5 * 2 * ((16 * 16 * 9) + 16 + 32)) + (64 * 10) + 10;
+        Assert.Equal(expected, model.parameters().Sum(p => p.numel()));
+        using var same = Model(5);
+        Assert.Equal(Bits(model), Bits(same));
+        Assert.Equal([4, 10], model.call(rand(4, 3, 32, 32)).shape);
+        // Zero-initialized functions: the stage is the identity.
+        Assert.Equal(0f, model.Stage.call(ones(1, 16, 10, 10)).sub(1).abs().max().item<float>());
+    }
+
+    [Fact]
+    public void Run_ResumedEqualsUninterruptedBitForBit()
+    {
+        using var straight = Model(3);
+        Train(straight, 4, null, null);
+        using var first = Model(3);
+        Train(first, 2, null, Path.Combine(folder, "c.bin"));
+        random.manual_seed(99);
+        using var second = Model(3);
+        Train(second, 4, Path.Combine(folder, "c.bin"), null);
+        Assert.Equal(Bits(straight), Bits(second));
+    }
+
+    [Fact]
+    public void Run_TwiceWithOneSeedGivesTheSameBits()
+    {
+        using var a = Model(3);
+        using var b = Model(3);
+        Assert.Equal(Train(a, 1, null, null), Train(b, 1, null, null));
+        Assert.Equal(Bits(a), Bits(b));
+    }
+
+    [Fact]
+    public void TrainStep_StopsOnALossThatIsNotFinite()
+    {
+        using var model = Model(2);
+        using var trainer = new Trainer(model, new TrainingOptions());
+        using var broken = full([4, 3, 32, 32], float.NaN);
+        using var labels = zeros(4, ScalarType.Int64);
+        var before = Parameters(model);
+        Assert.Contains("diverged", Assert.Throws<ResNetNodesException>(() => trainer.TrainStep(broken, labels)).Message);
+        Assert.Equal(before, Parameters(model));
+    }
+
+    [Theory]
+    [InlineData("missing", "can't be read")]
+    [InlineData("foreign", "is no checkpoint")]
+    [InlineData("flipped", "is damaged")]
+    [InlineData("truncated", "is damaged")]
+    [InlineData("other", "is of another network")]
+    public void Checkpoint_RefusesABadFile(string damage, string message)
+    {
+        var path = Path.Combine(folder, "c.bin");
+        using var model = Model(2);
+        Train(model, 1, null, path);
+        var bytes = File.ReadAllBytes(path);
+        switch (damage)
+        {
+            case "missing":
+                File.Delete(path);
+                break;
+            case "foreign":
+                File.WriteAllText(path, "something else");
+                break;
+            case "flipped":
+                bytes[bytes.Length / 2] ^= 1;
+                File.WriteAllBytes(path, bytes);
+                break;
+            case "truncated":
+                File.WriteAllBytes(path, bytes[..^100]);
+                break;
+        }
+
+        using var target = Model(damage == "other" ? 3 : 2);
+        var error = Assert.Throws<ResNetNodesException>(() => Checkpoint.Load(path, target, null));
+        Assert.Contains(message, error.Message);
+        Assert.DoesNotContain('\n', error.Message);
+    }
+
+    [Fact]
+    public void WholeFile_LeavesNothingHalfWritten()
+    {
+        var path = Path.Combine(folder, "none", "file.txt");
+        Assert.Throws<ResNetNodesException>(() => WholeFile.Write(path, "text"));
+        Assert.Throws<ResNetNodesException>(() => WholeFile.Write("/dev/full/file", "text"));
+        Assert.Empty(Directory.EnumerateFileSystemEntries(folder));
+    }
+
+    [Theory]
+    [InlineData("constant", 1, 1, 1)]
+    [InlineData("cosine", 1, 0.75, 0.25)]
+    [InlineData("thirds", 1, 0.1, 0.01)]
+    [InlineData("steps:1+2", 1, 0.1, 0.01)]
+    public void Schedule_PrintsParsesAndFalls(string text, double first, double second, double third)
+    {
+        var schedule = Schedule.Parse(text);
+        Assert.Equal(text, schedule.ToString());
+        Assert.Equal([first, second, third], new[] { 0, 1, 2 }.Select(e => Math.Round(schedule.Factor(e, 3), 10)));
+        Assert.Throws<ArgumentException>(() => Schedule.Parse("steps:a"));
+    }
+
+    [Fact]
+    public void Options_AreChecked()
+    {
+        using var model = Model(1);
+        Assert.Throws<ArgumentOutOfRangeException>(() => new Trainer(model, new TrainingOptions { LearningRate = double.NaN }));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new Trainer(model, new TrainingOptions { Epochs = 0 }));
+    }
+
+    private static TinyResNet Model(int depth) =>
+        new(new TinyResNetOptions { Depth = depth, Seed = 4, Stage = new StageOptions { AccumulateGradientsInPlace = true } });
+
+    private static List<float> Bits(nn.Module model) => [.. model.state_dict().Values.SelectMany(t => t.to(ScalarType.Float32).data<float>())];
+
+    private static List<float> Parameters(nn.Module model) => [.. model.parameters().SelectMany(t => t.data<float>())];
+
+    private List<double> Train(TinyResNet model, int epochs, string? resume, string? save)
+    {
+        // The schedule does not depend on the number of epochs, so that a run can be cut in two.
+        using var trainer = new Trainer(model, new TrainingOptions { Epochs = epochs, BatchSize = 20, LearningRate = 0.05, Schedule = Schedule.Constant });
+        if (resume is not null)
+        {
+            trainer.Resume(resume);
+        }
+
+        trainer.Run(new BatchLoader(images, new Augmentation(), 20, 1), new BatchLoader(images, new Augmentation().WithoutRandomness(), 20, null), _ => { });
+        if (save is not null)
+        {
+            trainer.Save(save);
+        }
+
+        return [.. trainer.History.Select(m => m.TrainLoss)];
+    }
+}
