@@ -78,15 +78,14 @@ public sealed record Reconstruction
     }
 
     /// <summary>Iterates each step until its residual is below a tolerance, and reports the steps where it can't. The default.</summary>
-    /// <param name="tolerance">Residual of a reconstructed state, relative to its increment; positive.</param>
+    /// <param name="tolerance">Residual of a reconstructed state, relative to its increment; positive. Null: 0.1.</param>
     /// <returns>The method.</returns>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="tolerance"/> is not a positive finite number.</exception>
-    public static Reconstruction Adaptive(double tolerance = 0.1)
+    public static Reconstruction Adaptive(double? tolerance = null)
     {
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(tolerance);
-        if (!double.IsFinite(tolerance))
+        if (tolerance is { } given && !(given > 0 && double.IsFinite(given)))
         {
-            throw new ArgumentOutOfRangeException(nameof(tolerance), tolerance, "expected a finite number");
+            throw new ArgumentOutOfRangeException(nameof(tolerance), tolerance, "expected a positive number");
         }
 
         return new(ReconstructionKind.Adaptive, 0, tolerance);
@@ -120,7 +119,7 @@ public sealed record Reconstruction
                 "corrected" => Corrected(Whole(argument, 1)),
                 "extrapolated" => Extrapolated(Whole(argument, 2)),
                 "checkpoint" => Checkpoint(Whole(argument, 0)),
-                "adaptive" => argument is null ? Adaptive() : Adaptive(Number(argument)),
+                "adaptive" => Adaptive(argument is null ? null : Number(argument)),
                 _ => throw new FormatException(),
             };
         }

@@ -13,6 +13,7 @@ public sealed class ReconstructionTests
     [InlineData("corrected:2")]
     [InlineData("extrapolated")]
     [InlineData("extrapolated:3")]
+    [InlineData("adaptive")]
     [InlineData("adaptive:0.1")]
     [InlineData("adaptive:0.001")]
     public void Parse_IsTheInverseOfPrint(string text)
