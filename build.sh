@@ -140,6 +140,7 @@ install_runtime() {
   printf '%b' "$pin" >/etc/apt/preferences.d/resnet-nodes
   logged runtime-update apt-get update
   logged runtime-install env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends -t "$runtime_suite" libstdc++6
+  has_runtime || fail "libstdc++ still has no $needed_symbol after its installation; is another one first on the loader's path?"
 }
 
 ## installs what is missing: compiler, CMake, SWIG, GoogleTest, clang-format, Fashion-MNIST (Debian packages, as root);
