@@ -80,8 +80,8 @@ check_dotnet() {
 # The address of this machine's own Debian mirror, from its apt configuration.
 mirror() {
   local uri
-  # shellcheck disable=SC2016 # $(SITE) is apt's own
-  uri="$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 2>/dev/null | grep -i debian | grep -vi security | sort | uniq -c | sort -rn | awk 'NR==1{print $2}')"
+  uri="$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources} 2>/dev/null | grep -E '^(URIs:|deb )' |
+    grep -oE '[a-z+]+://[^] ]*debian[^] ]*' | grep -v security | head -n 1 || true)"
   [[ -n "$uri" ]] || fail "no Debian mirror in this machine's apt configuration; set LIBTORCH_HOME to a LibTorch 2.10 or later"
   echo "$uri"
 }

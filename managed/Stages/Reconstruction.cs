@@ -9,7 +9,7 @@ namespace ResNetNodes;
 /// </summary>
 public sealed record Reconstruction
 {
-    private static readonly Lazy<IReadOnlyList<ReconstructionPlan>> Plans = new(() => [.. Functions.ReconstructionPlans()]);
+    private static readonly Lazy<IReadOnlyList<PlanRow>> Plans = new(ReadPlans);
 
     private Reconstruction(ReconstructionKind kind, long count = 0, double? tolerance = null)
     {
@@ -49,7 +49,7 @@ public sealed record Reconstruction
 
     internal double? Tolerance { get; }
 
-    private ReconstructionPlan Plan => Plans.Value.Single(plan => plan.Kind == Kind);
+    private PlanRow Plan => Plans.Value.Single(plan => plan.Kind == Kind);
 
     /// <summary>Fixed point and correction.</summary>
     /// <param name="iterations">Fixed-point iterations k for x̃ₙ, at least 1.</param>
@@ -159,8 +159,17 @@ public sealed record Reconstruction
         _ => Name,
     };
 
+    // Copied: the native list's elements live only as long as the list.
+    private static List<PlanRow> ReadPlans()
+    {
+        using var native = Functions.ReconstructionPlans();
+        return [.. native.Select(plan => new PlanRow(plan.Kind, plan.Name, plan.Order, plan.MemoryFree))];
+    }
+
     private static int Whole(string? text, int otherwise) =>
         text is null ? otherwise : int.Parse(text, NumberStyles.None, CultureInfo.InvariantCulture);
 
     private static double Number(string text) => double.Parse(text, NumberStyles.Float, CultureInfo.InvariantCulture);
+
+    private sealed record PlanRow(ReconstructionKind Kind, string Name, long Order, bool MemoryFree);
 }

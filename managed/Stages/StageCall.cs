@@ -61,7 +61,8 @@ internal sealed class StageCall
                 stage.Backward(done, gradOutput, wanted, targets!);
                 return 0;
             });
-            engine.Finish(StageReport.FromNative(done.Report()));
+            using var report = done.Report();
+            engine.Finish(StageReport.FromNative(report));
             return Gradients(done);
         }
         finally

@@ -25,6 +25,18 @@ public sealed class ReconstructionTests
     [Fact]
     public void Parse_ReadsEveryName() => Assert.All(Reconstruction.Names, name => Assert.Equal(name, Reconstruction.Parse(name).Name));
 
+    [Fact]
+    public void Names_OutliveTheNativeTable()
+    {
+        var names = Reconstruction.Names;
+        for (var i = 0; i < 50; i++)
+        {
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+            Assert.Equal(names, Reconstruction.Names);
+        }
+    }
+
     [Theory]
     [InlineData("")]
     [InlineData("invers")]
