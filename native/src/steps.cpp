@@ -3,7 +3,10 @@
 #include <torch/csrc/stable/ops.h>
 
 #include <array>
-#include <cstring>
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <string>
 
 #include "operators.h"
 #include "resnet_nodes/error.h"
@@ -25,12 +28,63 @@ const StepKernelPath& kernels() {
   return *path;
 }
 
-void check_like(const Tensor& tensor, const Tensor& first, const char* step) {
-  if (!tensor.defined() || !same_sizes(tensor, first) || tensor.scalar_type() != first.scalar_type() ||
-      tensor.is_cpu() != first.is_cpu()) {
-    throw Error(std::string(step) + ": " + (tensor.defined() ? dtype_text(tensor) + " " : "") + shape_text(tensor) +
-                ", expected " + dtype_text(first) + " " + shape_text(first));
+struct Argument {
+  const char* name;
+  const Tensor& tensor;
+};
+
+std::string text(const Tensor& tensor) {
+  if (!tensor.defined()) return "undefined";
+  return dtype_text(tensor) + " " + shape_text(tensor) + " on " + device_text(tensor);
+}
+
+bool is_floating(const Tensor& tensor) {
+  const ScalarType type = tensor.scalar_type();
+  return type == ScalarType::Float || type == ScalarType::Double || type == ScalarType::BFloat16 ||
+         type == ScalarType::Half;
+}
+
+void check_like(const char* step, const Argument& argument, const Argument& first) {
+  const Tensor &tensor = argument.tensor, &like = first.tensor;
+  if (!tensor.defined() || !same_sizes(tensor, like) || tensor.scalar_type() != like.scalar_type() ||
+      device_text(tensor) != device_text(like)) {
+    throw Error(std::string(step) + ": " + argument.name + " is " + text(tensor) + ", expected " + text(like) +
+                " like " + first.name);
   }
+}
+
+// For every device: operators would broadcast what does not fit, and convert what has another type.
+void check(const char* step, std::initializer_list<Argument> inputs, const Tensor& out) {
+  const Argument& first = *inputs.begin();
+  if (!first.tensor.defined() || !is_floating(first.tensor)) {
+    throw Error(std::string(step) + ": " + first.name + " is " + text(first.tensor) +
+                ", expected float32, float64, bfloat16 or float16");
+  }
+  for (const Argument& input : inputs) check_like(step, input, first);
+  if (out.defined()) check_like(step, {"out", out}, first);
+}
+
+// Whether the elements fill their memory, each in a place of its own: not so for slices and for expanded dimensions.
+bool is_dense(const Tensor& tensor) {
+  int64_t filled = 1;
+  for (bool found = true; found;) {
+    found = false;
+    for (int64_t i = 0; i < tensor.dim(); ++i) {
+      if (tensor.size(i) <= 1 || tensor.stride(i) != filled) continue;
+      filled *= tensor.size(i);
+      found = true;
+    }
+  }
+  return filled == tensor.numel() || tensor.numel() == 0;
+}
+
+// Whether a flat loop may write to `out` while it reads `input`: at the same places, or apart. Both are dense.
+bool loops_together(const Tensor& input, const Tensor& out) {
+  if (!same_dense_layout(input, out)) return false;
+  const auto bytes = static_cast<uintptr_t>(out.numel()) * out.element_size();
+  const auto from = reinterpret_cast<uintptr_t>(input.const_data_ptr());
+  const auto to = reinterpret_cast<uintptr_t>(out.const_data_ptr());
+  return from == to || from + bytes <= to || to + bytes <= from;
 }
 
 bool has_kernels(const Tensor& x) {
@@ -44,38 +98,40 @@ struct Prepared {
   Tensor out;
   bool copy_back = false;
 
-  Prepared(const char* step, std::initializer_list<const Tensor*> list, const Tensor& given) {
-    const Tensor& first = **list.begin();
-    if (!first.defined()) throw Error(std::string(step) + ": a tensor is undefined");
-    for (const Tensor* tensor : list) check_like(*tensor, first, step);
-    if (given.defined()) check_like(given, first, step);
+  Prepared(std::initializer_list<std::reference_wrapper<const Tensor>> list, const Tensor& given) {
+    const Tensor& first = *list.begin();
     out = given.defined() ? given : torch::stable::empty_like(first);
-    if (!same_dense_layout(out, out)) {
+    if (!is_dense(out)) {
       // The target has gaps: compute beside it.
       out = torch::stable::empty_like(first);
       copy_back = true;
     }
-    for (const Tensor* tensor : list) {
-      if (same_dense_layout(*tensor, out)) {
-        inputs[count++] = *tensor;
+    for (const Tensor& input : list) {
+      if (loops_together(input, out)) {
+        inputs[count++] = input;
       } else {
         Tensor copy = torch::stable::empty_like(out);
-        torch::stable::copy_(copy, *tensor);
+        torch::stable::copy_(copy, input);
         inputs[count++] = copy;
       }
     }
   }
 
   Tensor finish(const Tensor& given) {
-    if (!copy_back || !given.defined()) return out;
-    Tensor target = given;
-    torch::stable::copy_(target, out);
-    return target;
+    if (!copy_back) return out;
+    Tensor written = given;
+    torch::stable::copy_(written, out);
+    return written;
   }
 };
 
 template <typename T>
-T* data(const Tensor& tensor) {
+const T* data(const Tensor& tensor) {
+  return static_cast<const T*>(tensor.const_data_ptr());
+}
+
+template <typename T>
+T* target(const Tensor& tensor) {
   return static_cast<T*>(tensor.mutable_data_ptr());
 }
 
@@ -116,36 +172,37 @@ StepNorms sum_of_blocks(const Tensor& like, const Body& body) {
 // The steps by LibTorch's operators, for devices and dtypes without kernels.
 Tensor given_or(const Tensor& out, const Tensor& result) {
   if (!out.defined()) return result;
-  Tensor target = out;
-  torch::stable::copy_(target, result);
-  return target;
+  Tensor written = out;
+  torch::stable::copy_(written, result);
+  return written;
+}
+
+// Of a - b, subtracted in at least float32: differences of states are below what narrow types can tell.
+double squared_distance(const Tensor& a, const Tensor& b) {
+  const ScalarType type = a.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+  return sum_of_squares(plus_scaled(torch::stable::to(a, type), torch::stable::to(b, type), -1.0));
 }
 
 }  // namespace
 
 Tensor add_scaled(const Tensor& x, const Tensor& f, double a, const Tensor& out) {
-  if (!has_kernels(x)) {
-    check_like(f, x, "add_scaled");
-    return given_or(out, plus_scaled(x, f, a));
-  }
-  Prepared p("add_scaled", {&x, &f}, out);
+  check("add_scaled", {{"x", x}, {"f", f}}, out);
+  if (!has_kernels(x)) return given_or(out, plus_scaled(x, f, a));
+  Prepared p({x, f}, out);
   for_blocks(p.out, [&](const auto& kernels, auto zero, int64_t begin, int64_t count) {
     using T = decltype(zero);
-    kernels.add_scaled(data<T>(p.out) + begin, data<T>(p.inputs[0]) + begin, data<T>(p.inputs[1]) + begin, a, count);
+    kernels.add_scaled(target<T>(p.out) + begin, data<T>(p.inputs[0]) + begin, data<T>(p.inputs[1]) + begin, a, count);
   });
   return p.finish(out);
 }
 
 Tensor add_scaled_sum(const Tensor& x, const Tensor& f, const Tensor& g, double a, const Tensor& out) {
-  if (!has_kernels(x)) {
-    check_like(f, x, "add_scaled_sum");
-    check_like(g, x, "add_scaled_sum");
-    return given_or(out, plus_scaled(x, plus_scaled(f, g, 1.0), a));
-  }
-  Prepared p("add_scaled_sum", {&x, &f, &g}, out);
+  check("add_scaled_sum", {{"x", x}, {"f", f}, {"g", g}}, out);
+  if (!has_kernels(x)) return given_or(out, plus_scaled(x, plus_scaled(f, g, 1.0), a));
+  Prepared p({x, f, g}, out);
   for_blocks(p.out, [&](const auto& kernels, auto zero, int64_t begin, int64_t count) {
     using T = decltype(zero);
-    kernels.add_scaled_sum(data<T>(p.out) + begin, data<T>(p.inputs[0]) + begin, data<T>(p.inputs[1]) + begin,
+    kernels.add_scaled_sum(target<T>(p.out) + begin, data<T>(p.inputs[0]) + begin, data<T>(p.inputs[1]) + begin,
                            data<T>(p.inputs[2]) + begin, a, count);
   });
   return p.finish(out);
@@ -153,18 +210,17 @@ Tensor add_scaled_sum(const Tensor& x, const Tensor& f, const Tensor& g, double 
 
 Tensor correct(const Tensor& y, const Tensor& f, const Tensor& predicted, double a, StepNorms& norms,
                const Tensor& out) {
+  check("correct", {{"y", y}, {"f", f}, {"predicted", predicted}}, out);
   if (!has_kernels(y)) {
-    check_like(f, y, "correct");
-    check_like(predicted, y, "correct");
     const double slope = sum_of_squares(f);
     const Tensor result = plus_scaled(y, f, -a);
-    norms = {sum_of_squares(plus_scaled(predicted, result, -1.0)), a * a * slope};
+    norms = {squared_distance(predicted, result), a * a * slope};
     return given_or(out, result);
   }
-  Prepared p("correct", {&y, &f, &predicted}, out);
+  Prepared p({y, f, predicted}, out);
   norms = sum_of_blocks(p.out, [&](const auto& kernels, auto zero, int64_t begin, int64_t count) {
     using T = decltype(zero);
-    return kernels.correct(data<T>(p.out) + begin, data<T>(p.inputs[0]) + begin, data<T>(p.inputs[1]) + begin,
+    return kernels.correct(target<T>(p.out) + begin, data<T>(p.inputs[0]) + begin, data<T>(p.inputs[1]) + begin,
                            data<T>(p.inputs[2]) + begin, a, count);
   });
   return p.finish(out);
@@ -176,28 +232,28 @@ Tensor extrapolate(const Tensor& y, const std::vector<Tensor>& f, const std::vec
     throw Error("extrapolate: " + std::to_string(f.size()) + " slopes and " + std::to_string(coefficients.size()) +
                 " coefficients, expected 1 to 3 of each");
   }
+  // A missing slope is stood in for by y, which the kernel then does not read.
+  const Tensor &first = f[0], &second = f.size() > 1 ? f[1] : y, &third = f.size() > 2 ? f[2] : y;
+  check("extrapolate", {{"y", y}, {"f[0]", first}, {"f[1]", second}, {"f[2]", third}}, out);
   if (!has_kernels(y)) {
     Tensor slope = scaled(f[0], coefficients[0]);
     for (size_t k = 1; k < f.size(); ++k) slope = plus_scaled(slope, f[k], coefficients[k]);
     return given_or(out, plus_scaled(y, slope, -a));
   }
-  // A missing slope is stood in for by y, which the kernel then does not read.
-  Prepared p("extrapolate", {&y, &f[0], f.size() > 1 ? &f[1] : &y, f.size() > 2 ? &f[2] : &y}, out);
+  Prepared p({y, first, second, third}, out);
   for_blocks(p.out, [&](const auto& kernels, auto zero, int64_t begin, int64_t count) {
     using T = decltype(zero);
     const T* slopes[3] = {data<T>(p.inputs[1]) + begin, data<T>(p.inputs[2]) + begin, data<T>(p.inputs[3]) + begin};
-    kernels.extrapolate(data<T>(p.out) + begin, data<T>(p.inputs[0]) + begin, slopes, coefficients.data(),
+    kernels.extrapolate(target<T>(p.out) + begin, data<T>(p.inputs[0]) + begin, slopes, coefficients.data(),
                         static_cast<int64_t>(f.size()), a, count);
   });
   return p.finish(out);
 }
 
 StepNorms distance(const Tensor& x, const Tensor& reference) {
-  if (!has_kernels(x)) {
-    check_like(reference, x, "distance");
-    return {sum_of_squares(plus_scaled(x, reference, -1.0)), sum_of_squares(reference)};
-  }
-  Prepared p("distance", {&x, &reference}, x);
+  check("distance", {{"x", x}, {"reference", reference}}, Tensor());
+  if (!has_kernels(x)) return {squared_distance(x, reference), sum_of_squares(reference)};
+  Prepared p({x, reference}, x);
   return sum_of_blocks(p.inputs[0], [&](const auto& kernels, auto zero, int64_t begin, int64_t count) {
     using T = decltype(zero);
     return kernels.distance(data<T>(p.inputs[0]) + begin, data<T>(p.inputs[1]) + begin, count);

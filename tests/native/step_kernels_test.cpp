@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <random>
 #include <string>
@@ -157,6 +158,23 @@ TEST(StepKernels, PathsGiveEqualBits) {
       expect_equal_bits<double>(*all_paths().back(), *path, count);
     }
   }
+}
+
+// In processes of their own, since a process chooses its path once.
+[[noreturn]] void exit_with_choice(const char* wanted, const char* expected) {
+  setenv("RESNET_NODES_KERNELS", wanted, 1);
+  const StepKernelPath* path = active_step_kernels();
+  const bool right = expected == nullptr ? path == nullptr : path != nullptr && std::strcmp(path->name, expected) == 0;
+  std::_Exit(right ? 0 : 1);
+}
+
+TEST(StepKernels, TheEnvironmentForcesAPath) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  for (const StepKernelPath* path : all_paths()) {
+    EXPECT_EXIT(exit_with_choice(path->name, path->name), testing::ExitedWithCode(0), "") << path->name;
+  }
+  EXPECT_EXIT(exit_with_choice("", all_paths().front()->name), testing::ExitedWithCode(0), "") << "empty: the best";
+  EXPECT_EXIT(exit_with_choice("abacus", nullptr), testing::ExitedWithCode(0), "") << "an unknown name";
 }
 
 }  // namespace

@@ -1,6 +1,9 @@
 // steps_test.cpp: the fused steps on tensors of any layout and dtype.
 #include "steps.h"
 
+#include <cmath>
+#include <string>
+
 #include "operators.h"
 #include "resnet_nodes/error.h"
 #include "truth.h"
@@ -74,6 +77,96 @@ TEST(Steps, RefuseUnequalShapes) {
   EXPECT_THROW(add_scaled(x, f, 1.0), Error);
   EXPECT_THROW(add_scaled(x, Tensor(), 1.0), Error);
   EXPECT_THROW(distance(x, torch::stable::to(x, ScalarType::Float)), Error);
+}
+
+template <typename Step>
+std::string message_of(const Step& step) {
+  try {
+    step();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+TEST(Steps, NameTheArgumentThatDoesNotFit) {
+  Generator generator(6);
+  // Both ways: float64 goes by kernels, bfloat16 by operators, which would broadcast and convert.
+  for (const ScalarType type : {ScalarType::Double, ScalarType::BFloat16}) {
+    const Tensor x = torch::stable::to(normal({4, 6}, generator), type);
+    const Tensor row = torch::stable::to(normal({1, 6}, generator), type);
+    const Tensor wide = torch::stable::to(x, ScalarType::Float);
+    const std::string name = dtype_text(x), like = name + " [4, 6] on cpu like ";
+    StepNorms norms;
+    EXPECT_EQ(message_of([&] { add_scaled(x, row, 1.0); }),
+              "add_scaled: f is " + name + " [1, 6] on cpu, expected " + like + "x");
+    EXPECT_EQ(message_of([&] { add_scaled(x, x, 1.0, wide); }),
+              "add_scaled: out is float32 [4, 6] on cpu, expected " + like + "x");
+    EXPECT_EQ(message_of([&] { add_scaled_sum(x, x, row, 1.0); }),
+              "add_scaled_sum: g is " + name + " [1, 6] on cpu, expected " + like + "x");
+    EXPECT_EQ(message_of([&] { correct(x, x, Tensor(), 1.0, norms); }),
+              "correct: predicted is undefined, expected " + like + "y");
+    EXPECT_EQ(message_of([&] {
+                extrapolate(x, {x, wide}, {2, -1}, 1.0);
+              }),
+              "extrapolate: f[1] is float32 [4, 6] on cpu, expected " + like + "y");
+    EXPECT_EQ(message_of([&] { distance(x, row); }),
+              "distance: reference is " + name + " [1, 6] on cpu, expected " + like + "x");
+    EXPECT_EQ(message_of([&] { distance(Tensor(), x); }),
+              "distance: x is undefined, expected float32, float64, bfloat16 or float16");
+  }
+  const Tensor x = normal({2}, generator);
+  EXPECT_EQ(message_of([&] {
+              extrapolate(x, {x, x, x, x}, {1, 1, 1, 1}, 1.0);
+            }),
+            "extrapolate: 4 slopes and 4 coefficients, expected 1 to 3 of each");
+  const Tensor whole = torch::stable::to(x, ScalarType::Long);
+  EXPECT_EQ(message_of([&] { add_scaled(whole, whole, 1.0); }),
+            "add_scaled: x is int64 [2] on cpu, expected float32, float64, bfloat16 or float16");
+}
+
+TEST(Steps, WriteOverTheirInputsHoweverTheyOverlap) {
+  Generator generator(7);
+  Tensor memory = normal({40001}, generator);
+  const Tensor x = torch::stable::narrow(memory, 0, 0, 40000), shifted = torch::stable::narrow(memory, 0, 1, 40000);
+  const std::vector<double> expected = expected_sum(x, x, 0.5);
+  add_scaled(x, x, 0.5, shifted);
+  EXPECT_LT(relative_error(values(shifted), expected), 1e-15);
+  Tensor square = normal({60, 60}, generator);
+  const Tensor across = torch::stable::transpose(square, 0, 1);
+  const std::vector<double> sum = expected_sum(square, across, 0.5);
+  add_scaled(square, across, 0.5, across);
+  EXPECT_LT(relative_error(values(across), sum), 1e-15);
+}
+
+// A column that is shown twice spans as much memory as it has elements, and is not what that memory holds.
+TEST(Steps, ReadExpandedTensorsAsTheyAre) {
+  double table[] = {0, 1, 2, 3, 4, 5};
+  const Tensor x = torch::stable::from_blob(
+      table, Shape{2, 2}, Shape{0, 3}, torch::stable::Device(torch::headeronly::DeviceType::CPU), ScalarType::Double);
+  ASSERT_EQ(values(x), (std::vector<double>{0, 3, 0, 3}));
+  EXPECT_EQ(distance(x, x).reference, 18);
+  EXPECT_EQ(distance(x, truth::constant({2, 2}, 1)).difference, 10);
+  EXPECT_EQ(values(add_scaled(x, x, 1.0)), (std::vector<double>{0, 6, 0, 6}));
+}
+
+TEST(Steps, TakeTensorsWithoutElements) {
+  const Tensor x = truth::constant({0, 3}, 0);
+  StepNorms norms{1, 1};
+  EXPECT_EQ(correct(x, x, x, 1.0, norms).numel(), 0);
+  EXPECT_EQ(norms.difference, 0);
+  EXPECT_EQ(norms.reference, 0);
+}
+
+// float16 holds nothing below 6e-8 and steps of 1e-3 around 1: squares of what is small have to be taken in float32.
+TEST(Steps, TakeSumsOfNarrowTypesInFloat32) {
+  const auto half = [](double value) { return torch::stable::to(truth::constant({1000}, value), ScalarType::Half); };
+  const double small = std::ldexp(1.0, -14), tiny = std::ldexp(1.0, -24);
+  const StepNorms norms = distance(half(small + tiny), half(small));
+  EXPECT_EQ(norms.difference, 1000 * tiny * tiny);
+  EXPECT_EQ(norms.reference, 1000 * small * small);
+  // 2048 + 1 has no value in float16: a difference taken there would be rounded away.
+  EXPECT_EQ(distance(half(2048), half(-1)).difference, 1000 * 2049.0 * 2049.0);
 }
 
 }  // namespace

@@ -8,11 +8,10 @@ namespace {
 constexpr int64_t kLanes = 8;
 
 // Eight elements that need no more alignment than one, and may overlay memory of any type.
-template <typename T>
+template <typename T, int64_t kCount = kLanes>
 struct Vector {
-  typedef T type __attribute__((vector_size(kLanes * sizeof(T)), aligned(sizeof(T)), may_alias));
+  typedef T type __attribute__((vector_size(kCount * sizeof(T)), aligned(sizeof(T)), may_alias));
 };
-typedef double Sums __attribute__((vector_size(kLanes * sizeof(double))));
 
 template <typename T>
 typename Vector<T>::type& at(T* p) {
@@ -23,8 +22,41 @@ const typename Vector<T>::type& at(const T* p) {
   return *reinterpret_cast<const typename Vector<T>::type*>(p);
 }
 
-// The same order of additions on every path and for every tail: lane i % 8 takes element i.
-double total(const Sums& s) { return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7])); }
+// Steps with sums go by as many elements as one register holds doubles: GCC keeps wider sums in memory, which made
+// them slower with AVX2 than without.
+#if defined(__AVX512F__)
+constexpr int64_t kPart = 8;
+#elif defined(__AVX__)
+constexpr int64_t kPart = 4;
+#else
+constexpr int64_t kPart = 2;
+#endif
+constexpr int64_t kParts = kLanes / kPart;
+
+template <typename T>
+using Part = typename Vector<T, kPart>::type;
+typedef double Doubles __attribute__((vector_size(kPart * sizeof(double))));
+
+template <typename T>
+Part<T>& part_at(T* p) {
+  return *reinterpret_cast<Part<T>*>(p);
+}
+template <typename T>
+const Part<T>& part_at(const T* p) {
+  return *reinterpret_cast<const Part<T>*>(p);
+}
+
+// Lane i % 8 takes element i, whatever the registers' width: the same order of additions on every path and every tail.
+struct Sums {
+  Doubles parts[kParts] = {};
+
+  void add(int64_t lane, double value) { parts[lane / kPart][lane % kPart] += value; }
+  double total() const {
+    double s[kLanes];
+    for (int64_t lane = 0; lane < kLanes; ++lane) s[lane] = parts[lane / kPart][lane % kPart];
+    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+  }
+};
 
 template <typename T>
 void add_scaled(T* out, const T* x, const T* f, double a, int64_t count) {
@@ -45,26 +77,30 @@ void add_scaled_sum(T* out, const T* x, const T* f, const T* g, double a, int64_
 template <typename T>
 StepNorms correct(T* out, const T* y, const T* f, const T* predicted, double a, int64_t count) {
   const T scale = static_cast<T>(a);
-  Sums difference = {}, reference = {};
+  Sums difference, reference;
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
-    const typename Vector<T>::type increment = scale * at(f + i);
-    const typename Vector<T>::type found = at(y + i) - increment;
-    const Sums off = __builtin_convertvector(at(predicted + i), Sums) - __builtin_convertvector(found, Sums);
-    const Sums step = __builtin_convertvector(increment, Sums);
-    difference += off * off;
-    reference += step * step;
-    at(out + i) = found;
+    for (int64_t part = 0; part < kParts; ++part) {
+      const int64_t k = i + part * kPart;
+      const Part<T> increment = scale * part_at(f + k);
+      const Part<T> found = part_at(y + k) - increment;
+      const Doubles off =
+          __builtin_convertvector(part_at(predicted + k), Doubles) - __builtin_convertvector(found, Doubles);
+      const Doubles step = __builtin_convertvector(increment, Doubles);
+      difference.parts[part] += off * off;
+      reference.parts[part] += step * step;
+      part_at(out + k) = found;
+    }
   }
   for (int64_t lane = 0; i < count; ++i, ++lane) {
     const T increment = scale * f[i];
     const T found = y[i] - increment;
     const double off = static_cast<double>(predicted[i]) - static_cast<double>(found);
-    difference[lane] += off * off;
-    reference[lane] += static_cast<double>(increment) * static_cast<double>(increment);
+    difference.add(lane, off * off);
+    reference.add(lane, static_cast<double>(increment) * static_cast<double>(increment));
     out[i] = found;
   }
-  return {total(difference), total(reference)};
+  return {difference.total(), reference.total()};
 }
 
 template <typename T, int64_t kTerms>
@@ -92,21 +128,24 @@ void extrapolate(T* out, const T* y, const T* const* f, const double* c, int64_t
 
 template <typename T>
 StepNorms distance(const T* x, const T* reference_values, int64_t count) {
-  Sums difference = {}, reference = {};
+  Sums difference, reference;
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
-    const Sums base = __builtin_convertvector(at(reference_values + i), Sums);
-    const Sums off = __builtin_convertvector(at(x + i), Sums) - base;
-    difference += off * off;
-    reference += base * base;
+    for (int64_t part = 0; part < kParts; ++part) {
+      const int64_t k = i + part * kPart;
+      const Doubles base = __builtin_convertvector(part_at(reference_values + k), Doubles);
+      const Doubles off = __builtin_convertvector(part_at(x + k), Doubles) - base;
+      difference.parts[part] += off * off;
+      reference.parts[part] += base * base;
+    }
   }
   for (int64_t lane = 0; i < count; ++i, ++lane) {
     const double base = static_cast<double>(reference_values[i]);
     const double off = static_cast<double>(x[i]) - base;
-    difference[lane] += off * off;
-    reference[lane] += base * base;
+    difference.add(lane, off * off);
+    reference.add(lane, base * base);
   }
-  return {total(difference), total(reference)};
+  return {difference.total(), reference.total()};
 }
 
 template <typename T>

@@ -1,0 +1,98 @@
+// kernels_bench.cpp: every fused step on every kernel path that this machine can run, by the number of elements, beside
+// memcpy as the memory's own speed. Compare rows of one run, taken with
+//   --benchmark_enable_random_interleaving=true --benchmark_repetitions=5
+#include <benchmark/benchmark.h>
+
+#include <cstring>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "kernels/step_kernels.h"
+
+namespace resnet_nodes {
+namespace {
+
+// 16 Ki elements stay in the second-level cache, as the blocks of steps.cpp do; the others are a state of TinyResNet
+// (128 x 16 x 10 x 10) and one that no cache holds.
+constexpr int64_t kCounts[] = {16384, 204800, 8388608};
+constexpr size_t kArrays = 4;
+
+template <typename T>
+struct Arrays {
+  std::vector<T> out;
+  std::vector<T> in[kArrays];
+
+  explicit Arrays(int64_t count) : out(static_cast<size_t>(count)) {
+    for (size_t k = 0; k < kArrays; ++k) {
+      in[k].resize(out.size());
+      for (size_t i = 0; i < out.size(); ++i) in[k][i] = static_cast<T>(static_cast<double>(i % 17 + k) / 16);
+    }
+  }
+};
+
+template <typename T, typename Step>
+void measure(const std::string& name, int64_t streams, const Step& step) {
+  for (const int64_t count : kCounts) {
+    const std::string full = name + (std::is_same_v<T, float> ? "/float32/" : "/float64/") + std::to_string(count);
+    benchmark::RegisterBenchmark(full.c_str(), [=](benchmark::State& state) {
+      Arrays<T> arrays(count);
+      for (auto _ : state) {
+        step(arrays, count);
+        benchmark::ClobberMemory();
+      }
+      state.SetItemsProcessed(state.iterations() * count);
+      state.SetBytesProcessed(state.iterations() * count * streams * static_cast<int64_t>(sizeof(T)));
+    });
+  }
+}
+
+template <typename T>
+void measure_path(const std::string& path, const StepKernels<T>& k) {
+  measure<T>("add_scaled/" + path, 3, [k](Arrays<T>& m, int64_t count) {
+    k.add_scaled(m.out.data(), m.in[0].data(), m.in[1].data(), -0.25, count);
+  });
+  measure<T>("add_scaled_sum/" + path, 4, [k](Arrays<T>& m, int64_t count) {
+    k.add_scaled_sum(m.out.data(), m.in[0].data(), m.in[1].data(), m.in[2].data(), 0.25, count);
+  });
+  measure<T>("correct/" + path, 4, [k](Arrays<T>& m, int64_t count) {
+    benchmark::DoNotOptimize(k.correct(m.out.data(), m.in[0].data(), m.in[1].data(), m.in[2].data(), 0.25, count));
+  });
+  for (int64_t terms = 1; terms <= 3; ++terms) {
+    measure<T>("extrapolate:" + std::to_string(terms) + "/" + path, terms + 2, [k, terms](Arrays<T>& m, int64_t count) {
+      const T* slopes[3] = {m.in[1].data(), m.in[2].data(), m.in[3].data()};
+      const double c[3] = {3, -3, 1};
+      k.extrapolate(m.out.data(), m.in[0].data(), slopes, c, terms, 0.25, count);
+    });
+  }
+  measure<T>("distance/" + path, 2, [k](Arrays<T>& m, int64_t count) {
+    benchmark::DoNotOptimize(k.distance(m.in[0].data(), m.in[1].data(), count));
+  });
+}
+
+template <typename T>
+void measure_copy() {
+  measure<T>("memcpy/library", 2, [](Arrays<T>& m, int64_t count) {
+    std::memcpy(m.out.data(), m.in[0].data(), static_cast<size_t>(count) * sizeof(T));
+  });
+}
+
+}  // namespace
+}  // namespace resnet_nodes
+
+int main(int argc, char** argv) {
+  using namespace resnet_nodes;
+  measure_copy<float>();
+  measure_copy<double>();
+  int64_t count = 0;
+  const StepKernelPath* const* paths = step_kernel_paths(&count);
+  for (int64_t i = 0; i < count; ++i) {
+    measure_path<float>(paths[i]->name, paths[i]->float32);
+    measure_path<double>(paths[i]->name, paths[i]->float64);
+  }
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+  return 0;
+}
