@@ -10,6 +10,9 @@ public static partial class BackwardFailure
     [ThreadStatic]
     private static ExceptionDispatchInfo? pending;
 
+    // Of a device's thread: autograd runs the nodes of accelerators there, the caller waits elsewhere.
+    private static ExceptionDispatchInfo? pendingElsewhere;
+
     /// <summary>
     /// <c>loss.backward()</c>, where an exception inside of a residual stage arrives as itself, with its stack. (Plain
     /// <c>backward()</c> throws an <see cref="ExternalException"/> whose message contains the exception's.)
@@ -18,29 +21,63 @@ public static partial class BackwardFailure
     public static void BackwardThroughStages(this torch.Tensor loss)
     {
         ArgumentNullException.ThrowIfNull(loss);
-        pending = null;
+        Unwrap(() => loss.backward());
+    }
+
+    /// <summary>Runs a backward pass; a stage's exception in it leaves as itself.</summary>
+    internal static void Unwrap(Action backward)
+    {
+        TakePending();
         try
         {
-            loss.backward();
+            backward();
         }
-        catch (ExternalException) when (pending is not null)
+        catch (ExternalException) when (pending is not null || Volatile.Read(ref pendingElsewhere) is not null)
         {
             // Thrown again below, as itself.
         }
 
-        var failure = pending;
-        pending = null;
-        failure?.Throw();
+        TakePending()?.Throw();
     }
 
-    internal static void Report(Exception exception)
+    /// <summary>Keeps an exception for the caller of <c>backward</c>.</summary>
+    internal static void Keep(Exception exception, bool onCallersThread)
     {
-        pending ??= ExceptionDispatchInfo.Capture(exception);
-        // TorchSharp looks for a native error as soon as the engine has returned, and throws it. A file that can't be opened
-        // makes one that carries this text; nothing else of TorchSharp lets a text in.
-        _ = THSTensor_load($"\nresidual stage: {exception.Message}");
+        var kept = ExceptionDispatchInfo.Capture(exception);
+        if (onCallersThread)
+        {
+            pending = kept;
+        }
+        else
+        {
+            Interlocked.CompareExchange(ref pendingElsewhere, kept, null);
+        }
+    }
+
+    /// <summary>
+    /// Whether a function has failed in the running backward pass: TorchSharp's calls clear the last error when they begin, and
+    /// whoever called <c>backward</c> has taken it. Whoever asks has to <see cref="Signal"/> again, as its last call.
+    /// </summary>
+    internal static bool HasFailed() => THSTorch_get_and_reset_last_err() != IntPtr.Zero;
+
+    /// <summary>
+    /// Leaves an error for TorchSharp, which looks for one as soon as the engine has returned, and throws it. A file that can't
+    /// be opened makes one that carries a text; nothing else of TorchSharp lets a text in. Any other call clears it.
+    /// </summary>
+    internal static void Signal() =>
+        _ = THSTensor_load($"\nresidual stage: {pending?.SourceException.Message ?? "an earlier function of the backward pass failed"}");
+
+    private static ExceptionDispatchInfo? TakePending()
+    {
+        var elsewhere = Interlocked.Exchange(ref pendingElsewhere, null);
+        var failure = pending ?? elsewhere;
+        pending = null;
+        return failure;
     }
 
     [LibraryImport("LibTorchSharp", StringMarshalling = StringMarshalling.Utf8)]
     private static partial IntPtr THSTensor_load(string location);
+
+    [LibraryImport("LibTorchSharp")]
+    private static partial IntPtr THSTorch_get_and_reset_last_err();
 }

@@ -19,7 +19,7 @@ public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>
     /// <param name="functions">N modules that take a state and the condition.</param>
     /// <param name="options">How the stage is integrated and differentiated.</param>
     public ConditionedStage(IEnumerable<nn.Module<Tensor, Tensor, Tensor>> functions, StageOptions? options = null)
-        : this([.. functions], (module, x, c, _) => ((nn.Module<Tensor, Tensor, Tensor>)module).call(x, c), options)
+        : this(StageEngine.All(functions), 0, options, CallWithoutDepth)
     {
     }
 
@@ -27,38 +27,59 @@ public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>
     /// <param name="functions">N modules that take a state, the condition and the depth.</param>
     /// <param name="options">How the stage is integrated and differentiated.</param>
     public ConditionedStage(IEnumerable<nn.Module<Tensor, Tensor, Tensor, Tensor>> functions, StageOptions? options = null)
-        : this(
-            [.. functions],
-            (module, x, c, t) => ((nn.Module<Tensor, Tensor, Tensor, Tensor>)module).call(x, c, tensor(t, x.dtype, x.device)),
-            options)
+        : this(StageEngine.All(functions), 0, options, CallWithDepth)
     {
     }
 
-    private ConditionedStage(nn.Module[] functions, Func<nn.Module, Tensor, Tensor, double, Tensor> call, StageOptions? options)
+    private ConditionedStage(nn.Module[] functions, int depth, StageOptions? options, Func<nn.Module, Tensor, Tensor, double, Tensor> call)
         : base(nameof(ConditionedStage))
     {
-        this.functions = new ModuleList<nn.Module>(functions);
+        depth = depth > 0 ? depth : Math.Max(functions.Length, 1);
         engine = new StageEngine(
             functions,
-            Math.Max(functions.Length, 1),
+            depth,
             options ?? new StageOptions(),
-            (n, x, extras) => call(functions[n], x, extras[0], (double)n / functions.Length),
-            mappable: false);
+            (n, x, extras) => call(functions[Math.Min(n, functions.Length - 1)], x, extras[0], (double)n / depth),
+            "its functions take extra inputs");
+        this.functions = new ModuleList<nn.Module>(functions);
         RegisterComponents();
     }
 
     /// <summary>N.</summary>
     public int Depth => engine.Depth;
 
-    /// <summary>How the stage is integrated and differentiated.</summary>
+    /// <summary>How the stage is integrated and differentiated. May be changed between steps.</summary>
+    /// <exception cref="ArgumentException">An option that does not fit; the stage is left as it was.</exception>
     public StageOptions Options
     {
         get => engine.Options;
         set => engine.Options = value;
     }
 
+    /// <summary>How the functions are evaluated: <see cref="StageExecution.Callback"/>.</summary>
+    public StageExecution Execution => engine.Execution;
+
+    /// <summary>Why they are evaluated that way.</summary>
+    public string ExecutionReason => engine.ExecutionReason;
+
     /// <summary>What the last backward pass found out; null before the first.</summary>
     public StageReport? LastReport => engine.LastReport;
+
+    /// <summary>A stage whose steps all share one function f(x, c).</summary>
+    /// <param name="function">A module that takes a state and the condition.</param>
+    /// <param name="depth">N, at least 1.</param>
+    /// <param name="options">How the stage is integrated and differentiated.</param>
+    /// <returns>The stage.</returns>
+    public static ConditionedStage Shared(nn.Module<Tensor, Tensor, Tensor> function, int depth, StageOptions? options = null) =>
+        new(One(function, depth), depth, options, CallWithoutDepth);
+
+    /// <summary>A stage whose steps all share one function f(x, c, t) of the depth t = n/N.</summary>
+    /// <param name="function">A module that takes a state, the condition and the depth.</param>
+    /// <param name="depth">N, at least 1.</param>
+    /// <param name="options">How the stage is integrated and differentiated.</param>
+    /// <returns>The stage.</returns>
+    public static ConditionedStage Shared(nn.Module<Tensor, Tensor, Tensor, Tensor> function, int depth, StageOptions? options = null) =>
+        new(One(function, depth), depth, options, CallWithDepth);
 
     /// <summary>Runs the stage.</summary>
     /// <param name="input1">State.</param>
@@ -70,6 +91,10 @@ public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>
         return engine.Run(input1, [input2], training);
     }
 
+    /// <summary>Names depth, solver, reconstruction and execution.</summary>
+    /// <returns>One line.</returns>
+    public override string ToString() => engine.Describe(nameof(ConditionedStage));
+
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
     {
@@ -80,4 +105,17 @@ public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>
 
         base.Dispose(disposing);
     }
+
+    private static nn.Module[] One(nn.Module function, int depth)
+    {
+        ArgumentNullException.ThrowIfNull(function);
+        ArgumentOutOfRangeException.ThrowIfLessThan(depth, 1);
+        return [function];
+    }
+
+    private static Tensor CallWithoutDepth(nn.Module module, Tensor x, Tensor c, double t) =>
+        ((nn.Module<Tensor, Tensor, Tensor>)module).call(x, c);
+
+    private static Tensor CallWithDepth(nn.Module module, Tensor x, Tensor c, double t) =>
+        ((nn.Module<Tensor, Tensor, Tensor, Tensor>)module).call(x, c, tensor(t, x.dtype, x.device));
 }

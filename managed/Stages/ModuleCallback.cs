@@ -25,7 +25,7 @@ internal sealed unsafe class ModuleCallback : IDisposable
     private readonly IReadOnlyList<nn.Module> modules;
     private readonly FunctionCall call;
     private readonly IReadOnlyList<Tensor> extras;
-    private readonly bool training;
+    private readonly bool seeded;
     private readonly long seed;
     private readonly Dictionary<long, Tape> tapes = [];
     private readonly Dictionary<IntPtr, Tensor> gradients = [];
@@ -34,14 +34,21 @@ internal sealed unsafe class ModuleCallback : IDisposable
     private ExceptionDispatchInfo? failure;
     private Tensor? result;
 
-    public ModuleCallback(IReadOnlyList<nn.Module> modules, FunctionCall call, IReadOnlyList<Tensor> extras, bool training)
+    /// <param name="modules">The functions, N or one that all share.</param>
+    /// <param name="call">How a function is called.</param>
+    /// <param name="extras">The extra inputs.</param>
+    /// <param name="seeded">
+    /// Whether random numbers come from a seed of this call. Not the training mode: a function may be random without it, and its
+    /// numbers must be the same on the way back.
+    /// </param>
+    public ModuleCallback(IReadOnlyList<nn.Module> modules, FunctionCall call, IReadOnlyList<Tensor> extras, bool seeded)
     {
         this.modules = modules;
         this.call = call;
         this.extras = extras;
-        this.training = training;
+        this.seeded = seeded;
         extraGradients = new Tensor?[extras.Count];
-        if (training)
+        if (seeded)
         {
             using var drawn = randint(0, long.MaxValue, [1], ScalarType.Int64);
             seed = drawn.item<long>();
@@ -123,13 +130,17 @@ internal sealed unsafe class ModuleCallback : IDisposable
 
     private nn.Module ModuleOf(int function) => modules[Math.Min(function, modules.Count - 1)];
 
+    // Modules in evaluation mode leave theirs alone; a part may be in another mode than the stage.
     private void KeepBuffers(nn.Module module)
     {
-        foreach (var buffer in module.buffers())
+        foreach (var part in module.modules().Prepend(module).Where(part => part.training))
         {
-            if (!keptBuffers.ContainsKey(buffer.Handle))
+            foreach (var buffer in part.buffers(recurse: false))
             {
-                keptBuffers[buffer.Handle] = (buffer, buffer.clone().DetachFromDisposeScope());
+                if (!keptBuffers.ContainsKey(buffer.Handle))
+                {
+                    keptBuffers[buffer.Handle] = (buffer, buffer.clone().DetachFromDisposeScope());
+                }
             }
         }
     }
@@ -187,8 +198,8 @@ internal sealed unsafe class ModuleCallback : IDisposable
     private Tensor Evaluate(int function, long use, Evaluation evaluation, long slot, Tensor x)
     {
         var replay = evaluation is Evaluation.Replay or Evaluation.Tape;
-        using var random = training ? new ReplayedRandom(seed, use) : null;
-        if (replay && training)
+        using var random = seeded ? new ReplayedRandom(seed, use) : null;
+        if (replay)
         {
             KeepBuffers(ModuleOf(function));
         }
@@ -233,7 +244,7 @@ internal sealed unsafe class ModuleCallback : IDisposable
             var wanted = new List<Tensor> { tape.Input };
             wanted.AddRange(parameters);
             wanted.AddRange(tape.Extras.Where(e => e.requires_grad));
-            var found = torch.autograd.grad([tape.Output], wanted, [cotangent], retain_graph: false, create_graph: false, allow_unused: true);
+            var found = Gradients(tape.Output, wanted, cotangent);
             for (var i = 0; i < parameters.Count; i++)
             {
                 gradients[parameters[i].Handle] = Added(gradients.GetValueOrDefault(parameters[i].Handle), found[i + 1])!;
@@ -254,6 +265,26 @@ internal sealed unsafe class ModuleCallback : IDisposable
             }
 
             return found[0] is { IsInvalid: false } gradient ? gradient : zeros_like(cotangent);
+        }
+    }
+
+    // By backward and .grad: TorchSharp catches no native error in autograd.grad (a value changed in place, say), and the
+    // process would end.
+    private static Tensor?[] Gradients(Tensor output, List<Tensor> wanted, Tensor cotangent)
+    {
+        var before = wanted.Select(tensor => tensor.grad).ToList();
+        try
+        {
+            wanted.ForEach(tensor => tensor.grad = null);
+            BackwardFailure.Unwrap(() => autograd.backward([output], [cotangent], retain_graph: false, create_graph: false, inputs: wanted));
+            return [.. wanted.Select(tensor => tensor.grad)];
+        }
+        finally
+        {
+            for (var i = 0; i < wanted.Count; i++)
+            {
+                wanted[i].grad = before[i];
+            }
         }
     }
 
@@ -297,7 +328,10 @@ internal sealed unsafe class ModuleCallback : IDisposable
         }
     }
 
-    /// <summary>Random numbers that depend on the forward pass and the evaluation alone; the caller's stream goes on after it.</summary>
+    /// <summary>
+    /// Random numbers that depend on the forward pass and the evaluation alone; the caller's stream goes on after it. That of the
+    /// CPU: TorchSharp can't save a GPU's, which is seeded along and goes on from the evaluation's seed.
+    /// </summary>
     private sealed class ReplayedRandom : IDisposable
     {
         private readonly Tensor outer = random.get_rng_state().DetachFromDisposeScope();

@@ -10,9 +10,10 @@ namespace ResNetNodes;
 /// </summary>
 public sealed class ResidualStage : nn.Module<Tensor, Tensor>
 {
+    private const string TakesDepth = "its functions take the depth";
     private readonly StageEngine engine;
 #pragma warning disable IDE0052, CA1823 // registered as a submodule through this field
-    private readonly ModuleList<nn.Module<Tensor, Tensor>> functions;
+    private readonly ModuleList<nn.Module> functions;
 #pragma warning restore IDE0052, CA1823
 
     /// <summary>A stage of N functions, each used by one step.</summary>
@@ -20,20 +21,21 @@ public sealed class ResidualStage : nn.Module<Tensor, Tensor>
     /// <param name="options">How it is integrated and differentiated.</param>
     /// <exception cref="ArgumentException">No function, or an option that does not fit.</exception>
     public ResidualStage(IEnumerable<nn.Module<Tensor, Tensor>> functions, StageOptions? options = null)
-        : this([.. functions], 0, options)
+        : this(StageEngine.All(functions), 0, options, (module, x, _) => ((nn.Module<Tensor, Tensor>)module).call(x), "")
     {
     }
 
-    private ResidualStage(nn.Module<Tensor, Tensor>[] functions, int depth, StageOptions? options)
+    private ResidualStage(nn.Module[] functions, int depth, StageOptions? options, Func<nn.Module, Tensor, double, Tensor> call, string unmappable)
         : base(nameof(ResidualStage))
     {
-        this.functions = new ModuleList<nn.Module<Tensor, Tensor>>(functions);
+        depth = depth > 0 ? depth : Math.Max(functions.Length, 1);
         engine = new StageEngine(
             functions,
-            depth > 0 ? depth : Math.Max(functions.Length, 1),
+            depth,
             options ?? new StageOptions(),
-            (n, x, _) => functions[Math.Min(n, functions.Length - 1)].call(x),
-            mappable: true);
+            (n, x, _) => call(functions[Math.Min(n, functions.Length - 1)], x, (double)n / depth),
+            unmappable);
+        this.functions = new ModuleList<nn.Module>(functions);
         RegisterComponents();
     }
 
@@ -66,7 +68,26 @@ public sealed class ResidualStage : nn.Module<Tensor, Tensor>
     {
         ArgumentNullException.ThrowIfNull(function);
         ArgumentOutOfRangeException.ThrowIfLessThan(depth, 1);
-        return new ResidualStage([function], depth, options);
+        return new ResidualStage([function], depth, options, (module, x, _) => ((nn.Module<Tensor, Tensor>)module).call(x), "");
+    }
+
+    /// <summary>A stage of functions f_n(x, t) of the depth t = n/N. Functions run by callback.</summary>
+    /// <param name="functions">N modules that take a state and t, a tensor of no dimension of the state's dtype and device.</param>
+    /// <param name="options">How it is integrated and differentiated.</param>
+    /// <returns>The stage.</returns>
+    public static ResidualStage WithDepth(IEnumerable<nn.Module<Tensor, Tensor, Tensor>> functions, StageOptions? options = null) =>
+        new(StageEngine.All(functions), 0, options, CallWithDepth, TakesDepth);
+
+    /// <summary>A stage whose steps share one function f(x, t) of the depth t = n/N. The function runs by callback.</summary>
+    /// <param name="function">A module that takes a state and t, a tensor of no dimension of the state's dtype and device.</param>
+    /// <param name="depth">N, at least 1.</param>
+    /// <param name="options">How it is integrated and differentiated.</param>
+    /// <returns>The stage.</returns>
+    public static ResidualStage SharedWithDepth(nn.Module<Tensor, Tensor, Tensor> function, int depth, StageOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(function);
+        ArgumentOutOfRangeException.ThrowIfLessThan(depth, 1);
+        return new ResidualStage([function], depth, options, CallWithDepth, TakesDepth);
     }
 
     /// <summary>Runs the stage.</summary>
@@ -78,7 +99,7 @@ public sealed class ResidualStage : nn.Module<Tensor, Tensor>
     /// <summary>Names depth, solver, reconstruction and execution.</summary>
     /// <returns>One line.</returns>
     public override string ToString() =>
-        $"ResidualStage(depth={Depth}, solver={Options.Solver.ToString().ToLowerInvariant()}, reconstruction={Options.Reconstruction}, execution={Execution.ToString().ToLowerInvariant()})";
+        engine.Describe(nameof(ResidualStage));
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
@@ -90,4 +111,7 @@ public sealed class ResidualStage : nn.Module<Tensor, Tensor>
 
         base.Dispose(disposing);
     }
+
+    private static Tensor CallWithDepth(nn.Module module, Tensor x, double t) =>
+        ((nn.Module<Tensor, Tensor, Tensor>)module).call(x, tensor(t, x.dtype, x.device));
 }

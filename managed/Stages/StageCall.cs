@@ -1,3 +1,4 @@
+using TorchSharp;
 using static TorchSharp.torch;
 
 namespace ResNetNodes;
@@ -12,20 +13,42 @@ internal sealed class StageCall
     private readonly ModuleCallback? callback;
     private readonly Interop.Stage stage;
     private Interop.StageContext? context;
+    private long[] shape = [];
+    private ScalarType type;
+    private Device? device;
 
-    public StageCall(StageEngine engine, IReadOnlyList<Tensor> parameters, IReadOnlyList<Tensor> extras, bool training)
+    /// <param name="engine">The stage.</param>
+    /// <param name="parameters">Its parameters as they are now.</param>
+    /// <param name="extras">The extra inputs.</param>
+    /// <param name="training">Whether the stage is in training mode.</param>
+    /// <param name="recorded">Whether a backward pass may follow.</param>
+    public StageCall(StageEngine engine, IReadOnlyList<Tensor> parameters, IReadOnlyList<Tensor> extras, bool training, bool recorded)
     {
         this.engine = engine;
         this.parameters = parameters;
         this.extras = extras;
         this.training = training;
-        (stage, callback) = engine.Open(extras, training);
+        (stage, callback) = engine.Open(extras, training || recorded);
     }
+
+    /// <summary>Autograd's engine runs the nodes of the CPU on the caller's thread, those of accelerators on threads of its own.</summary>
+    public bool RunsOnCallersThread => device is null || device.type == DeviceType.CPU;
 
     public Tensor Forward(Tensor x)
     {
-        context = Run(() => stage.Forward(x, NativeParameters, engine.Buffers(), training));
-        return context.Output();
+        (shape, type, device) = (x.shape, x.dtype, x.device);
+        try
+        {
+            context = Run(() => stage.Forward(x, NativeParameters, engine.Buffers(), training));
+            return context.Output();
+        }
+        finally
+        {
+            if (context is null)
+            {
+                Close();
+            }
+        }
     }
 
     public Tensor Evaluate(Tensor x)
@@ -52,6 +75,7 @@ internal sealed class StageCall
         context = null;
         try
         {
+            ObjectDisposedException.ThrowIf(engine.IsDisposed, typeof(ResidualStage));
             var wanted = NativeParameters.Select(p => p.requires_grad ? 1 : 0).ToArray();
             var targets = engine.Options.AccumulateGradientsInPlace
                 ? NativeParameters.Select(p => p.requires_grad ? p.grad : null).ToArray()
@@ -72,8 +96,38 @@ internal sealed class StageCall
         }
     }
 
+    /// <summary>Gives up the way back.</summary>
+    public void Abandon()
+    {
+        context?.Dispose();
+        context = null;
+        Close();
+    }
+
     /// <summary>As many undefined gradients as the autograd function has arguments.</summary>
     public List<Tensor> NoGradients() => [.. Enumerable.Repeat<Tensor>(null!, parameters.Count + extras.Count + 2)];
+
+    /// <summary>
+    /// What a failed backward pass returns: with undefined gradients autograd.grad, whose native errors TorchSharp does not
+    /// catch, would end the process, and so would a foreign function that is written without them in mind.
+    /// </summary>
+    public List<Tensor> ZeroGradients() => Substitutes((of, type, device) =>
+    {
+        using var zero = zeros([], type, device);
+        return zero.expand(of);
+    });
+
+    /// <summary>Gradients of no dimension, which autograd's engine refuses: its error then reaches the caller's thread.</summary>
+    public List<Tensor> MisshapenGradients() => Substitutes((_, type, device) => zeros([], type, device));
+
+    private List<Tensor> Substitutes(Func<long[], ScalarType, Device, Tensor> make)
+    {
+        var all = new List<Tensor?> { make(shape, type, device!) };
+        all.AddRange(parameters.Concat(extras).Select(t => t.IsInvalid || !t.requires_grad ? null : make(t.shape, t.dtype, t.device)));
+        all.Add(null);
+        engine.DisposeLater(all);
+        return all!;
+    }
 
     private IReadOnlyList<Tensor> NativeParameters => callback is null ? parameters : [];
 

@@ -9,7 +9,7 @@ internal sealed class StageEngine : IDisposable
 {
     private readonly IReadOnlyList<nn.Module> modules;
     private readonly FunctionCall call;
-    private readonly bool mappable;
+    private readonly string unmappable;
     private LayerMapping? mapping;
     private Stage? native;
     private StageOptions options;
@@ -20,8 +20,8 @@ internal sealed class StageEngine : IDisposable
     /// <param name="depth">N.</param>
     /// <param name="options">The options; checked here.</param>
     /// <param name="call">How a function is called.</param>
-    /// <param name="mappable">Whether functions take a state alone, as native layers do.</param>
-    public StageEngine(IReadOnlyList<nn.Module> modules, int depth, StageOptions options, FunctionCall call, bool mappable)
+    /// <param name="unmappable">Why functions can't be native layers whatever they are made of; empty where they take a state alone.</param>
+    public StageEngine(IReadOnlyList<nn.Module> modules, int depth, StageOptions options, FunctionCall call, string unmappable)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(depth, 1);
         if (modules.Count == 0)
@@ -31,7 +31,15 @@ internal sealed class StageEngine : IDisposable
 
         this.modules = modules;
         this.call = call;
-        this.mappable = mappable;
+        this.unmappable = unmappable;
+        for (var i = 0; i < modules.Count; i++)
+        {
+            if (modules[i] is null)
+            {
+                throw new ArgumentException($"function {i} is null", nameof(modules));
+            }
+        }
+
         this.options = options;
         Depth = depth;
         ExecutionReason = string.Empty;
@@ -46,10 +54,19 @@ internal sealed class StageEngine : IDisposable
 
     public StageReport? LastReport { get; private set; }
 
+    public bool IsDisposed => disposed;
+
     public StageOptions Options
     {
         get => options;
         set => Configure(value);
+    }
+
+    /// <summary>A caller's list of functions.</summary>
+    public static nn.Module[] All(IEnumerable<nn.Module> functions)
+    {
+        ArgumentNullException.ThrowIfNull(functions);
+        return [.. functions];
     }
 
     public Tensor Run(Tensor x, IReadOnlyList<Tensor> extras, bool training)
@@ -62,7 +79,7 @@ internal sealed class StageEngine : IDisposable
             ? mapping.Parameters()
             : [.. modules.SelectMany(m => m.parameters()).DistinctBy(p => p.Handle)];
         var recorded = is_grad_enabled() && (x.requires_grad || parameters.Any(p => p.requires_grad) || extras.Any(e => e.requires_grad));
-        var stageCall = new StageCall(this, parameters, extras, training);
+        var stageCall = new StageCall(this, parameters, extras, training, recorded);
         var output = recorded
             ? StageFunction.apply([x, .. parameters, .. extras, stageCall])
             : stageCall.Evaluate(x);
@@ -75,7 +92,9 @@ internal sealed class StageEngine : IDisposable
     }
 
     /// <summary>The native stage for one call: the stage itself, or one of the call's own with its callbacks.</summary>
-    public (Stage Stage, ModuleCallback? Callback) Open(IReadOnlyList<Tensor> extras, bool training)
+    /// <param name="extras">The extra inputs.</param>
+    /// <param name="seeded">Whether callbacks draw their random numbers from a seed of the call.</param>
+    public (Stage Stage, ModuleCallback? Callback) Open(IReadOnlyList<Tensor> extras, bool seeded)
     {
         using var nativeOptions = options.ToNative();
         if (mapping is not null)
@@ -83,7 +102,7 @@ internal sealed class StageEngine : IDisposable
             return (native ??= new Stage(mapping.Functions, Depth, nativeOptions), null);
         }
 
-        var callback = new ModuleCallback(modules, call, extras, training);
+        var callback = new ModuleCallback(modules, call, extras, seeded);
         using var table = callback.Table;
         return (new Stage(table, Depth, nativeOptions), callback);
     }
@@ -106,6 +125,9 @@ internal sealed class StageEngine : IDisposable
         returned = gradients;
     }
 
+    public string Describe(string name) =>
+        $"{name}(depth={Depth}, solver={Text(options.Solver)}, reconstruction={options.Reconstruction}, execution={Text(Execution)})";
+
     public void Dispose()
     {
         disposed = true;
@@ -120,6 +142,11 @@ internal sealed class StageEngine : IDisposable
         returned = [];
     }
 
+#pragma warning disable CA1308 // as users write them
+    private static string Text<T>(T value)
+        where T : struct, Enum => value.ToString().ToLowerInvariant();
+#pragma warning restore CA1308
+
     private int UsesOf(int function)
     {
         if (modules.Count == 1)
@@ -133,8 +160,9 @@ internal sealed class StageEngine : IDisposable
     private void Configure(StageOptions value)
     {
         ArgumentNullException.ThrowIfNull(value);
-        var reason = "its functions take extra inputs";
-        var map = value.Execution == StageExecution.Callback ? null : mappable ? LayerMapping.TryMap(modules, out reason) : null;
+        value.Validate();
+        var reason = unmappable;
+        var map = value.Execution == StageExecution.Callback ? null : unmappable.Length == 0 ? LayerMapping.TryMap(modules, out reason) : null;
         if (value.Execution == StageExecution.Layers && map is null)
         {
             throw new ArgumentException($"the stage can't run as native layers: {reason}");

@@ -27,21 +27,47 @@ internal sealed class StageFunction : autograd.SingleTensorFunction<StageFunctio
     public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
     {
         var call = (StageCall)ctx.get_data(CallKey);
+        var failed = BackwardFailure.HasFailed();
         try
         {
-            foreach (var saved in ctx.get_saved_variables())
+            if (!failed)
             {
-                saved.Dispose();
+                return Backward(ctx, call, grad_output);
             }
 
-            // An undefined gradient: nothing downstream depends on this stage, or a later stage failed.
-            return grad_output is null || grad_output.IsInvalid ? call.NoGradients() : call.Backward(grad_output);
+            // A later stage failed: this one's result would be thrown away.
+            call.Abandon();
         }
         catch (Exception exception)
         {
             // C++ frames of autograd's engine lie between here and the caller: an exception that left would end the process.
-            BackwardFailure.Report(exception);
-            return call.NoGradients();
+            BackwardFailure.Keep(exception, call.RunsOnCallersThread);
         }
+
+        if (!call.RunsOnCallersThread)
+        {
+            return call.MisshapenGradients();
+        }
+
+        var zeros = call.ZeroGradients();
+        BackwardFailure.Signal();
+        return zeros;
+    }
+
+    private static List<Tensor> Backward(autograd.AutogradContext ctx, StageCall call, Tensor gradOutput)
+    {
+        if (is_grad_enabled())
+        {
+            throw new ResNetNodesException(
+                "create_graph: the gradient of a residual stage can't be differentiated again; take a plain module for second derivatives");
+        }
+
+        foreach (var saved in ctx.get_saved_variables())
+        {
+            saved.Dispose();
+        }
+
+        // An undefined gradient: nothing downstream depends on this stage.
+        return gradOutput is null || gradOutput.IsInvalid ? call.NoGradients() : call.Backward(gradOutput);
     }
 }

@@ -14,7 +14,7 @@ public sealed record StageOptions
     /// <summary>The step size h; null stands for 1/N.</summary>
     public double? StepSize { get; init; }
 
-    /// <summary>How the residual functions are evaluated. Fixed when the stage is built.</summary>
+    /// <summary>How the residual functions are evaluated.</summary>
     public StageExecution Execution { get; init; } = StageExecution.Auto;
 
     /// <summary>Keep x_0 (one tensor a stage) and report ‖x̃_0 − x_0‖/‖x_0‖ after each backward pass.</summary>
@@ -30,13 +30,33 @@ public sealed record StageOptions
     /// </summary>
     public bool AccumulateGradientsInPlace { get; init; }
 
-    internal Interop.StageOptions ToNative()
+    /// <summary>Checks what the native library is not always asked to.</summary>
+    /// <exception cref="ArgumentException">A value that does not fit.</exception>
+    internal void Validate()
     {
+        if (!Enum.IsDefined(Solver))
+        {
+            throw new ArgumentException($"Solver is {(int)Solver}, expected one of {string.Join(", ", Enum.GetNames<Solver>())}");
+        }
+
+        if (!Enum.IsDefined(Execution))
+        {
+            throw new ArgumentException($"Execution is {(int)Execution}, expected one of {string.Join(", ", Enum.GetNames<StageExecution>())}");
+        }
+
+        if (Reconstruction is null)
+        {
+            throw new ArgumentException("Reconstruction is null, expected a method such as Reconstruction.Adaptive()");
+        }
+
         if (StepSize is { } h && !(h > 0 && double.IsFinite(h)))
         {
             throw new ArgumentException($"StepSize is {h.ToString(CultureInfo.InvariantCulture)}, expected a positive number or null for 1/N");
         }
+    }
 
+    internal Interop.StageOptions ToNative()
+    {
         var native = new Interop.StageOptions
         {
             Solver = (Interop.Solver)(int)Solver,

@@ -40,11 +40,47 @@ public sealed class LeakTests
         }
     }
 
+    /// <param name="failingCall">In a forward pass of 2 calls, or on the way back.</param>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(4)]
+    public void Exceptions_LeaveNoTensorsNorNativeObjects(int failingCall)
+    {
+        var calls = 0;
+        using var linear = nn.Linear(4, 4);
+        using var stage = ResidualStage.Shared(new Failing(linear, () => ++calls == failingCall), 2);
+        using var x = rand(3, 4);
+        Run(5);
+        FinalizeOthers();
+        var tensors = DisposeScopeManager.Statistics.TensorStatistics.ThreadTotalLiveCount;
+        var objects = NativeRuntime.LiveObjects;
+        Run(50);
+        Assert.Equal(tensors, DisposeScopeManager.Statistics.TensorStatistics.ThreadTotalLiveCount);
+        Assert.Equal(objects, NativeRuntime.LiveObjects);
+
+        void Run(int times)
+        {
+            for (var i = 0; i < times; i++)
+            {
+                using var scope = NewDisposeScope();
+                calls = 0;
+                Assert.Throws<InvalidOperationException>(() => stage.call(x).sum().BackwardThroughStages());
+            }
+        }
+    }
+
     /// <summary>What earlier tests left to their finalizers must not be counted.</summary>
     internal static void FinalizeOthers()
     {
         GC.Collect();
         GC.WaitForPendingFinalizers();
+    }
+
+    private sealed class Failing(nn.Module<Tensor, Tensor> inner, Func<bool> fails) : nn.Module<Tensor, Tensor>(nameof(Failing))
+    {
+        public override Tensor forward(Tensor input) => fails() ? throw new InvalidOperationException("failed") : inner.call(input);
     }
 
     private static long Resident()

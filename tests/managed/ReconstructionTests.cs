@@ -44,6 +44,8 @@ public sealed class ReconstructionTests
     [InlineData("corrected:0")]
     [InlineData("corrected:-1")]
     [InlineData("corrected:1.5")]
+    [InlineData("corrected:99999999999")]
+    [InlineData("adaptive:1e400")]
     [InlineData("extrapolated:4")]
     [InlineData("adaptive:0")]
     [InlineData("adaptive:nan")]
@@ -54,4 +56,11 @@ public sealed class ReconstructionTests
         Assert.Contains("adaptive[:tolerance]", error.Message);
         Assert.False(Reconstruction.TryParse(text, out _));
     }
+
+    [Theory]
+    [InlineData("invers", "did you mean inverse?")]
+    [InlineData("chekpoint:3", "did you mean checkpoint?")]
+    [InlineData("corrected:0", "has an argument that corrected does not take")]
+    public void Parse_SaysWhatIsWrong(string text, string expected) =>
+        Assert.Contains(expected, Assert.Throws<ArgumentException>(() => Reconstruction.Parse(text)).Message);
 }

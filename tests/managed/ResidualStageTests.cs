@@ -161,15 +161,17 @@ public sealed class ResidualStageTests
         Assert.Equal(before, NativeRuntime.LiveObjects);
     }
 
-    [Fact]
-    public void TrainingForward_CountsBatchesAsTheModulesDo()
+    [Theory]
+    [InlineData(StageExecution.Layers)]
+    [InlineData(StageExecution.Callback)]
+    public void TrainingStep_ChangesBuffersAsTheModulesDo(StageExecution execution)
     {
         using var scope = NewDisposeScope();
         foreach (var solver in Enum.GetValues<Solver>())
         {
             var layers = Truth.Functions(4, () => Truth.TinyFunction(3));
             var plain = Truth.Functions(4, () => Truth.TinyFunction(3));
-            using var stage = new ResidualStage(layers, new StageOptions { Solver = solver });
+            using var stage = new ResidualStage(layers, new StageOptions { Solver = solver, Execution = execution });
             var x = Truth.Normal(1, 2, 3, 5, 5);
             stage.call(x).sum().backward();
             Truth.Forward(plain, 4, solver, x);
@@ -256,5 +258,84 @@ public sealed class ResidualStageTests
         Assert.Equal("checkpoint", stage.Options.Reconstruction.ToString());
         stage.call(Truth.Normal(1, 5, 6)).sum().backward();
         Assert.Empty(stage.LastReport!.FailedSteps);
+    }
+
+    [Theory]
+    [InlineData(StageExecution.Layers, true)]
+    [InlineData(StageExecution.Layers, false)]
+    [InlineData(StageExecution.Callback, true)]
+    [InlineData(StageExecution.Callback, false)]
+    public void Gradients_OfTwoForwardPassesAtOnce_EqualThoseOfAutograd(StageExecution execution, bool training)
+    {
+        using var scope = NewDisposeScope();
+        var functions = Truth.Functions(4, () => Truth.TinyFunction(3));
+        using var stage = new ResidualStage(functions, new StageOptions { Execution = execution, Reconstruction = Reconstruction.Backprop });
+        stage.train(training);
+        Tensor x = Truth.Normal(1, 4, 3, 5, 5).requires_grad_(true), y = Truth.Normal(2, 4, 3, 5, 5).requires_grad_(true);
+        Tensor[] leaves = [x, y, .. stage.parameters()];
+        var expected = torch.autograd.grad([Loss(t => Truth.Forward(functions, 4, Solver.Euler, t))], leaves);
+        var found = torch.autograd.grad([Loss(stage.call)], leaves);
+        var all = cat([.. expected.Select(g => g.flatten())]).norm().item<double>();
+        Assert.All(found.Zip(expected), pair => Assert.True((pair.First - pair.Second).norm().item<double>() < 1e-12 * all));
+
+        Tensor Loss(Func<Tensor, Tensor> forward) => forward(x).pow(2).sum() * forward(y).pow(3).sum();
+    }
+
+    [Theory]
+    [InlineData(StageExecution.Layers)]
+    [InlineData(StageExecution.Callback)]
+    public void AFunctionListedTwice_GetsTheSumOfItsGradients(StageExecution execution)
+    {
+        using var scope = NewDisposeScope();
+        var two = Truth.Functions(2, () => Truth.LinearFunction(6));
+        nn.Module<Tensor, Tensor>[] functions = [two[0], two[1], two[0], two[0]];
+        using var stage = new ResidualStage(functions, Exact with { Execution = execution });
+        var x = Truth.Normal(1, 3, 6);
+        Tensor[] leaves = [.. two.SelectMany(f => f.parameters())];
+        stage.call(x).pow(2).sum().backward();
+        var found = Truth.TakeGradients(leaves);
+        Truth.Forward(functions, 4, Solver.Euler, x).pow(2).sum().backward();
+        Assert.All(found.Zip(Truth.TakeGradients(leaves)), pair => Assert.True(Truth.RelativeError(pair.First, pair.Second) < 1e-10));
+    }
+
+    [Fact]
+    public void Backward_OfADisposedStageIsRefused()
+    {
+        using var scope = NewDisposeScope();
+        var stage = new ResidualStage(Truth.Functions(2, () => Truth.LinearFunction(4)));
+        var loss = stage.call(Truth.Normal(1, 3, 4)).sum();
+        stage.Dispose();
+        Assert.Throws<ObjectDisposedException>(loss.BackwardThroughStages);
+    }
+
+    [Theory]
+    [InlineData(StageExecution.Layers)]
+    [InlineData(StageExecution.Callback)]
+    public void SecondDerivatives_AreRefused(StageExecution execution)
+    {
+        using var scope = NewDisposeScope();
+        using var stage = new ResidualStage(Truth.Functions(2, () => Truth.LinearFunction(4)), Exact with { Execution = execution });
+        var x = Truth.Normal(1, 3, 4).requires_grad_(true);
+        var error = Assert.ThrowsAny<Exception>(() => torch.autograd.grad([stage.call(x).pow(2).sum()], [x], create_graph: true));
+        Assert.Contains("create_graph", error.Message);
+    }
+
+    [Theory]
+    [InlineData(StageExecution.Layers)]
+    [InlineData(StageExecution.Callback)]
+    public void Options_AreCheckedWhenSetAndLeftAsTheyWere(StageExecution execution)
+    {
+        var good = new StageOptions { Execution = execution };
+        using var stage = new ResidualStage(Truth.Functions(2, () => Truth.LinearFunction(4)), good);
+        StageOptions[] bad = [good with { StepSize = -1 }, good with { StepSize = double.NaN }, good with { Solver = (Solver)7 }, good with { Execution = (StageExecution)9 }, good with { Reconstruction = null! }];
+        foreach (var options in bad)
+        {
+            Assert.Throws<ArgumentException>(() => stage.Options = options);
+            Assert.Equal(good, stage.Options);
+        }
+
+        Assert.Throws<ArgumentNullException>(() => stage.Options = null!);
+        Assert.Throws<ArgumentNullException>(() => new ResidualStage(null!));
+        Assert.Contains("function 1", Assert.Throws<ArgumentException>(() => new ResidualStage([nn.Linear(4, 4), null!])).Message);
     }
 }
