@@ -12,9 +12,7 @@ public sealed class ResidualStage : nn.Module<Tensor, Tensor>
 {
     private const string TakesDepth = "its functions take the depth";
     private readonly StageEngine engine;
-#pragma warning disable IDE0052, CA1823 // registered as a submodule through this field
     private readonly ModuleList<nn.Module> functions;
-#pragma warning restore IDE0052, CA1823
 
     /// <summary>A stage of N functions, each used by one step.</summary>
     /// <param name="functions">f_0 … f_{N−1}: modules that keep a state's shape.</param>
@@ -41,6 +39,9 @@ public sealed class ResidualStage : nn.Module<Tensor, Tensor>
 
     /// <summary>N.</summary>
     public int Depth => engine.Depth;
+
+    /// <summary>The functions: N of them, or the one that all steps share.</summary>
+    public IReadOnlyList<nn.Module> Functions => [.. functions];
 
     /// <summary>How the stage is integrated and differentiated. May be changed between steps.</summary>
     /// <exception cref="ArgumentException">An option that does not fit; the stage is left as it was.</exception>

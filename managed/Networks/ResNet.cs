@@ -1,0 +1,113 @@
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace ResNetNodes.Networks;
+
+/// <summary>
+/// ImageNet-style networks of four stages (paper, figures 3a and 3b, table 2). Each stage is one block that changes the shape, then a
+/// residual stage of blocks − 1 functions, h = 1/(blocks − 1). Input [B, 3, H, W], output [B, classes].
+/// </summary>
+public sealed class ResNet : nn.Module<Tensor, Tensor>
+{
+    private readonly Sequential stem;
+    private readonly ModuleList<ResidualBlock> blocks;
+    private readonly List<ResidualStage?> stages = [];
+    private readonly AdaptiveAvgPool2d pool;
+    private readonly Linear head;
+
+    /// <summary>Builds the network.</summary>
+    /// <param name="options">What it is made of.</param>
+    /// <exception cref="ArgumentException">A number that is below 1, or stage options that do not fit.</exception>
+    public ResNet(ResNetOptions options)
+        : base(nameof(ResNet))
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.Planes, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.Classes, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.InputChannels, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.AdjointFrom, 1);
+        Options = options;
+        if (options.Seed is { } seed)
+        {
+            random.manual_seed(seed);
+        }
+
+        stem = Stem(options);
+        var firsts = new List<ResidualBlock>();
+        var channels = options.Planes;
+        for (var s = 0; s < options.Size.Blocks.Count; s++)
+        {
+            var planes = options.Planes << s;
+            firsts.Add(new ResidualBlock(channels, planes, options.Size.Bottleneck, s == 0 ? 1 : 2, options.ZeroInitResidual));
+            channels = planes * options.Size.Expansion;
+            stages.Add(MakeStage(options, channels, planes, options.Size.Blocks[s] - 1));
+        }
+
+        blocks = new ModuleList<ResidualBlock>([.. firsts]);
+        pool = nn.AdaptiveAvgPool2d(1);
+        head = nn.Linear(channels, options.Classes);
+        RegisterComponents();
+        for (var s = 0; s < stages.Count; s++)
+        {
+            if (stages[s] is { } stage)
+            {
+                register_module($"stage{s + 1}", stage);
+            }
+        }
+    }
+
+    /// <summary>What the network is made of. Its stages' own options may have been changed since.</summary>
+    public ResNetOptions Options { get; }
+
+    /// <summary>The residual stages in order; null where a stage has a first block alone.</summary>
+    public IReadOnlyList<ResidualStage?> Stages => stages;
+
+    /// <summary>Class scores.</summary>
+    /// <param name="input">Images [B, channels, H, W].</param>
+    /// <returns>Scores [B, classes].</returns>
+    public override Tensor forward(Tensor input)
+    {
+        using var scope = NewDisposeScope();
+        var state = stem.call(input);
+        for (var s = 0; s < stages.Count; s++)
+        {
+            state = blocks[s].call(state);
+            state = stages[s]?.call(state) ?? state;
+            state = Options.Kind == ResNetKind.Ordinary ? state : state.relu();
+        }
+
+        return head.call(pool.call(state).flatten(1)).MoveToOuterDisposeScope();
+    }
+
+    private static Sequential Stem(ResNetOptions options)
+    {
+        var large = options.ImageNetStem ?? options.Classes == 1000;
+        var layers = new List<(string, nn.Module<Tensor, Tensor>)>
+        {
+            ("conv", ResidualFunctions.Convolution(options.InputChannels, options.Planes, large ? 7 : 3, large ? 2 : 1)),
+            ("norm", nn.BatchNorm2d(options.Planes)),
+            ("relu", nn.ReLU()),
+        };
+        if (large)
+        {
+            layers.Add(("pool", nn.MaxPool2d(3, stride: 2, padding: 1)));
+        }
+
+        return nn.Sequential(layers);
+    }
+
+    private static ResidualStage? MakeStage(ResNetOptions options, int channels, int planes, int depth)
+    {
+        if (depth == 0)
+        {
+            return null;
+        }
+
+        var stage = depth >= options.AdjointFrom ? options.Stage : options.Stage with { Reconstruction = Reconstruction.Backprop };
+        Sequential Function() => ResidualFunctions.Branch(channels, planes, options.Size.Bottleneck, 1, options.Kind != ResNetKind.Ordinary, options.ZeroInitResidual);
+        return options.Kind == ResNetKind.Tied
+            ? ResidualStage.Shared(Function(), depth, stage)
+            : new ResidualStage(Enumerable.Range(0, depth).Select(_ => Function()), stage);
+    }
+}

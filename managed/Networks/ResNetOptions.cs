@@ -1,0 +1,54 @@
+namespace ResNetNodes.Networks;
+
+/// <summary>The three kinds of ImageNet-style networks of the paper.</summary>
+public enum ResNetKind
+{
+    /// <summary>
+    /// The ordinary one: convolution first in each function. Blocks after a stage's first have their branch multiplied by
+    /// 1/(blocks − 1) and no ReLU after the addition.
+    /// </summary>
+    Ordinary,
+
+    /// <summary>Each stage is one ordinary block, then a residual stage of ReLU-first functions; a ReLU between stages.</summary>
+    Ode,
+
+    /// <summary>The same, but all functions of a stage are one.</summary>
+    Tied,
+}
+
+/// <summary>What a <see cref="ResNet"/> is made of.</summary>
+public sealed record ResNetOptions
+{
+    /// <summary>Its kind.</summary>
+    public ResNetKind Kind { get; init; } = ResNetKind.Ode;
+
+    /// <summary>Blocks of its stages.</summary>
+    public NetworkSize Size { get; init; } = NetworkSize.Parse("18");
+
+    /// <summary>Planes of the first stage; those of the next are 2, 4 and 8 times as many.</summary>
+    public int Planes { get; init; } = 64;
+
+    /// <summary>Classes.</summary>
+    public int Classes { get; init; } = 10;
+
+    /// <summary>Channels of the images.</summary>
+    public int InputChannels { get; init; } = 3;
+
+    /// <summary>
+    /// Stem of ImageNet (convolution 7×7 stride 2, max pooling 3 stride 2) or of small images (convolution 3×3); null takes the
+    /// first for 1000 classes.
+    /// </summary>
+    public bool? ImageNetStem { get; init; }
+
+    /// <summary>Start the last batch normalization of each block and function with weight 0.</summary>
+    public bool ZeroInitResidual { get; init; }
+
+    /// <summary>Stages of fewer functions than this are differentiated with stored states. The paper's code has 11.</summary>
+    public int AdjointFrom { get; init; } = 1;
+
+    /// <summary>How the residual stages are integrated and differentiated.</summary>
+    public StageOptions Stage { get; init; } = new();
+
+    /// <summary>Seed of the initial weights; null leaves the generator as it is.</summary>
+    public long? Seed { get; init; }
+}
