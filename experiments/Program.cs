@@ -9,7 +9,14 @@ namespace ResNetNodes.Experiments;
 internal static class Program
 {
     /// <summary>Every verb; a new one is a line here.</summary>
-    public static readonly IReadOnlyList<Type> Verbs = [typeof(Train), typeof(CompareGradients), typeof(Memory), typeof(MemoryPoint)];
+    public static readonly IReadOnlyList<Type> Verbs =
+    [
+        typeof(Train),
+        typeof(LinearWeights),
+        typeof(CompareGradients),
+        typeof(Memory),
+        typeof(MemoryPoint),
+    ];
 
     private static int Main(string[] arguments)
     {
@@ -69,17 +76,22 @@ internal static class Program
             return 0;
         }
 
-        var words = StrictArguments.Check(verb, StrictArguments.WithConfig(verb, arguments[1..]));
-        using var parser = new Parser(settings => settings.HelpWriter = null);
-        var parsed = parser.ParseArguments([StrictArguments.NameOf(verb), .. words], [.. Verbs]);
-        if (parsed is not Parsed<object> { Value: CommonOptions options })
-        {
-            throw new UsageException($"{arguments[0]}: {string.Join(' ', words)} can't be read; see resnet-nodes help {arguments[0]}");
-        }
-
+        var options = Parse(verb, arguments[1..]);
         using var terminal = new Terminal(options);
         options.Start(terminal, cancellation);
         return 0;
+    }
+
+    /// <summary>A verb with its options; the words are checked.</summary>
+    public static CommonOptions Parse(Type verb, IReadOnlyList<string> arguments)
+    {
+        var name = StrictArguments.NameOf(verb);
+        var words = StrictArguments.Complete(verb, arguments);
+        using var parser = new Parser(settings => settings.HelpWriter = null);
+        // CommandLineParser takes at most 16 types at once: the verb's own is enough.
+        return parser.ParseArguments([name, .. words], [verb]) is Parsed<object> { Value: CommonOptions options }
+            ? options
+            : throw new UsageException($"{name}: {string.Join(' ', words)} can't be read; see resnet-nodes help {name}");
     }
 
     private static int Fail(Exception exception, int code, bool verbose)

@@ -23,6 +23,10 @@ internal sealed class PageAttribute(string source, params string[] examples) : A
 /// <summary>Options of every verb. Numbers come as text: the parser would read 0,5 as 5.</summary>
 internal abstract class CommonOptions
 {
+    [Option("preset", MetaValue = "smoke|small|paper", HelpText = "Options set at once: smoke (under a minute), small (real data, minutes on 2 cores), paper (the paper's setting).")]
+    [Section("run")]
+    public string? Preset { get; set; }
+
     [Option('o', "out", MetaValue = "FOLDER", HelpText = "Folder of the run (default: a new one under runs/).")]
     [Section("output")]
     public string? Out { get; set; }
@@ -61,6 +65,7 @@ internal abstract class CommonOptions
 
     [Option("threads", MetaValue = "N", HelpText = "LibTorch's threads (default: one a core).")]
     [Section("run")]
+    [MayChange]
     public string? Threads { get; set; }
 
     [Option("device", Default = "cpu", MetaValue = "cpu|cuda[:K]", HelpText = "Where tensors live.")]

@@ -45,6 +45,24 @@ internal static class HelpPage
             return;
         }
 
+        foreach (var (i, row) in (verb.GetCustomAttribute<JsonRowsAttribute>()?.Rows ?? []).Index())
+        {
+            writer.WriteLine();
+            writer.WriteLine(i == 0 ? "rows of --json:" : "and:");
+            writer.WriteLine($"  {string.Join(", ", Rows.Keys(row))}");
+        }
+
+        foreach (var (i, preset) in verb.GetCustomAttributes<PresetAttribute>().OrderBy(p => PresetAttribute.Names.ToList().IndexOf(p.Name)).Index())
+        {
+            if (i == 0)
+            {
+                writer.WriteLine();
+                writer.WriteLine("presets:");
+            }
+
+            writer.WriteLine($"  {preset.Name,-8}{string.Join(' ', preset.Options.Select(option => "--" + option))}");
+        }
+
         writer.WriteLine();
         writer.WriteLine("examples:");
         foreach (var example in page.Examples)

@@ -1,78 +1,96 @@
 using CommandLine;
-using ResNetNodes.Data;
 using ResNetNodes.Networks;
+using TorchSharp;
+using static TorchSharp.torch;
 
 namespace ResNetNodes.Experiments.Cli;
 
-/// <summary>Options of verbs that train on images.</summary>
-internal abstract class ModelOptions : CommonOptions
+/// <summary>Options of verbs that train networks on images.</summary>
+internal abstract class ModelOptions : ImageOptions
 {
-    [Option('n', "network", Default = "tiny", MetaValue = "tiny", HelpText = "The network: tiny (TinyResNet, figures 3c and 4).")]
+    [Option('n', "network", Default = "tiny", MetaValue = "tiny|resnet|ode|tied", HelpText = "TinyResNet (figures 3c and 4), or a ResNet of four stages: ordinary, ODE, or with tied weights.")]
     [Section("model")]
     public string Network { get; set; } = "tiny";
 
-    [Option('p', "planes", Default = "16", MetaValue = "C", HelpText = "Channels of the residual stage.")]
+    [Option("size", Default = "18", MetaValue = "18|34|50|101|152|auto:N|custom:A+B+C+D", HelpText = "Blocks of a network of four stages (custom-basic: for basic blocks).")]
     [Section("model")]
-    public string Planes { get; set; } = "16";
+    public string Size { get; set; } = "18";
 
-    [Option("zero-init", HelpText = "Start every residual function as 0 (last batch normalization of weight 0) [true].")]
+    [Option('p', "planes", MetaValue = "C", HelpText = "Channels of TinyResNet's stage [16], or planes of the first of four stages [64].")]
+    [Section("model")]
+    public string? Planes { get; set; }
+
+    [Option("zero-init", HelpText = "Start every residual function as 0, by the weight of its last batch normalization [true for tiny, false for others].")]
     [Section("model")]
     public bool? ZeroInit { get; set; }
+
+    [Option("adjoint-from", Default = "1", MetaValue = "N", HelpText = "Stages of fewer functions store their states (networks of four stages; the paper's code: 11).")]
+    [Section("method")]
+    public string AdjointFrom { get; set; } = "1";
 
     [Option("execution", Default = "auto", MetaValue = "auto|layers|callback", HelpText = "Residual functions as native layers, or by calling the modules.")]
     [Section("method")]
     public string Execution { get; set; } = "auto";
 
-    [Option("dataset", Default = "fashion-mnist", MetaValue = "fashion-mnist|synthetic", HelpText = "The images.")]
-    [Section("data")]
-    public string Dataset { get; set; } = "fashion-mnist";
-
-    [Option("data", Default = FashionMnist.DefaultFolder, MetaValue = "FOLDER", HelpText = "Folder of the data set's files.")]
-    [Section("data")]
-    public string Data { get; set; } = FashionMnist.DefaultFolder;
-
-    [Option("limit", MetaValue = "N", HelpText = "The first N images of each half alone.")]
-    [Section("data")]
-    public string? Limit { get; set; }
-
-    [Option('b', "batch", Default = "128", MetaValue = "B", HelpText = "Images a training step.")]
-    [Section("training")]
-    public string Batch { get; set; } = "128";
-
-    [Option('l', "lr", Default = "0.1", MetaValue = "RATE", HelpText = "First learning rate of SGD (momentum 0.9, weight decay 5e-4).")]
+    [Option('l', "lr", Default = "0.1", MetaValue = "RATE", HelpText = "First learning rate of SGD.")]
     [Section("training")]
     public string Rate { get; set; } = "0.1";
 
-    protected int BatchNumber => Read.Whole("batch", Batch, 1);
+    [Option("momentum", Default = "0.9", MetaValue = "M", HelpText = "SGD's momentum.")]
+    [Section("training")]
+    public string Momentum { get; set; } = "0.9";
+
+    [Option("weight-decay", Default = "5e-4", MetaValue = "D", HelpText = "SGD's weight decay.")]
+    [Section("training")]
+    public string WeightDecay { get; set; } = "5e-4";
 
     protected double RateNumber => Read.Number("lr", Rate, 0, aboveLeast: true);
 
-    /// <summary>A network of this depth.</summary>
-    protected TinyResNet Build(int depth, StageOptions stage)
+    protected double MomentumNumber => Read.Number("momentum", Momentum, 0);
+
+    protected double WeightDecayNumber => Read.Number("weight-decay", WeightDecay, 0);
+
+    protected int PlanesOf(string network) => Planes is null ? (network == "tiny" ? 16 : 64) : Read.Whole("planes", Planes, 1);
+
+    /// <summary>A network.</summary>
+    /// <param name="network">tiny, resnet, ode or tied.</param>
+    /// <param name="depth">Of the tiny one.</param>
+    /// <param name="size">Of the others.</param>
+    /// <param name="stage">How its stages are integrated and differentiated.</param>
+    /// <param name="classes">Classes of the images.</param>
+    /// <param name="seed">Of the initial weights; null takes --seed.</param>
+    protected nn.Module<Tensor, Tensor> Build(string network, int depth, NetworkSize size, StageOptions stage, int classes, long? seed = null)
     {
-        Read.OneOf("network", Network, "tiny");
-        return new TinyResNet(new TinyResNetOptions
+        Read.OneOf("network", network, "tiny", "resnet", "ode", "tied");
+        stage = stage with { Execution = Read.Choice<StageExecution>("execution", Execution), AccumulateGradientsInPlace = true };
+        if (network == "tiny")
         {
-            Depth = depth,
-            Planes = Read.Whole("planes", Planes, 1),
-            ZeroInit = ZeroInit ?? true,
-            Seed = SeedNumber,
-            Stage = stage with { Execution = Read.Choice<StageExecution>("execution", Execution), AccumulateGradientsInPlace = true },
+            return new TinyResNet(new TinyResNetOptions
+            {
+                Depth = depth,
+                Planes = PlanesOf(network),
+                Classes = classes,
+                ZeroInit = ZeroInit ?? true,
+                Seed = seed ?? SeedNumber,
+                Stage = stage,
+            });
+        }
+
+        return new ResNet(new ResNetOptions
+        {
+            Kind = network switch { "resnet" => ResNetKind.Ordinary, "ode" => ResNetKind.Ode, _ => ResNetKind.Tied },
+            Size = size,
+            Planes = PlanesOf(network),
+            Classes = classes,
+            ZeroInitResidual = ZeroInit ?? false,
+            AdjointFrom = Read.Whole("adjoint-from", AdjointFrom, 1),
+            Seed = seed ?? SeedNumber,
+            Stage = stage,
         });
     }
 
-    /// <summary>One half of the images, and how they become inputs.</summary>
-    protected (ImageDataset Images, Augmentation Augmentation) Load(bool train)
-    {
-        var synthetic = Read.OneOf("dataset", Dataset, "fashion-mnist", "synthetic") == "synthetic";
-        var images = synthetic
-            ? SyntheticImages.Create(train ? 2000 : 500, (int)SeedNumber + (train ? 0 : 1))
-            : FashionMnist.Load(Data, train);
-        if (Limit is not null)
-        {
-            images = images.Take(Read.Whole("limit", Limit, 1));
-        }
+    protected NetworkSize SizeOf(string text) => Read.Checked("size", text, NetworkSize.Parse);
 
-        return (images, synthetic ? new Augmentation() : Augmentation.Grey);
-    }
+    /// <summary>The residual stages of a network, in order.</summary>
+    protected static IReadOnlyList<ResidualStage> StagesOf(nn.Module network) => [.. network.modules().OfType<ResidualStage>()];
 }

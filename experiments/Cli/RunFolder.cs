@@ -1,17 +1,27 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using ResNetNodes.Training;
-using TorchSharp;
 
 namespace ResNetNodes.Experiments.Cli;
 
-/// <summary>The folder of a run: config.json, tables, figures. Files appear whole.</summary>
+/// <summary>The folder of a run: config.json, points, tables, figures, summary.json. Files appear whole.</summary>
 internal sealed class RunFolder
 {
-    private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true };
+    public static readonly JsonSerializerOptions Json = new()
+    {
+        WriteIndented = true,
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
+        Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+    };
 
-    private RunFolder(string path) => Path = path;
+    private readonly string verb;
+    private readonly List<string> figures = [];
+    private readonly List<string> tables = [];
+
+    private RunFolder(string path, string verb) => (Path, this.verb) = (path, verb);
 
     public string Path { get; }
 
@@ -19,36 +29,41 @@ internal sealed class RunFolder
     public static RunFolder Open(CommonOptions options)
     {
         var verb = StrictArguments.NameOf(options.GetType());
-        var path = options.Out ?? Fresh(verb, CommonOptions.Is(options.Resume));
-        if (CommonOptions.Is(options.Overwrite) && CommonOptions.Is(options.Resume))
+        var resume = CommonOptions.Is(options.Resume);
+        var path = options.Out ?? Fresh(verb, resume);
+        if (CommonOptions.Is(options.Overwrite) && resume)
         {
             throw new UsageException("--overwrite and --resume exclude each other");
         }
 
         try
         {
-            var config = System.IO.Path.Combine(path, "config.json");
+            var config = System.IO.Path.Combine(path, RunConfig.FileName);
             if (Directory.Exists(path) && Directory.EnumerateFileSystemEntries(path).Any())
             {
                 if (CommonOptions.Is(options.Overwrite))
                 {
                     // Only what a run made may be emptied: a mistyped folder must not cost anyone their data.
-                    if (!FileExists(config))
+                    if (!System.IO.File.Exists(config))
                     {
                         throw new ResNetNodesException($"{path}: holds files but no config.json of a run; empty it yourself, or take another --out");
                     }
 
                     Directory.Delete(path, recursive: true);
                 }
-                else if (!CommonOptions.Is(options.Resume))
+                else if (!resume)
                 {
                     throw new ResNetNodesException($"{path}: is not empty; take --resume, --overwrite, or another --out");
+                }
+                else if (System.IO.File.Exists(config))
+                {
+                    RunConfig.Check(config, options, verb);
                 }
             }
 
             Directory.CreateDirectory(path);
-            var folder = new RunFolder(path);
-            folder.WriteConfig(options, verb);
+            var folder = new RunFolder(path, verb);
+            WholeFile.Write(config, JsonSerializer.Serialize(RunConfig.Of(options, verb), Json) + "\n");
             return folder;
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
@@ -59,11 +74,43 @@ internal sealed class RunFolder
 
     public string File(string name) => System.IO.Path.Combine(Path, name);
 
-    private static bool FileExists(string path) => System.IO.File.Exists(path);
-
-    /// <summary>Rows as CSV; columns are those of the first row.</summary>
-    public void WriteCsv(string name, IReadOnlyList<IReadOnlyDictionary<string, object?>> rows)
+    /// <summary>A folder inside, for a part of the run that keeps files of its own.</summary>
+    public RunFolder Part(string name)
     {
+        Directory.CreateDirectory(File(name));
+        return new RunFolder(File(name), verb);
+    }
+
+    /// <summary>A part of the run that is made once: read back where an earlier start has finished it.</summary>
+    public T Point<T>(string key, Func<T> make)
+    {
+        var path = File(System.IO.Path.Combine("points", key.Replace(':', '_') + ".json"));
+        if (System.IO.File.Exists(path))
+        {
+            try
+            {
+                return JsonSerializer.Deserialize<T>(System.IO.File.ReadAllText(path), Json)!;
+            }
+            catch (JsonException)
+            {
+                throw new ResNetNodesException($"{path}: is damaged; delete it, and --resume makes it again");
+            }
+        }
+
+        var value = make();
+        Directory.CreateDirectory(File("points"));
+        WholeFile.Write(path, JsonSerializer.Serialize(value, Json) + "\n");
+        return value;
+    }
+
+    /// <summary>Names a figure's SVG for the report.</summary>
+    public void AddFigure(string name) => figures.Add(name);
+
+    /// <summary>Records as CSV; columns are those of the first.</summary>
+    public void WriteCsv<T>(string name, IReadOnlyList<T> records)
+        where T : notnull
+    {
+        var rows = records.Select(record => Rows.Of(record)).ToList();
         if (rows.Count == 0)
         {
             return;
@@ -77,6 +124,24 @@ internal sealed class RunFolder
         }
 
         WholeFile.Write(File(name), text.ToString());
+        if (!tables.Contains(name))
+        {
+            tables.Add(name);
+        }
+    }
+
+    /// <summary>Marks the run as finished, and tells people what was found.</summary>
+    public void Finish(Terminal terminal, string title, string paper, params IReadOnlyList<Finding> findings)
+    {
+        var summary = new RunSummary(verb, title, paper, findings, figures, tables);
+        WholeFile.Write(File(RunSummary.FileName), JsonSerializer.Serialize(summary, Json) + "\n");
+        foreach (var finding in findings)
+        {
+            var verdict = finding.Holds switch { true => "holds", false => "does not hold", null => "this setting can't show it" };
+            terminal.Say($"{finding.Claim}: {verdict}: {finding.Measured}");
+        }
+
+        terminal.Say($"output: {Path}");
     }
 
     private static string Cell(object? value) => value switch
@@ -98,27 +163,4 @@ internal sealed class RunFolder
 
         return name;
     }
-
-    private void WriteConfig(CommonOptions options, string verb)
-    {
-        var values = StrictArguments.OptionsOf(options.GetType()).ToDictionary(
-            pair => pair.Option.LongName,
-            pair => pair.Property.GetValue(options) switch { bool b => b ? "true" : "false", var other => other?.ToString() });
-        var config = new Dictionary<string, object?>
-        {
-            ["verb"] = verb,
-            ["options"] = values,
-            ["version"] = NativeRuntime.Version,
-            ["libtorch"] = torch.__version__,
-            ["kernel_path"] = NativeRuntime.ActiveKernelPath,
-            ["threads"] = torch.get_num_threads(),
-            ["processor"] = Processor(),
-            ["command_line"] = Environment.GetCommandLineArgs()[1..],
-        };
-        WholeFile.Write(File("config.json"), JsonSerializer.Serialize(config, Indented) + "\n");
-    }
-
-    private static string? Processor() => FileExists("/proc/cpuinfo")
-        ? System.IO.File.ReadLines("/proc/cpuinfo").FirstOrDefault(l => l.StartsWith("model name", StringComparison.Ordinal))?.Split(':')[^1].Trim()
-        : null;
 }

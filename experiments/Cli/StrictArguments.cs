@@ -74,12 +74,26 @@ internal static class StrictArguments
         return result;
     }
 
-    /// <summary>Adds the options of a --config file that the words do not name.</summary>
-    public static List<string> WithConfig(Type verb, IReadOnlyList<string> words)
+    /// <summary>The words, and what a --config file and then a --preset add to them.</summary>
+    public static List<string> Complete(Type verb, IReadOnlyList<string> words)
     {
-        var checkedWords = Check(verb, words);
-        const string prefix = "--config=";
-        var path = checkedWords.FirstOrDefault(w => w.StartsWith(prefix, StringComparison.Ordinal))?[prefix.Length..];
+        var all = WithConfig(verb, Check(verb, words));
+        if (ValueOf(all, "preset") is { } preset)
+        {
+            all.AddRange(PresetAttribute.Of(verb, preset).Where(option => !Names(all, option.Split('=')[0])).Select(option => "--" + option));
+        }
+
+        return all;
+    }
+
+    private static string? ValueOf(List<string> words, string name) =>
+        words.FirstOrDefault(w => w.StartsWith($"--{name}=", StringComparison.Ordinal))?[(name.Length + 3)..];
+
+    private static bool Names(List<string> words, string name) => ValueOf(words, name) is not null;
+
+    private static List<string> WithConfig(Type verb, List<string> checkedWords)
+    {
+        var path = ValueOf(checkedWords, "config");
         if (path is null)
         {
             return checkedWords;
@@ -94,11 +108,9 @@ internal static class StrictArguments
             }
 
             // Where a run goes and how it is shown belongs to this command line, not to the one that is repeated.
-            string[] own = ["config", "out", "json", "overwrite", "resume", "quiet", "verbose", "no-color"];
             foreach (var option in document.RootElement.GetProperty("options").EnumerateObject())
             {
-                if (!own.Contains(option.Name) && option.Value.ValueKind == JsonValueKind.String
-                    && !checkedWords.Any(w => w.StartsWith($"--{option.Name}=", StringComparison.Ordinal)))
+                if (!RunConfig.Presentation.Contains(option.Name) && option.Value.ValueKind == JsonValueKind.String && !Names(checkedWords, option.Name))
                 {
                     checkedWords.Add($"--{option.Name}={option.Value.GetString()}");
                 }

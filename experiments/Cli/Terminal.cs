@@ -6,6 +6,7 @@ namespace ResNetNodes.Experiments.Cli;
 /// <summary>Results on standard output; all that is for people's eyes on standard error.</summary>
 internal sealed class Terminal : IDisposable
 {
+    private static readonly JsonSerializerOptions RowOptions = new() { NumberHandling = System.Text.Json.Serialization.JsonNumberHandling.AllowNamedFloatingPointLiterals };
     private readonly TextWriter results = Console.Out;
     private readonly TextWriter people = Console.Error;
     private readonly bool quiet;
@@ -13,6 +14,7 @@ internal sealed class Terminal : IDisposable
     private readonly bool json;
     private readonly bool colour;
     private bool lineOpen;
+    private string within = string.Empty;
 
     public Terminal(CommonOptions options)
     {
@@ -32,8 +34,12 @@ internal sealed class Terminal : IDisposable
 
     private IAnsiConsole ErrorConsole { get; }
 
-    /// <summary>Whether rows go out as JSON.</summary>
-    public bool Json => json;
+    /// <summary>Shows what follows as a part of something larger: progress and lines are led by its name, results are left out.</summary>
+    public IDisposable Enter(string part)
+    {
+        within = $"[{part}] ";
+        return new Leave(this);
+    }
 
     /// <summary>A line for people; left out when quiet.</summary>
     public void Say(string text)
@@ -41,7 +47,7 @@ internal sealed class Terminal : IDisposable
         if (!quiet)
         {
             CloseLine();
-            people.WriteLine(text);
+            people.WriteLine(within + text);
         }
     }
 
@@ -51,11 +57,11 @@ internal sealed class Terminal : IDisposable
         CloseLine();
         if (live)
         {
-            ErrorConsole.MarkupLine($"[yellow]warning:[/] {Markup.Escape(text)}");
+            ErrorConsole.MarkupLine($"[yellow]warning:[/] {Markup.Escape(within + text)}");
         }
         else
         {
-            people.WriteLine($"warning: {text}");
+            people.WriteLine($"warning: {within}{text}");
         }
     }
 
@@ -66,25 +72,27 @@ internal sealed class Terminal : IDisposable
         {
             const int width = 30;
             var done = (int)(share * width);
-            ErrorConsole.Markup($"\r[green]{new string('━', done)}[/][grey]{new string('─', width - done)}[/] {Markup.Escape(text)}   ");
+            ErrorConsole.Markup($"\r[green]{new string('━', done)}[/][grey]{new string('─', width - done)}[/] {Markup.Escape(within + text)}   ");
             lineOpen = true;
         }
     }
 
-    /// <summary>A row of the result, now, where results are JSON.</summary>
-    public void Row(IReadOnlyDictionary<string, object?> row)
+    /// <summary>A record of the result, now, where results are JSON.</summary>
+    public void Row(object record)
     {
-        if (json)
+        if (json && within.Length == 0)
         {
             CloseLine();
-            Write(JsonSerializer.Serialize(row));
+            Write(JsonSerializer.Serialize(Rows.Of(record), RowOptions));
         }
     }
 
-    /// <summary>Rows as a table, where results are not JSON. Columns are those of the first row.</summary>
-    public void Table(IReadOnlyList<IReadOnlyDictionary<string, object?>> rows)
+    /// <summary>Records as a table, where results are not JSON. Columns are those of the first.</summary>
+    public void Table<T>(IReadOnlyList<T> records)
+        where T : notnull
     {
-        if (json || rows.Count == 0)
+        var rows = records.Select(record => Rows.Of(record)).ToList();
+        if (json || rows.Count == 0 || within.Length > 0)
         {
             return;
         }
@@ -130,6 +138,15 @@ internal sealed class Terminal : IDisposable
         {
             people.WriteLine();
             lineOpen = false;
+        }
+    }
+
+    private sealed class Leave(Terminal terminal) : IDisposable
+    {
+        public void Dispose()
+        {
+            terminal.CloseLine();
+            terminal.within = string.Empty;
         }
     }
 }

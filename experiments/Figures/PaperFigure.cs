@@ -1,82 +1,211 @@
+using System.Globalization;
 using ResNetNodes.Experiments.Cli;
 using ResNetNodes.Training;
 using ScottPlot;
+using SkiaSharp;
 
 namespace ResNetNodes.Experiments.Figures;
 
 /// <summary>A line or a cloud of points of a figure.</summary>
-/// <param name="Label">In the legend.</param>
+/// <param name="Label">In the legend; empty for none.</param>
 /// <param name="X">Abscissae.</param>
 /// <param name="Y">Ordinates.</param>
 /// <param name="Colour">As #rrggbb; null takes the next of the palette.</param>
 /// <param name="Points">Points alone, in place of a line with points.</param>
-/// <param name="Open">Open markers. (The library draws no dashes into SVG.)</param>
-internal sealed record Series(string Label, IReadOnlyList<double> X, IReadOnlyList<double> Y, string? Colour = null, bool Points = false, bool Open = false);
+/// <param name="Open">Open markers.</param>
+/// <param name="Dashed">A dashed line.</param>
+/// <param name="Markers">Whether points of a line are marked.</param>
+internal sealed record Series(
+    string Label,
+    IReadOnlyList<double> X,
+    IReadOnlyList<double> Y,
+    string? Colour = null,
+    bool Points = false,
+    bool Open = false,
+    bool Dashed = false,
+    bool Markers = true)
+{
+    /// <summary>A band around the line, such as quartiles: lower and upper ordinates at X.</summary>
+    public (IReadOnlyList<double> Low, IReadOnlyList<double> High)? Band { get; init; }
+}
+
+/// <summary>One pair of axes of a figure.</summary>
+/// <param name="X">Label of the abscissa.</param>
+/// <param name="Y">Label of the ordinate.</param>
+/// <param name="Series">What is drawn.</param>
+internal sealed record Panel(string X, string Y, IReadOnlyList<Series> Series)
+{
+    public bool LogX { get; init; }
+
+    public bool LogY { get; init; }
+
+    /// <summary>Where the abscissa is labelled, in its own numbers; null leaves it to the library.</summary>
+    public IReadOnlyList<(double Position, string Label)>? TicksX { get; init; }
+
+    /// <summary>Where the ordinate is labelled; null leaves it to the library.</summary>
+    public IReadOnlyList<double>? TicksY { get; init; }
+}
 
 /// <summary>Figures with the paper's axes and colours, as PNG and SVG. The CSV that each is drawn from is the verb's own.</summary>
 internal static class PaperFigure
 {
-    /// <summary>The paper's colour of a solver: dark blue ResNet, red HeunNet.</summary>
-    public static string ColourOf(Solver solver) => solver == Solver.Heun ? "#c82423" : "#14306e";
+    public const string DarkBlue = "#14306e";
+    public const string Red = "#c82423";
+    private const int Width = 900;
+    private const int PanelHeight = 560;
 
-    /// <summary>Draws and writes a figure.</summary>
-    /// <param name="folder">The run's folder.</param>
-    /// <param name="name">File name without ending.</param>
-    /// <param name="title">Title.</param>
-    /// <param name="x">Label of the abscissa.</param>
-    /// <param name="y">Label of the ordinate.</param>
-    /// <param name="series">What is drawn.</param>
-    /// <param name="logY">Logarithmic ordinate.</param>
-    /// <param name="ticksX">Where the abscissa is labelled; null leaves it to the library.</param>
+    /// <summary>The paper's colour of a solver: dark blue ResNet, red HeunNet.</summary>
+    public static string ColourOf(Solver solver) => solver == Solver.Heun ? Red : DarkBlue;
+
+    /// <summary>A colour of methods that are compared in one figure.</summary>
+    public static string ColourAt(int index) => new ScottPlot.Palettes.Category10().GetColor(index).ToHex();
+
+    /// <summary>Draws and writes a figure of one panel.</summary>
+    public static string Save(RunFolder folder, string name, string title, string x, string y, IReadOnlyList<Series> series, bool logY = false, IReadOnlyList<(double Position, string Label)>? ticksX = null) =>
+        Save(folder, name, title, new Panel(x, y, series) { LogY = logY, TicksX = ticksX });
+
+    /// <summary>Draws panels below each other, and writes NAME.png and NAME.svg.</summary>
     /// <returns>The PNG's path.</returns>
-    public static string Save(RunFolder folder, string name, string title, string x, string y, IReadOnlyList<Series> series, bool logY = false, IReadOnlyList<(double Position, string Label)>? ticksX = null)
+    public static string Save(RunFolder folder, string name, string title, params IReadOnlyList<Panel> panels)
     {
-        using var plot = new Plot();
-        plot.Title(title);
-        plot.XLabel(x);
-        plot.YLabel(y);
-        foreach (var one in series)
+        var height = panels.Count == 1 ? PanelHeight : 320 * panels.Count;
+        var plots = panels.Select((panel, i) => Draw(panel, i == 0 ? title : string.Empty, height / panels.Count)).ToList();
+        using (var surface = SKSurface.Create(new SKImageInfo(Width, height)))
         {
-            // Logarithmic axes draw logarithms under ticks that name the numbers; what has none can't be shown.
-            var kept = one.X.Zip(one.Y).Where(p => double.IsFinite(p.Second) && (!logY || p.Second > 0)).ToList();
+            Render(surface.Canvas, plots, height);
+            using var image = surface.Snapshot();
+            using var png = image.Encode(SKEncodedImageFormat.Png, 100);
+            WholeFile.Write(folder.File(name + ".png"), png.ToArray());
+        }
+
+        using var stream = new MemoryStream();
+        using (var canvas = SKSvgCanvas.Create(new SKRect(0, 0, Width, height), stream))
+        {
+            Render(canvas, plots, height);
+        }
+
+        WholeFile.Write(folder.File(name + ".svg"), stream.ToArray());
+        plots.ForEach(plot => plot.Dispose());
+        folder.AddFigure(name + ".svg");
+        return folder.File(name + ".png");
+    }
+
+    private static void Render(SKCanvas canvas, List<Plot> plots, int height)
+    {
+        canvas.Clear(SKColors.White);
+        var each = height / plots.Count;
+        for (var i = 0; i < plots.Count; i++)
+        {
+            plots[i].Render(canvas, new PixelRect(0, Width, (i + 1) * each, i * each));
+        }
+    }
+
+    private static Plot Draw(Panel panel, string title, int height)
+    {
+        var plot = new Plot();
+        plot.Title(title);
+        plot.XLabel(panel.X);
+        plot.YLabel(panel.Y);
+        // Logarithmic axes draw logarithms under ticks that name the numbers; what has none can't be shown.
+        double Along(double x) => panel.LogX ? Math.Log10(x) : x;
+        double Up(double y) => panel.LogY ? Math.Log10(y) : y;
+        var dashes = new List<(double[] X, double[] Y, Color Colour)>();
+        foreach (var (index, one) in panel.Series.Index())
+        {
+            var colour = Color.FromHex(one.Colour ?? ColourAt(index));
+            var kept = Enumerable.Range(0, one.X.Count).Where(i => double.IsFinite(Up(one.Y[i])) && double.IsFinite(Along(one.X[i]))).ToList();
             if (kept.Count == 0)
             {
                 continue;
             }
 
-            var drawn = plot.Add.Scatter(kept.Select(p => p.First).ToArray(), kept.Select(p => logY ? Math.Log10(p.Second) : p.Second).ToArray());
-            drawn.LegendText = one.Label;
-            drawn.LineWidth = one.Points ? 0 : 2;
-            drawn.MarkerSize = one.Points ? 5 : 7;
-            drawn.MarkerShape = one.Open ? MarkerShape.OpenCircle : MarkerShape.FilledCircle;
-            if (one.Colour is { } colour)
+            double[] x = [.. kept.Select(i => Along(one.X[i]))], y = [.. kept.Select(i => Up(one.Y[i]))];
+            if (one.Band is { } band)
             {
-                drawn.Color = Color.FromHex(colour).WithAlpha(one.Points ? 0.55 : 1);
+                var fill = plot.Add.FillY(x, [.. kept.Select(i => Up(band.Low[i]))], [.. kept.Select(i => Up(band.High[i]))]);
+                fill.FillColor = colour.WithAlpha(0.15);
+                fill.LineWidth = 0;
+                fill.MarkerSize = 0;
+            }
+
+            var drawn = plot.Add.Scatter(x, y);
+            drawn.LegendText = one.Label;
+            drawn.LineWidth = one.Points || one.Dashed ? 0 : 2;
+            drawn.MarkerSize = one.Points ? 5 : one.Markers ? 7 : 0;
+            drawn.MarkerShape = one.Open ? MarkerShape.OpenCircle : MarkerShape.FilledCircle;
+            drawn.Color = colour.WithAlpha(one.Points ? 0.55 : 1);
+            if (one.Dashed)
+            {
+                dashes.Add((x, y, colour));
             }
         }
 
-        if (logY)
-        {
-            plot.Axes.Left.TickGenerator = new ScottPlot.TickGenerators.NumericAutomatic
-            {
-                MinorTickGenerator = new ScottPlot.TickGenerators.LogMinorTickGenerator(),
-                IntegerTicksOnly = true,
-                LabelFormatter = exponent => $"1e{exponent:0}",
-            };
-        }
-
-        if (ticksX is not null)
-        {
-            plot.Axes.Bottom.SetTicks([.. ticksX.Select(t => t.Position)], [.. ticksX.Select(t => t.Label)]);
-        }
-
-        if (series.Any(s => s.Label.Length > 0))
+        plot.Axes.AutoScale();
+        AddDashes(plot, dashes, height);
+        SetTicks(plot, panel, Along, Up);
+        if (panel.Series.Any(s => s.Label.Length > 0))
         {
             plot.ShowLegend(Edge.Right);
         }
 
-        WholeFile.Write(folder.File(name + ".png"), plot.GetImage(900, 560).GetImageBytes());
-        WholeFile.Write(folder.File(name + ".svg"), plot.GetSvgXml(900, 560));
-        return folder.File(name + ".png");
+        return plot;
     }
+
+    // The library draws no dashes into SVG: each dash is a line of its own, as long in pixels as the others.
+    private static void AddDashes(Plot plot, List<(double[] X, double[] Y, Color Colour)> lines, int height)
+    {
+        const double on = 9, off = 6, margins = 110;
+        var limits = plot.Axes.GetLimits();
+        var (scaleX, scaleY) = ((Width - (2 * margins)) / limits.HorizontalSpan, (height - margins) / limits.VerticalSpan);
+        foreach (var (x, y, colour) in lines)
+        {
+            var phase = 0.0;
+            for (var i = 1; i < x.Length; i++)
+            {
+                var length = Math.Sqrt(Math.Pow((x[i] - x[i - 1]) * scaleX, 2) + Math.Pow((y[i] - y[i - 1]) * scaleY, 2));
+                for (var at = -phase; at < length; at += on + off)
+                {
+                    var (from, to) = (Math.Max(at, 0) / length, Math.Min(at + on, length) / length);
+                    if (to > from)
+                    {
+                        var dash = plot.Add.Line(x[i - 1] + (from * (x[i] - x[i - 1])), y[i - 1] + (from * (y[i] - y[i - 1])), x[i - 1] + (to * (x[i] - x[i - 1])), y[i - 1] + (to * (y[i] - y[i - 1])));
+                        dash.Color = colour;
+                        dash.LineWidth = 2;
+                    }
+                }
+
+                phase = (phase + length) % (on + off);
+            }
+        }
+    }
+
+    private static void SetTicks(Plot plot, Panel panel, Func<double, double> along, Func<double, double> up)
+    {
+        if (panel.LogY && panel.TicksY is null)
+        {
+            plot.Axes.Left.TickGenerator = Logarithmic();
+        }
+
+        if (panel.LogX && panel.TicksX is null)
+        {
+            plot.Axes.Bottom.TickGenerator = Logarithmic();
+        }
+
+        if (panel.TicksY is { } ticksY)
+        {
+            plot.Axes.Left.SetTicks([.. ticksY.Select(up)], [.. ticksY.Select(t => t.ToString(CultureInfo.InvariantCulture))]);
+        }
+
+        if (panel.TicksX is { } ticksX)
+        {
+            plot.Axes.Bottom.SetTicks([.. ticksX.Select(t => along(t.Position))], [.. ticksX.Select(t => t.Label)]);
+        }
+    }
+
+    private static ScottPlot.TickGenerators.NumericAutomatic Logarithmic() => new()
+    {
+        MinorTickGenerator = new ScottPlot.TickGenerators.LogMinorTickGenerator(),
+        IntegerTicksOnly = true,
+        LabelFormatter = exponent => $"1e{exponent:0}",
+    };
 }

@@ -1,0 +1,27 @@
+using System.Reflection;
+using System.Text.Json;
+
+namespace ResNetNodes.Experiments.Cli;
+
+/// <summary>The records that a verb writes with --json and to CSV; its help lists their keys.</summary>
+[AttributeUsage(AttributeTargets.Class)]
+internal sealed class JsonRowsAttribute(params Type[] rows) : Attribute
+{
+    public IReadOnlyList<Type> Rows { get; } = rows;
+}
+
+/// <summary>Records as rows of named columns: the properties, in snake_case.</summary>
+internal static class Rows
+{
+    public static IReadOnlyDictionary<string, object?> Of(object row) => row as IReadOnlyDictionary<string, object?>
+        ?? Properties(row.GetType()).ToDictionary(Key, p => p.GetValue(row) switch { Enum e => Spelled(e), var value => value });
+
+    public static IEnumerable<string> Keys(Type row) => Properties(row).Select(Key);
+
+    /// <summary>An enumeration's value as users write it.</summary>
+    public static string Spelled(Enum value) => JsonNamingPolicy.KebabCaseLower.ConvertName(value.ToString());
+
+    private static IEnumerable<PropertyInfo> Properties(Type row) => row.GetProperties(BindingFlags.Public | BindingFlags.Instance);
+
+    private static string Key(PropertyInfo property) => JsonNamingPolicy.SnakeCaseLower.ConvertName(property.Name);
+}
