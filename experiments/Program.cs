@@ -13,8 +13,13 @@ internal static class Program
     [
         typeof(Train),
         typeof(LinearWeights),
+        typeof(Tied),
+        typeof(AdjointFailure),
+        typeof(Finetune),
+        typeof(DepthSweep),
         typeof(CompareGradients),
         typeof(Memory),
+        typeof(Discretization),
         typeof(MemoryPoint),
     ];
 

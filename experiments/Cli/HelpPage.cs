@@ -27,6 +27,7 @@ internal static class HelpPage
         var page = verb.GetCustomAttribute<PageAttribute>();
         writer.WriteLine($"resnet-nodes {name}: {verb.GetCustomAttribute<VerbAttribute>()!.HelpText}");
         writer.WriteLine(page?.Source);
+        var defaults = DefaultsAttribute.Of(verb).ToDictionary(option => option.Split('=')[0], option => option.Split('=', 2)[1]);
         var sections = StrictArguments.OptionsOf(verb).GroupBy(pair => pair.Property.GetCustomAttribute<SectionAttribute>()?.Name ?? "options");
         foreach (var section in sections.OrderBy(section => section.Key is "output" ? 2 : section.Key is "run" ? 1 : 0))
         {
@@ -35,7 +36,7 @@ internal static class HelpPage
             foreach (var (_, option) in section)
             {
                 var head = (option.ShortName.Length > 0 ? $"-{option.ShortName}, " : "    ") + $"--{option.LongName}" + (option.MetaValue.Length > 0 ? $" {option.MetaValue}" : string.Empty);
-                var tail = option.HelpText + (option.Default is { } value ? $" [{value}]" : string.Empty);
+                var tail = option.HelpText + ((defaults.GetValueOrDefault(option.LongName) ?? option.Default) is { } value ? $" [{value}]" : string.Empty);
                 writer.WriteLine(head.Length < 34 ? $"  {head,-34}{tail}" : $"  {head}{Environment.NewLine}  {string.Empty,-34}{tail}");
             }
         }

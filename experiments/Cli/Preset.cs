@@ -18,3 +18,13 @@ internal sealed class PresetAttribute(string name, params string[] options) : At
         verb.GetCustomAttributes<PresetAttribute>().FirstOrDefault(preset => preset.Name == name)?.Options
             ?? throw new UsageException($"--preset is {name}, expected {string.Join(", ", Names)}{Nearest.Hint(name, Names)}");
 }
+
+/// <summary>Defaults of a verb that differ from those of the options it inherits.</summary>
+[AttributeUsage(AttributeTargets.Class)]
+internal sealed class DefaultsAttribute(params string[] options) : Attribute
+{
+    /// <summary>Each as option=value.</summary>
+    public IReadOnlyList<string> Options { get; } = options;
+
+    public static IReadOnlyList<string> Of(Type verb) => verb.GetCustomAttribute<DefaultsAttribute>()?.Options ?? [];
+}

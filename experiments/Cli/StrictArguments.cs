@@ -78,9 +78,13 @@ internal static class StrictArguments
     public static List<string> Complete(Type verb, IReadOnlyList<string> words)
     {
         var all = WithConfig(verb, Check(verb, words));
-        if (ValueOf(all, "preset") is { } preset)
+        IReadOnlyList<string> preset = ValueOf(all, "preset") is { } name ? PresetAttribute.Of(verb, name) : [];
+        foreach (var option in preset.Concat(DefaultsAttribute.Of(verb)))
         {
-            all.AddRange(PresetAttribute.Of(verb, preset).Where(option => !Names(all, option.Split('=')[0])).Select(option => "--" + option));
+            if (!Names(all, option.Split('=')[0]))
+            {
+                all.Add("--" + option);
+            }
         }
 
         return all;

@@ -1,9 +1,10 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
+using TorchSharp;
 
 namespace ResNetNodes.Training;
 
-/// <summary>Resident memory of this process, from Linux's own accounting.</summary>
+/// <summary>Resident memory of this process, from Linux's own accounting, and a GPU's, from the CUDA run time.</summary>
 public static partial class MemoryProbe
 {
     /// <summary>The high-water mark since <see cref="ResetPeak"/> or the start, in bytes.</summary>
@@ -44,6 +45,31 @@ public static partial class MemoryProbe
         }
 
         return (peak, Math.Max(own, 0));
+    }
+
+    /// <summary>The same on a device. A GPU's figures are what LibTorch's allocator has reserved there, which only grows.</summary>
+    /// <param name="step">A training step that disposes what it makes; the first of the process on that GPU.</param>
+    /// <param name="device">Where it runs.</param>
+    /// <returns>Peak in bytes, and the growth from before the first step, which holds gradients and optimizer state on a GPU.</returns>
+    /// <exception cref="ResNetNodesException">The CUDA run time is not found beside LibTorch.</exception>
+    public static (long PeakBytes, long StepBytes) Measure(Action step, torch.Device device)
+    {
+        ArgumentNullException.ThrowIfNull(step);
+        ArgumentNullException.ThrowIfNull(device);
+        if (device.type == DeviceType.CPU)
+        {
+            return Measure(step);
+        }
+
+        var free = DeviceMemory.FreeBytes(device, out var total);
+        for (var i = 0; i < 4; i++)
+        {
+            step();
+        }
+
+        torch.cuda.synchronize(device);
+        var left = DeviceMemory.FreeBytes(device, out _);
+        return (total - left, free - left);
     }
 
     private static long Read(string key)

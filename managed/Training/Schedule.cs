@@ -27,8 +27,20 @@ public sealed record Schedule
         "steps:" + string.Join('+', epochs.Select(e => e.ToString(CultureInfo.InvariantCulture))),
         (epoch, _) => Math.Pow(0.1, epochs.Count(e => epoch >= e)));
 
+    /// <summary>Multiplied by a factor again after every so many epochs (paper, table 2: 5 and 0.33).</summary>
+    /// <param name="epochs">Epochs between, at least 1.</param>
+    /// <param name="factor">From above 0 to 1.</param>
+    /// <returns>The schedule.</returns>
+    public static Schedule Every(int epochs, double factor)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(epochs, 1);
+        return factor is > 0 and <= 1
+            ? new(string.Create(CultureInfo.InvariantCulture, $"every:{epochs}*{factor:R}"), (epoch, _) => Math.Pow(factor, epoch / epochs))
+            : throw new ArgumentOutOfRangeException(nameof(factor), factor, "expected a factor above 0 and up to 1");
+    }
+
     /// <summary>Reads a schedule as users write it; the inverse of <see cref="ToString"/>.</summary>
-    /// <param name="text">constant, cosine, thirds, or steps:100+150.</param>
+    /// <param name="text">constant, cosine, thirds, steps:100+150 or every:5*0.33.</param>
     /// <returns>The schedule.</returns>
     /// <exception cref="ArgumentException">The text names none.</exception>
     public static Schedule Parse(string text)
@@ -42,6 +54,15 @@ public sealed record Schedule
                 return Cosine;
             case "thirds":
                 return Thirds;
+            case var every when every.StartsWith("every:", StringComparison.Ordinal):
+                if (every["every:".Length..].Split('*') is [var number, var by]
+                    && int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var length) && length > 0
+                    && double.TryParse(by, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var factor) && factor is > 0 and <= 1)
+                {
+                    return Every(length, factor);
+                }
+
+                break;
             case var steps when steps.StartsWith("steps:", StringComparison.Ordinal):
                 var parts = steps["steps:".Length..].Split('+');
                 if (parts.All(part => int.TryParse(part, NumberStyles.None, CultureInfo.InvariantCulture, out _)))
@@ -52,7 +73,7 @@ public sealed record Schedule
                 break;
         }
 
-        throw new ArgumentException($"schedule '{text}' is unknown; expected constant, cosine, thirds or steps:100+150");
+        throw new ArgumentException($"schedule '{text}' is unknown; expected constant, cosine, thirds, steps:100+150 or every:5*0.33");
     }
 
     /// <summary>The factor of an epoch's learning rate.</summary>

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Text.RegularExpressions;
 using ResNetNodes.Data;
 using TorchSharp;
 using TorchSharp.Modules;
@@ -30,9 +31,17 @@ public sealed class Trainer : IDisposable
         model.to(options.Device);
         stages = [.. model.modules().OfType<ResidualStage>()];
         var inStages = stages.SelectMany(s => s.parameters()).Select(p => p.Handle).ToHashSet();
-        var groups = model.parameters().GroupBy(p => inStages.Contains(p.Handle)).Select(group => new SGD.ParamGroup(
-            group, options.LearningRate * (group.Key ? options.StageRateFactor : 1), options.Momentum, weight_decay: options.WeightDecay));
-        optimizer = optim.SGD(groups, options.LearningRate, options.Momentum, weight_decay: options.WeightDecay);
+        var groups = model.named_parameters().Where(p => p.parameter.requires_grad).GroupBy(p => (
+            Rate: options.LearningRate * (inStages.Contains(p.parameter.Handle) ? options.StageRateFactor : 1),
+            Decay: options.NamedWeightDecay is { } named && Regex.IsMatch(p.name, named.Pattern) ? named.WeightDecay : options.WeightDecay)).ToList();
+        if (groups.Count == 0)
+        {
+            throw new ArgumentException("the network has no parameter that wants a gradient: all are frozen");
+        }
+
+        optimizer = optim.SGD(
+            groups.Select(g => new SGD.ParamGroup(g.Select(p => p.parameter), g.Key.Rate, options.Momentum, weight_decay: g.Key.Decay)),
+            options.LearningRate, options.Momentum, weight_decay: options.WeightDecay);
         baseRates.AddRange(optimizer.ParamGroups.Select(group => group.LearningRate));
     }
 

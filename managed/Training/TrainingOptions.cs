@@ -38,6 +38,9 @@ public sealed record TrainingOptions
     /// <summary>Multiplies the learning rate of parameters inside of residual stages (paper, figure 3c: by the depth).</summary>
     public double StageRateFactor { get; init; } = 1;
 
+    /// <summary>Another weight decay for some parameters, such as the last batch normalization of a stage's functions.</summary>
+    public NamedWeightDecay? NamedWeightDecay { get; init; }
+
     internal void Validate()
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(Epochs, 1);
@@ -49,6 +52,7 @@ public sealed record TrainingOptions
         ArgumentOutOfRangeException.ThrowIfNegative(Momentum);
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(Momentum, 1);
         ArgumentOutOfRangeException.ThrowIfNegative(WeightDecay);
+        ArgumentOutOfRangeException.ThrowIfNegative(NamedWeightDecay?.WeightDecay ?? 0, nameof(NamedWeightDecay));
     }
 
     private static void Positive(double value, string name)
@@ -59,3 +63,8 @@ public sealed record TrainingOptions
         }
     }
 }
+
+/// <summary>Weight decay of the parameters that a pattern names.</summary>
+/// <param name="Pattern">A regular expression on names such as stage3.functions.7.norm3.weight.</param>
+/// <param name="WeightDecay">Theirs, in place of the options'.</param>
+public sealed record NamedWeightDecay([property: System.Diagnostics.CodeAnalysis.StringSyntax("Regex")] string Pattern, double WeightDecay);

@@ -1,0 +1,166 @@
+using CommandLine;
+using ResNetNodes.Data;
+using ResNetNodes.Experiments.Cli;
+using ResNetNodes.Experiments.Figures;
+using ResNetNodes.Networks;
+using ResNetNodes.Training;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace ResNetNodes.Experiments.Verbs;
+
+/// <summary>
+/// A training step: the largest reconstruction error of a stage, evaluations a function on the way back, and the functions (as
+/// stage.function) that could not be reconstructed to the tolerance.
+/// </summary>
+internal sealed record FailureRow(string Method, int Step, double Loss, double? ReconstructionError, double? LargestResidual, double EvaluationsPerLayer, int FailedLayers, string FailedAt);
+
+/// <summary>Where the adjoint fails.</summary>
+[Verb("adjoint-failure", HelpText = "A ResNet-101 trained with backprop and with adjoints: does the adjoint fail, and do ours rescue it?")]
+[Page(
+    "Figure 3b of arXiv 2205.14612: few and rough layers, where h·Lip(f) is not small. 'adaptive+checkpoint' goes on with stored states once a step failed.",
+    "resnet-nodes adjoint-failure --preset small                      (5 minutes on 2 cores)",
+    "resnet-nodes adjoint-failure --preset paper --data ILSVRC")]
+[JsonRows(typeof(FailureRow))]
+[Defaults("network=ode", "size=101")]
+[Preset("smoke", "dataset=synthetic", "limit=64", "planes=2", "size=custom:3+4+5+3", "steps=3", "batch=16")]
+[Preset("small", "planes=4", "steps=80", "batch=64", "limit=6000")]
+[Preset("paper", "dataset=imagenet", "batch=256", "steps=5000", "weight-decay=1e-4", "methods=backprop,inverse")]
+internal sealed class AdjointFailure : ModelOptions
+{
+    private const string WithFallback = "+checkpoint";
+
+    [Option('m', "methods", Default = "backprop,inverse,corrected,adaptive,adaptive+checkpoint", MetaValue = "METHOD,...", HelpText = "Reconstructions; with +checkpoint: fall back to stored states after a failure.")]
+    [Section("method")]
+    public string Methods { get; set; } = "backprop,inverse,corrected,adaptive,adaptive+checkpoint";
+
+    [Option("solver", Default = "euler", MetaValue = "euler|heun", HelpText = "Step of the stages.")]
+    [Section("method")]
+    public string SolverName { get; set; } = "euler";
+
+    [Option("steps", Default = "200", MetaValue = "N", HelpText = "Training steps.")]
+    [Section("training")]
+    public string Steps { get; set; } = "200";
+
+    protected override void Run(Terminal terminal, CancellationToken cancellation)
+    {
+        var methods = Methods.Split(',').Select(m => (Name: m, Reconstruction: Read.One("methods", m.Replace(WithFallback, string.Empty, StringComparison.Ordinal)), Fallback: m.EndsWith(WithFallback, StringComparison.Ordinal))).ToList();
+        var solver = Read.Choice<Solver>("solver", SolverName);
+        var steps = Read.Whole("steps", Steps, 1);
+        var size = SizeOf(Size);
+        var device = FindDevice();
+        var (loader, images) = Batches(true, terminal, cancellation);
+        var folder = RunFolder.Open(this);
+        var rows = new List<FailureRow>();
+        foreach (var (name, reconstruction, fallback) in methods)
+        {
+            var own = folder.Point(name, () =>
+            {
+                var stage = new StageOptions { Solver = solver, Reconstruction = reconstruction, ReportReconstructionError = true, CheckpointOnFailure = fallback };
+                using var model = Build(Network, 16, size, stage, images.Classes);
+                return Descend(name, model, loader, steps, device, terminal, cancellation);
+            });
+            own.ForEach(terminal.Row);
+            rows.AddRange(own);
+        }
+
+        folder.WriteCsv("steps.csv", rows);
+        terminal.Table([.. methods.Select(m => rows.Last(r => r.Method == m.Name))]);
+        terminal.Say("figure: " + Draw(folder, methods.Select(m => m.Name).ToList(), rows, $"{Network} {size} on {images.Name}"));
+        folder.Finish(terminal, $"The adjoint on a {Network} network of size {size}, {images.Name}", "figure 3b", Judge(methods.Select(m => m.Name).ToList(), rows));
+    }
+
+    private List<FailureRow> Descend(string name, nn.Module<Tensor, Tensor> model, BatchLoader loader, int steps, Device device, Terminal terminal, CancellationToken cancellation)
+    {
+        var rows = new List<FailureRow>();
+        using var trainer = new Trainer(model, new TrainingOptions { LearningRate = RateNumber, Momentum = MomentumNumber, WeightDecay = WeightDecayNumber, Device = device });
+        var stages = StagesOf(model);
+        for (var epoch = 0; rows.Count < steps; epoch++)
+        {
+            foreach (var batch in loader.Epoch(epoch).Take(steps - rows.Count))
+            {
+                cancellation.ThrowIfCancellationRequested();
+                using var scope = NewDisposeScope();
+                using (batch)
+                {
+                    try
+                    {
+                        var (loss, _) = trainer.TrainStep(batch.Images.to(device), batch.Labels.to(device));
+                        rows.Add(Row(name, rows.Count + 1, loss, stages));
+                    }
+                    catch (ResNetNodesException) when (rows.Count > 0)
+                    {
+                        // Divergence is what this experiment looks for: the run ends here, and the figure shows it.
+                        terminal.Warn($"{name}: the loss is not finite after step {rows.Count}: training diverged");
+                        rows.Add(new(name, rows.Count + 1, double.NaN, null, null, 0, 0, string.Empty));
+                        return rows;
+                    }
+                }
+
+                terminal.Progress((double)rows.Count / steps, $"{name}: step {rows.Count}/{steps}, loss {rows[^1].Loss:0.000}");
+            }
+        }
+
+        return rows;
+    }
+
+    private static FailureRow Row(string name, int step, double loss, IReadOnlyList<ResidualStage> stages)
+    {
+        var reports = stages.Select(s => s.LastReport!).ToList();
+        var failed = reports.SelectMany((r, s) => r.FailedSteps.Select(n => $"{s + 1}.{n}")).ToList();
+        var residuals = reports.SelectMany(r => r.Residuals).ToList();
+        return new(
+            name, step, loss, reports.Max(r => r.ReconstructionError), residuals.Count > 0 ? residuals.Max() : null,
+            (double)reports.Sum(r => r.Evaluations) / stages.Sum(s => s.Depth), failed.Count, string.Join(' ', failed));
+    }
+
+    private static string Draw(RunFolder folder, List<string> methods, List<FailureRow> rows, string title)
+    {
+        Panel Panel(string y, Func<FailureRow, double?> value, bool logY, bool legend) => new(
+            "Training step",
+            y,
+            [.. methods.Select((m, i) => new Series(
+                legend ? m : string.Empty, [.. rows.Where(r => r.Method == m).Select(r => (double)r.Step)], [.. rows.Where(r => r.Method == m).Select(r => value(r) ?? double.NaN)], PaperFigure.ColourAt(i), Markers: false))])
+        { LogY = logY };
+        return PaperFigure.Save(folder, "adjoint-failure", title,
+        [
+            Panel("Loss", r => r.Loss, false, true),
+            Panel("Reconstruction error", r => r.ReconstructionError, true, true),
+            Panel("Evaluations a layer", r => r.EvaluationsPerLayer, false, true),
+        ]);
+    }
+
+    private static List<Finding> Judge(List<string> methods, List<FailureRow> rows)
+    {
+        double Last(string method) => rows.Where(r => r.Method == method).TakeLast(10).Average(r => r.Loss);
+        double Worst(string method) => rows.Where(r => r.Method == method).Max(r => r.ReconstructionError) ?? 0;
+        var findings = new List<Finding>();
+        if (!methods.Contains("backprop"))
+        {
+            return findings;
+        }
+
+        var truth = Last("backprop");
+        if (methods.Contains("inverse"))
+        {
+            var fails = Worst("inverse") > 0.1 || !(Last("inverse") < 1.2 * truth);
+            findings.Add(new(
+                "The adjoint fails on a ResNet-101: few, rough layers",
+                $"inverse: reconstruction error up to {Worst("inverse"):0.0e+0}, loss {Last("inverse"):0.000} after {rows.Count(r => r.Method == "inverse")} steps, backprop {truth:0.000}",
+                fails));
+        }
+
+        foreach (var method in methods.Where(m => m is not ("backprop" or "inverse")))
+        {
+            var own = rows.Where(r => r.Method == method).ToList();
+            var where = own.SelectMany(r => r.FailedAt.Split(' ', StringSplitOptions.RemoveEmptyEntries)).GroupBy(at => at).OrderByDescending(g => g.Count()).Take(3).Select(g => $"{g.Key} ({g.Count()} times)").ToList();
+            findings.Add(new(
+                $"Ours: {method} trains as backprop does",
+                $"loss {Last(method):0.000} against {truth:0.000}; reconstruction error up to {Worst(method):0.0e+0}; {own.Average(r => r.EvaluationsPerLayer):0.00} evaluations a layer"
+                    + (where.Count > 0 ? $"; it says that {own.Count(r => r.FailedLayers > 0)} of {own.Count} steps failed, most at stage.function {string.Join(", ", where)}" : string.Empty),
+                Last(method) < 1.2 * truth));
+        }
+
+        return findings;
+    }
+}
