@@ -11,6 +11,8 @@ internal static class Program
     /// <summary>Every verb; a new one is a line here.</summary>
     public static readonly IReadOnlyList<Type> Verbs =
     [
+        typeof(Reproduce),
+        typeof(Report),
         typeof(Train),
         typeof(LinearWeights),
         typeof(Tied),

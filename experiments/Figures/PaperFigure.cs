@@ -96,7 +96,11 @@ internal static class PaperFigure
         var each = height / plots.Count;
         for (var i = 0; i < plots.Count; i++)
         {
+            // A plot clears all of the canvas that it may draw on.
+            canvas.Save();
+            canvas.ClipRect(new SKRect(0, i * each, Width, (i + 1) * each));
             plots[i].Render(canvas, new PixelRect(0, Width, (i + 1) * each, i * each));
+            canvas.Restore();
         }
     }
 

@@ -130,6 +130,9 @@ internal sealed class AdjointFailure : ModelOptions
         ]);
     }
 
+    // Over fewer steps than this, no method has had the time to fail or to learn.
+    private const int EnoughSteps = 50;
+
     private static List<Finding> Judge(List<string> methods, List<FailureRow> rows)
     {
         double Last(string method) => rows.Where(r => r.Method == method).TakeLast(10).Average(r => r.Loss);
@@ -141,13 +144,14 @@ internal sealed class AdjointFailure : ModelOptions
         }
 
         var truth = Last("backprop");
+        bool? Over(bool holds) => rows.Max(r => r.Step) < EnoughSteps ? null : holds;
         if (methods.Contains("inverse"))
         {
             var fails = Worst("inverse") > 0.1 || !(Last("inverse") < 1.2 * truth);
             findings.Add(new(
                 "The adjoint fails on a ResNet-101: few, rough layers",
                 $"inverse: reconstruction error up to {Worst("inverse"):0.0e+0}, loss {Last("inverse"):0.000} after {rows.Count(r => r.Method == "inverse")} steps, backprop {truth:0.000}",
-                fails));
+                Over(fails)));
         }
 
         foreach (var method in methods.Where(m => m is not ("backprop" or "inverse")))
@@ -158,7 +162,7 @@ internal sealed class AdjointFailure : ModelOptions
                 $"Ours: {method} trains as backprop does",
                 $"loss {Last(method):0.000} against {truth:0.000}; reconstruction error up to {Worst(method):0.0e+0}; {own.Average(r => r.EvaluationsPerLayer):0.00} evaluations a layer"
                     + (where.Count > 0 ? $"; it says that {own.Count(r => r.FailedLayers > 0)} of {own.Count} steps failed, most at stage.function {string.Join(", ", where)}" : string.Empty),
-                Last(method) < 1.2 * truth));
+                Over(Last(method) < 1.2 * truth)));
         }
 
         return findings;

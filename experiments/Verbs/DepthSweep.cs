@@ -179,6 +179,7 @@ internal sealed class DepthSweep : ModelOptions
         var deepest = depths.Max();
         // What seeds alone do to the error; with one seed nothing can be told from it.
         var spread = rows.GroupBy(r => (r.Solver, r.Reconstruction, r.Depth)).Where(g => g.Count() > 1).Select(g => g.Max(r => r.TestError) - g.Min(r => r.TestError)).DefaultIfEmpty(double.NaN).Max();
+        var scatter = double.IsNaN(spread) ? "one seed alone says nothing of the scatter" : $"seeds differ by up to {spread:0.0}";
         foreach (var adjoint in methods.Where(m => m.IsMemoryFree).Select(m => m.ToString()))
         {
             foreach (var solver in solvers)
@@ -186,7 +187,7 @@ internal sealed class DepthSweep : ModelOptions
                 var gaps = depths.Select(d => (Depth: d, Gap: Median(solver, adjoint, d) - Median(solver, stored, d))).ToList();
                 findings.Add(new(
                     $"Adjoint and backprop agree at large depth ({(solver == Solver.Heun ? "HeunNet" : "ResNet")}, {adjoint})",
-                    $"test error {Median(solver, adjoint, deepest):0.0} % and {Median(solver, stored, deepest):0.0} % at depth {deepest}; at depth {gaps[0].Depth} they differ by {gaps[0].Gap:+0.0;-0.0}; seeds differ by up to {spread:0.0}",
+                    $"test error {Median(solver, adjoint, deepest):0.0} % and {Median(solver, stored, deepest):0.0} % at depth {deepest}; at depth {gaps[0].Depth} they differ by {gaps[0].Gap:+0.0;-0.0}; {scatter}",
                     double.IsNaN(spread) ? null : gaps[^1].Gap <= Math.Max(spread, 1)));
             }
 
@@ -198,7 +199,7 @@ internal sealed class DepthSweep : ModelOptions
                     $"HeunNet needs fewer layers than ResNet for the adjoint to match backprop ({adjoint})",
                     shown
                         ? $"within the scatter of seeds from depth {Needed(Solver.Heun)} on for HeunNet, {Needed(Solver.Euler)} for ResNet"
-                        : $"{adjoint} matches backprop within the scatter of seeds ({spread:0.0}) at every depth, with both solvers",
+                        : double.IsNaN(spread) ? scatter : $"{adjoint} matches backprop within the scatter of seeds ({spread:0.0}) at every depth, with both solvers",
                     shown ? Needed(Solver.Heun) <= Needed(Solver.Euler) : null));
             }
         }

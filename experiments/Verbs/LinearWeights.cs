@@ -20,7 +20,7 @@ internal sealed record WeightRow(int Step, int Layer, int Row, int Column, doubl
     "resnet-nodes linear-weights --depth 100 --seed 6    (20 seconds)",
     "resnet-nodes linear-weights --preset smoke --json   (2 seconds)")]
 [JsonRows(typeof(SmoothnessRow), typeof(WeightRow))]
-[Preset("smoke", "depth=20", "steps=200", "seed=6")]
+[Preset("smoke", "depth=40", "steps=200", "lr=40", "seed=6")]
 [Preset("small", "seed=6")]
 [Preset("paper", "seed=6")]
 internal sealed class LinearWeights : CommonOptions

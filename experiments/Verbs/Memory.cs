@@ -17,7 +17,7 @@ internal sealed record MemoryRow(string Network, string Reconstruction, int? Dep
     "resnet-nodes memory --network tiny --depths 16,64,256 --reconstructions adaptive,backprop    (1 minute on 2 cores)",
     "resnet-nodes memory --network linear --depths 1,101,201,301 --json                           (30 seconds)")]
 [JsonRows(typeof(MemoryRow))]
-[Preset("smoke", "network=tiny,linear", "planes=4", "batch=16", "depths=2,12")]
+[Preset("smoke", "network=tiny,linear", "planes=4", "batch=32", "depths=4,32")]
 [Preset("small", "network=linear,tiny,ode", "depths=8,32,128", "planes=8", "batch=32")]
 [Preset("paper", "network=linear", "depths=1,51,101,151,201,251,301", "reconstructions=inverse,adaptive,backprop")]
 internal sealed class Memory : CommonOptions
