@@ -9,11 +9,9 @@ class FixedPoint final : public Predictor {
   explicit FixedPoint(int64_t iterations) : iterations_(iterations) {}
 
   Tensor predict(const Recursion& recursion, int64_t n, const Tensor& y) override {
-    const bool fresh = recursion.functions.results_are_fresh();
     Tensor x = y;
     for (int64_t k = 0; k < iterations_; ++k) {
-      const Tensor slope = recursion.solver.slope(recursion.functions, n, x, recursion.h, nullptr);
-      x = add_scaled(y, slope, -recursion.h, fresh ? slope : Tensor());
+      x = recursion.solver.refine(recursion.functions, n, y, x, recursion.h);
       evaluations_ += recursion.solver.evaluations_per_step();
     }
     return x;

@@ -59,14 +59,4 @@ const SolverMethod& heun() {
   return method;
 }
 
-const SolverMethod& solver_method(Solver solver) {
-  switch (solver) {
-    case Solver::euler:
-      return euler();
-    case Solver::heun:
-      return heun();
-  }
-  throw Error("solver " + std::to_string(static_cast<int>(solver)) + " is unknown, expected euler or heun");
-}
-
 }  // namespace resnet_nodes

@@ -1,5 +1,7 @@
 #include "layer_function.h"
 
+#include <atomic>
+
 #include "resnet_nodes/error.h"
 #include "steps.h"
 
@@ -9,7 +11,15 @@ namespace {
 class LayerTape final : public Tape {
  public:
   std::vector<Tensor> saved;  // one entry a layer
+  FusedTape fused;            // in their place where the function is fused
 };
+
+FusedTape* fused_tape(Tape* tape) { return tape != nullptr ? &static_cast<LayerTape*>(tape)->fused : nullptr; }
+
+uint64_t next_pass() {
+  static std::atomic<uint64_t> count{0};
+  return ++count;
+}
 
 std::string place(int64_t function, size_t layer) {
   return "function " + std::to_string(function) + ", layer " + std::to_string(layer);
@@ -56,7 +66,7 @@ int64_t parameter_count(const FunctionSpec& function) { return LayerTable({funct
 
 int64_t buffer_count(const FunctionSpec& function) { return LayerTable({function}, 1).buffer_count(); }
 
-LayerTable::LayerTable(const std::vector<FunctionSpec>& functions, int64_t depth) {
+LayerTable::LayerTable(const std::vector<FunctionSpec>& functions, int64_t depth) : fusing_(fusing_is_on()) {
   if (functions.empty()) throw Error("functions is empty, expected one or as many as the depth");
   if (functions.size() != 1 && static_cast<int64_t>(functions.size()) != depth) {
     throw Error("functions has " + std::to_string(functions.size()) + " entries, expected 1 or the depth " +
@@ -76,8 +86,18 @@ LayerTable::LayerTable(const std::vector<FunctionSpec>& functions, int64_t depth
       function.rows.push_back(std::move(row));
     }
     fresh_ = fresh_ && function.rows.back().layer->output_is_fresh();
+    function.fusible = is_fusible(spec.layers);
     functions_.push_back(std::move(function));
   }
+}
+
+bool LayerTable::fuses(int64_t n, const Tensor& x) const {
+  return fusing_ && function(n).fusible && resnet_nodes::fuses(x, function(n).channels());
+}
+
+std::string LayerTable::path(int64_t n, const Tensor& x) const {
+  if (fuses(n, x)) return fused_path_name(function(n).channels());
+  return x.dim() == 4 ? "operators, channels_last" : "operators";
 }
 
 void LayerTable::check(const Tensor& x, const std::vector<Tensor>& parameters,
@@ -104,7 +124,11 @@ void LayerTable::check(const Tensor& x, const std::vector<Tensor>& parameters,
 
 LayerFunctions::LayerFunctions(std::shared_ptr<const LayerTable> table, std::vector<Tensor> parameters,
                                std::vector<Tensor> buffers, bool training, int64_t uses)
-    : table_(std::move(table)), parameters_(std::move(parameters)), buffers_(std::move(buffers)), training_(training) {
+    : table_(std::move(table)),
+      parameters_(std::move(parameters)),
+      buffers_(std::move(buffers)),
+      training_(training),
+      pass_(next_pass()) {
   statistics_.resize(static_cast<size_t>(uses));
 }
 
@@ -147,11 +171,72 @@ Tensor LayerFunctions::apply(Use use, const Tensor& x, Tape* tape, bool replay) 
   return state;
 }
 
-Tensor LayerFunctions::forward(Use use, const Tensor& x, Tape* tape) { return apply(use, x, tape, false); }
+// Calls evaluate(the function, ready to work on states like x).
+template <typename Evaluate>
+auto LayerFunctions::fused(Use use, const Tensor& x, const Evaluate& evaluate, bool gradients) {
+  const std::vector<LayerTable::Row>& rows = table_->function(use.function).rows;
+  FusedCall call;
+  // In a pass the parameters stay as they are, so that weights need be packed once for all evaluations of a step.
+  call.key = {pass_, table_->shared() ? 0 : use.function};
+  for (size_t i = 0; i < 2; ++i) {
+    const LayerTable::Row &convolution = rows[3 * i], &norm = rows[3 * i + 1];
+    call.convolution[i] = call_for(use, convolution);
+    call.norm[i] = call_for(use, norm);
+    call.norm_spec[i] = norm.layer->spec();
+    call.has_bias[i] = convolution.layer->spec().bias;
+    for (int64_t k = 0; gradients && k < 2; ++k) {
+      const size_t slot = 4 * i + static_cast<size_t>(k);
+      if (k < convolution.layer->parameter_count()) {
+        call.targets[slot] = gradient_target(convolution.first_parameter + k);
+      }
+      if (k < norm.layer->parameter_count()) call.targets[slot + 2] = gradient_target(norm.first_parameter + k);
+    }
+  }
+  const FusedPool::Lease lease(table_->pool());
+  FusedFunction function(*lease, call, x);
+  return evaluate(function);
+}
 
-Tensor LayerFunctions::replay(Use use, const Tensor& x, Tape* tape) { return apply(use, x, tape, true); }
+Tensor LayerFunctions::forward(Use use, const Tensor& x, Tape* tape) {
+  if (!table_->fuses(use.function, x)) return apply(use, x, tape, false);
+  return fused(use, x, [&](FusedFunction& f) { return f.forward(Tensor(), x, 1.0, fused_tape(tape)); });
+}
+
+Tensor LayerFunctions::replay(Use use, const Tensor& x, Tape* tape) {
+  if (!table_->fuses(use.function, x)) return apply(use, x, tape, true);
+  return fused(use, x, [&](FusedFunction& f) { return f.replay(Tensor(), x, 1.0, fused_tape(tape)); });
+}
+
+Tensor LayerFunctions::forward_step(Use use, const Tensor& base, const Tensor& x, double a, Tape* tape) {
+  if (!table_->fuses(use.function, x)) return ResidualFunctions::forward_step(use, base, x, a, tape);
+  return fused(use, x, [&](FusedFunction& f) { return f.forward(base, x, a, fused_tape(tape)); });
+}
+
+Tensor LayerFunctions::replay_step(Use use, const Tensor& base, const Tensor& x, double a) {
+  if (!table_->fuses(use.function, x)) return ResidualFunctions::replay_step(use, base, x, a);
+  return fused(use, x, [&](FusedFunction& f) { return f.replay(base, x, a, nullptr); });
+}
+
+Corrected LayerFunctions::correct_step(Use use, const Tensor& y, const Tensor& predicted, double a, bool keep_slope,
+                                       const Tensor& cotangent, Tape& tape) {
+  if (!table_->fuses(use.function, y)) {
+    return ResidualFunctions::correct_step(use, y, predicted, a, keep_slope, cotangent, tape);
+  }
+  return fused(use, y,
+               [&](FusedFunction& f) { return f.correct(y, predicted, a, keep_slope, cotangent, *fused_tape(&tape)); });
+}
+
+Tensor LayerFunctions::vjp_step(Use use, Tape& tape, const Tensor& cotangent, double a) {
+  if (!table_->fuses(use.function, cotangent)) return ResidualFunctions::vjp_step(use, tape, cotangent, a);
+  return fused(
+      use, cotangent, [&](FusedFunction& f) { return f.vjp(cotangent, cotangent, a, *fused_tape(&tape)); }, true);
+}
 
 Tensor LayerFunctions::vjp(Use use, Tape& tape, const Tensor& cotangent) {
+  if (table_->fuses(use.function, cotangent)) {
+    return fused(
+        use, cotangent, [&](FusedFunction& f) { return f.vjp(Tensor(), cotangent, 1.0, *fused_tape(&tape)); }, true);
+  }
   const LayerTable::Function& function = table_->function(use.function);
   std::vector<Tensor>& saved = static_cast<LayerTape&>(tape).saved;
   Tensor grad = cotangent;
@@ -180,14 +265,29 @@ void LayerFunctions::want_gradients(const std::vector<int32_t>& wanted, const st
   }
   if (!accumulate_into.empty()) check_length(accumulate_into, static_cast<int64_t>(count), "accumulate_into");
   for (size_t i = 0; i < accumulate_into.size(); ++i) {
-    if (accumulate_into[i].defined() && shape_text(accumulate_into[i]) != shape_text(parameters_[i])) {
-      throw Error("accumulate_into[" + std::to_string(i) + "] is " + shape_text(accumulate_into[i]) + ", expected " +
-                  shape_text(parameters_[i]) + " like its parameter");
-    }
+    const Tensor &given = accumulate_into[i], &parameter = parameters_[i];
+    if (!given.defined()) continue;
+    const auto fail = [&](const std::string& what, const std::string& expected) {
+      throw Error("accumulate_into[" + std::to_string(i) + "] is " + what + ", expected " + expected +
+                  " like its parameter");
+    };
+    if (!same_sizes(given, parameter)) fail(shape_text(given), shape_text(parameter));
+    if (given.scalar_type() != parameter.scalar_type()) fail(dtype_text(given), dtype_text(parameter));
+    if (device_text(given) != device_text(parameter)) fail("on " + device_text(given), device_text(parameter));
   }
+  pass_ = next_pass();
   wanted_ = wanted;
   given_ = accumulate_into;
   gradients_.assign(count, Tensor());
+}
+
+GradientTarget LayerFunctions::gradient_target(int64_t index) {
+  const size_t i = static_cast<size_t>(index);
+  if (!wants(index)) return {};
+  if (!given_.empty() && given_[i].defined()) return {given_[i], true};
+  const bool add = gradients_[i].defined();
+  if (!add) gradients_[i] = torch::stable::empty_like(parameters_[i]);
+  return {gradients_[i], add};
 }
 
 void LayerFunctions::add_gradient(int64_t index, const Tensor& gradient) {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "fused_function.h"
 #include "layer.h"
 #include "residual_function.h"
 
@@ -24,6 +25,9 @@ class LayerTable {
   struct Function {
     std::vector<Row> rows;
     int64_t statistics_count = 0;
+    bool fusible = false;
+
+    int64_t channels() const { return rows.front().layer->spec().in_features; }
   };
 
   const Function& function(int64_t n) const { return functions_[shared() ? 0 : static_cast<size_t>(n)]; }
@@ -31,6 +35,11 @@ class LayerTable {
   int64_t parameter_count() const { return parameter_count_; }
   int64_t buffer_count() const { return buffer_count_; }
   bool results_are_fresh() const { return fresh_; }
+  /// Whether function n is evaluated image by image on states like x.
+  bool fuses(int64_t n, const Tensor& x) const;
+  /// How function n is evaluated on states like x, as users read it.
+  std::string path(int64_t n, const Tensor& x) const;
+  FusedPool& pool() const { return pool_; }
   /// Throws Error where number, shape, dtype or device does not fit the layers and x.
   void check(const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers) const;
 
@@ -39,6 +48,8 @@ class LayerTable {
   int64_t parameter_count_ = 0;
   int64_t buffer_count_ = 0;
   bool fresh_ = true;
+  bool fusing_ = true;
+  mutable FusedPool pool_;
 };
 
 /// One training step's functions: table, parameters, saved statistics, and the gradients that vjp adds up.
@@ -52,6 +63,11 @@ class LayerFunctions final : public ResidualFunctions {
   Tensor forward(Use use, const Tensor& x, Tape* tape) override;
   Tensor replay(Use use, const Tensor& x, Tape* tape) override;
   Tensor vjp(Use use, Tape& tape, const Tensor& cotangent) override;
+  Tensor forward_step(Use use, const Tensor& base, const Tensor& x, double a, Tape* tape) override;
+  Tensor replay_step(Use use, const Tensor& base, const Tensor& x, double a) override;
+  Corrected correct_step(Use use, const Tensor& y, const Tensor& predicted, double a, bool keep_slope,
+                         const Tensor& cotangent, Tape& tape) override;
+  Tensor vjp_step(Use use, Tape& tape, const Tensor& cotangent, double a) override;
   bool results_are_fresh() const override { return table_->results_are_fresh(); }
 
   /// Before the first vjp: which parameters want a gradient, and where it goes (undefined: a tensor of its own).
@@ -62,6 +78,9 @@ class LayerFunctions final : public ResidualFunctions {
  private:
   LayerCall call_for(Use use, const LayerTable::Row& row);
   Tensor apply(Use use, const Tensor& x, Tape* tape, bool replay);
+  template <typename Evaluate>
+  auto fused(Use use, const Tensor& x, const Evaluate& evaluate, bool gradients = false);
+  GradientTarget gradient_target(int64_t index);
   void add_gradient(int64_t index, const Tensor& gradient);
   bool wants(int64_t index) const { return wanted_.empty() || wanted_[static_cast<size_t>(index)] != 0; }
 
@@ -70,6 +89,7 @@ class LayerFunctions final : public ResidualFunctions {
   std::vector<Tensor> buffers_;
   bool training_;
   std::vector<std::vector<Statistics>> statistics_;  // [use][batch normalization]; empty where nothing is kept
+  uint64_t pass_;
   std::vector<int32_t> wanted_;
   std::vector<Tensor> given_;
   std::vector<Tensor> gradients_;

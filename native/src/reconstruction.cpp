@@ -95,7 +95,7 @@ WalkResult walk_back(WalkPlan plan, const Recursion& recursion, const Tensor& ou
   const SolverMethod& solver = recursion.solver;
   ResidualFunctions& functions = recursion.functions;
   const double h = recursion.h;
-  const bool overwrite = functions.results_are_fresh() && !plan.predictor->keeps_slopes();
+  const bool keep_slope = plan.predictor->keeps_slopes();
   StepTape tape = solver.make_tape(functions);
   WalkResult result;
   StageReport& report = result.report;
@@ -104,30 +104,30 @@ WalkResult walk_back(WalkPlan plan, const Recursion& recursion, const Tensor& ou
   Tensor g = grad;
   for (int64_t n = recursion.steps; n-- > 0;) {
     Tensor predicted = plan.predictor->predict(recursion, n, y);
-    Tensor slope = solver.slope(functions, n, predicted, h, &tape);
     report.evaluations += solver.evaluations_per_step();
     Tensor state = predicted;
     if (plan.correct) {
-      StepNorms norms;
-      state = correct(y, slope, predicted, h, norms, overwrite ? slope : Tensor());
-      const double first = relative(norms);
+      Corrected found = solver.correct(functions, n, y, predicted, h, keep_slope, g, tape);
+      const double first = relative(found.norms);
       double residual = first;
       double before = std::numeric_limits<double>::infinity();
       bool settled = plan.tolerance <= 0 || residual <= plan.tolerance;
       // Where the residual does not fall, the fixed point repels: h Lip(Phi) >= 1, and iterating on makes it worse.
       for (int64_t k = 0; !settled && k < plan.iterations && residual < before; ++k) {
-        if (is_rounding(norms, y)) break;
+        if (is_rounding(found.norms, y)) break;
         before = residual;
-        predicted = state;
-        slope = solver.slope(functions, n, predicted, h, &tape);
+        predicted = found.state;
+        found = solver.correct(functions, n, y, predicted, h, keep_slope, g, tape);
         report.evaluations += solver.evaluations_per_step();
-        state = correct(y, slope, predicted, h, norms, overwrite ? slope : Tensor());
-        residual = relative(norms);
+        residual = relative(found.norms);
         settled = residual <= plan.tolerance;
       }
       report.residuals[static_cast<size_t>(n)] = residual;
-      if (!settled && !is_rounding(norms, y)) report.failed_steps.insert(report.failed_steps.begin(), n);
-      plan.predictor->observe(recursion, {y, state, slope, first, std::sqrt(norms.reference)});
+      if (!settled && !is_rounding(found.norms, y)) report.failed_steps.insert(report.failed_steps.begin(), n);
+      plan.predictor->observe(recursion, {y, found.state, found.slope, first, std::sqrt(found.norms.reference)});
+      state = found.state;
+    } else {
+      solver.slope(functions, n, predicted, h, &tape);
     }
     g = solver.vjp(functions, n, tape, g, h);
     y = state;

@@ -5,6 +5,8 @@
 
 #include <memory>
 
+#include "kernels/step_kernels.h"
+
 namespace resnet_nodes {
 
 using torch::stable::Tensor;
@@ -22,6 +24,13 @@ struct Use {
   int64_t index;     ///< from 0, the same on the way back
 };
 
+/// A state found from the one after it.
+struct Corrected {
+  Tensor state;  ///< y - a f(x~)
+  Tensor slope;  ///< f(x~), where it was asked for
+  StepNorms norms;
+};
+
 /// The residual functions of a stage in one training step, with parameters bound and gradients adding up inside.
 /// Results have x's shape.
 class ResidualFunctions {
@@ -34,6 +43,18 @@ class ResidualFunctions {
   virtual Tensor replay(Use use, const Tensor& x, Tape* tape) = 0;
   /// The gradient of x from that of f_n(x); the parameters' gradients are added up. Uses the tape up.
   virtual Tensor vjp(Use use, Tape& tape, const Tensor& cotangent) = 0;
+
+  // The same with what a step does to the result, in one pass where a function can.
+  /// base + a f_n(x) in the forward pass.
+  virtual Tensor forward_step(Use use, const Tensor& base, const Tensor& x, double a, Tape* tape);
+  /// base + a f_n(x) on the way back.
+  virtual Tensor replay_step(Use use, const Tensor& base, const Tensor& x, double a);
+  /// y - a f_n(predicted) and how far that is from `predicted`, with f_n's tape for a product with `cotangent`.
+  virtual Corrected correct_step(Use use, const Tensor& y, const Tensor& predicted, double a, bool keep_slope,
+                                 const Tensor& cotangent, Tape& tape);
+  /// cotangent + a (the gradient of x from a cotangent of f_n(x)).
+  virtual Tensor vjp_step(Use use, Tape& tape, const Tensor& cotangent, double a);
+
   /// Whether results are new tensors that no tape holds, so that the walk may write over them.
   virtual bool results_are_fresh() const = 0;
 };

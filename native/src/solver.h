@@ -23,6 +23,12 @@ class SolverMethod {
   virtual Tensor step(ResidualFunctions& functions, int64_t n, const Tensor& x, double h, StepTape* tape) const = 0;
   /// The slope at x on the way back. `tape` may be null.
   virtual Tensor slope(ResidualFunctions& functions, int64_t n, const Tensor& x, double h, StepTape* tape) const = 0;
+  /// y - Phi(x): one iteration of the fixed point.
+  virtual Tensor refine(ResidualFunctions& functions, int64_t n, const Tensor& y, const Tensor& x, double h) const;
+  /// y - Phi(predicted) and how far that is from `predicted`, with the tape of the slope there. `cotangent`: what vjp
+  /// will be called with.
+  virtual Corrected correct(ResidualFunctions& functions, int64_t n, const Tensor& y, const Tensor& predicted, double h,
+                            bool keep_slope, const Tensor& cotangent, StepTape& tape) const;
   /// The solver's own reverse step: an approximation of x_n from y = x_{n+1}.
   virtual Tensor undo(ResidualFunctions& functions, int64_t n, const Tensor& y, double h) const = 0;
   /// dL/dx_n from dL/dx_{n+1} at the state of the tape, which it uses up.

@@ -148,6 +148,14 @@ int64_t Stage::parameter_count() const { return impl_->table ? impl_->table->par
 
 int64_t Stage::buffer_count() const { return impl_->table ? impl_->table->buffer_count() : 0; }
 
+std::string Stage::function_path(int64_t function, const Tensor& x) const {
+  if (function < 0 || function >= impl_->depth) {
+    throw Error("function is " + std::to_string(function) + ", expected 0 to " + std::to_string(impl_->depth - 1));
+  }
+  check_state(x);
+  return impl_->table ? impl_->table->path(function, x) : "callbacks";
+}
+
 Tensor Stage::evaluate(const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers,
                        bool training) const {
   const NoGradient guard;

@@ -3,20 +3,24 @@
 #include <cstring>
 #include <vector>
 
+#include "kernels/image_kernels.h"
 #include "kernels/step_kernels.h"
 
 namespace resnet_nodes {
 
 namespace portable {
 extern const StepKernelPath path;
-}
+extern const ImageKernelPath image_path;
+}  // namespace portable
 #if defined(__x86_64__)
 namespace avx2 {
 extern const StepKernelPath path;
-}
+extern const ImageKernelPath image_path;
+}  // namespace avx2
 namespace avx512 {
 extern const StepKernelPath path;
-}
+extern const ImageKernelPath image_path;
+}  // namespace avx512
 #endif
 
 namespace {
@@ -28,7 +32,7 @@ std::vector<const StepKernelPath*> find_paths() {
       __builtin_cpu_supports("avx512vl")) {
     paths.push_back(&avx512::path);
   }
-  if (__builtin_cpu_supports("avx2")) paths.push_back(&avx2::path);
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) paths.push_back(&avx2::path);
 #endif
   paths.push_back(&portable::path);
   return paths;
@@ -53,6 +57,23 @@ const StepKernelPath* choose() {
 const StepKernelPath* const* step_kernel_paths(int64_t* count) {
   *count = static_cast<int64_t>(paths().size());
   return paths().data();
+}
+
+const ImageKernelPath* image_kernel_path(const char* name) {
+  static const ImageKernelPath* const kPaths[] = {
+#if defined(__x86_64__)
+    &avx512::image_path,
+    &avx2::image_path,
+#endif
+    &portable::image_path,
+  };
+  for (const StepKernelPath* path : paths()) {
+    if (std::strcmp(path->name, name) != 0) continue;
+    for (const ImageKernelPath* image : kPaths) {
+      if (std::strcmp(image->name, name) == 0) return image;
+    }
+  }
+  return nullptr;
 }
 
 const StepKernelPath* active_step_kernels() {

@@ -1,0 +1,386 @@
+#include "fused_function.h"
+
+#include <cmath>
+#include <cstdlib>
+
+#include "operators.h"
+#include "resnet_nodes/error.h"
+#include "resnet_nodes/runtime.h"
+
+namespace resnet_nodes {
+namespace {
+
+using torch::headeronly::ScalarType;
+
+// Where each normalization's coefficients lie in the workspace, and what else does.
+constexpr size_t kOfNorm = 4, kByGradient = 8, kByValue = 9, kConstant = 10, kStepScale = 11, kStepShift = 12;
+// Floats of one bordered image, of which a thread holds two: beyond, it leaves the second-level cache, and LibTorch's
+// blocked convolutions are the faster.
+constexpr int64_t kLargestImage = 1 << 16;
+// Channels beyond which a convolution's weights leave it.
+constexpr int64_t kMostChannels = 128;
+
+const float* data(const Tensor& tensor) { return static_cast<const float*>(tensor.const_data_ptr()); }
+float* target(const Tensor& tensor) { return static_cast<float*>(tensor.mutable_data_ptr()); }
+float number(const Tensor& tensor, int64_t i) { return data(tensor)[i * tensor.stride(0)]; }
+
+bool is_dense_state(const Tensor& x) {
+  const int64_t c = x.size(1), h = x.size(2), w = x.size(3);
+  return x.stride(1) == 1 && (w == 1 || x.stride(3) == c) && (h == 1 || x.stride(2) == w * c) &&
+         (x.size(0) == 1 || x.stride(0) == h * w * c);
+}
+
+Tensor dense(const Tensor& x) { return is_dense_state(x) ? x : state_layout(x); }
+
+const ImageKernelPath& image_kernels() { return *image_kernel_path(active_kernel_path().c_str()); }
+
+}  // namespace
+
+void FusedTape::keep(const Tensor& state) {
+  if (!inner.defined() || !same_sizes(inner, state)) {
+    inner = torch::stable::empty_like(state);
+    outer = torch::stable::empty_like(state);
+  }
+  x = state;
+  has_sums = false;
+}
+
+bool is_fusible(const std::vector<LayerSpec>& layers) {
+  using enum LayerKind;
+  constexpr LayerKind kKinds[] = {conv2d, batch_norm2d, relu, conv2d, batch_norm2d};
+  if (layers.size() != 5) return false;
+  const int64_t channels = layers[0].in_features;
+  if (channels % 8 != 0 || channels > kMostChannels) return false;
+  for (size_t i = 0; i < 5; ++i) {
+    const LayerSpec& s = layers[i];
+    if (s.kind != kKinds[i]) return false;
+    if (s.kind == batch_norm2d && s.in_features != channels) return false;
+    if (s.kind == conv2d && (s.in_features != channels || s.out_features != channels || s.kernel_height != 3 ||
+                             s.kernel_width != 3 || s.padding_height != 1 || s.padding_width != 1 ||
+                             s.dilation_height != 1 || s.dilation_width != 1 || s.groups != 1)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool fuses(const Tensor& x, int64_t channels) {
+  if (!x.is_cpu() || x.scalar_type() != ScalarType::Float || x.dim() != 4 || x.size(1) != channels) return false;
+  // A single value a channel has no statistics: the operators say so.
+  if (x.size(0) * x.size(2) * x.size(3) < 2) return false;
+  return bordered_size(image_shape(channels, x.size(2), x.size(3))) <= kLargestImage;
+}
+
+bool fusing_is_on() {
+  const char* text = std::getenv("RESNET_NODES_FUSED");
+  const std::string wanted = text != nullptr ? text : "";
+  if (wanted != "" && wanted != "on" && wanted != "off") {
+    throw Error("RESNET_NODES_FUSED is " + wanted + ", expected on or off");
+  }
+  return wanted != "off";
+}
+
+std::string fused_path_name(int64_t channels) {
+  return "fused conv3x3, " + std::to_string(channels) + " channels, " + active_kernel_path();
+}
+
+// A batch normalization as an affine map of each channel. The numbers lie in the workspace.
+struct FusedFunction::Norm {
+  float* mean;
+  float* inverse_deviation;
+  float* scale;
+  float* shift;
+};
+
+FusedFunction::FusedFunction(FusedWorkspace& workspace, const FusedCall& call, const Tensor& x)
+    : workspace_(workspace), call_(call) {
+  workspace_.prepare(image_shape(x.size(1), x.size(2), x.size(3)), x.size(0), image_kernels());
+}
+
+bool FusedFunction::uses_batch(size_t index) const {
+  return call_.norm[index].training || !call_.norm_spec[index].track_statistics;
+}
+
+float FusedFunction::gamma(size_t index, int64_t channel) const {
+  return call_.norm_spec[index].affine ? number(call_.norm[index].parameters[0], channel) : 1.0f;
+}
+
+FusedFunction::Norm FusedFunction::place_of(size_t index) const {
+  const size_t first = index * kOfNorm;
+  return {workspace_.coefficients(first), workspace_.coefficients(first + 1), workspace_.coefficients(first + 2),
+          workspace_.coefficients(first + 3)};
+}
+
+void FusedFunction::bind(size_t index, const Norm& norm) const {
+  for (int64_t c = 0; c < workspace_.image().channels; ++c) {
+    const float beta = call_.norm_spec[index].affine ? number(call_.norm[index].parameters[1], c) : 0.0f;
+    norm.scale[c] = gamma(index, c) * norm.inverse_deviation[c];
+    norm.shift[c] = beta - norm.mean[c] * norm.scale[c];
+  }
+}
+
+FusedFunction::Norm FusedFunction::saved_norm(size_t index) const {
+  const Norm norm = place_of(index);
+  const LayerCall& call = call_.norm[index];
+  for (int64_t c = 0; c < workspace_.image().channels; ++c) {
+    if (uses_batch(index)) {
+      norm.mean[c] = number(call.statistics->mean, c);
+      norm.inverse_deviation[c] = number(call.statistics->inverse_deviation, c);
+    } else {
+      norm.mean[c] = number(call.buffers[0], c);
+      const double variance = static_cast<double>(number(call.buffers[1], c));
+      norm.inverse_deviation[c] = static_cast<float>(1 / std::sqrt(variance + call_.norm_spec[index].epsilon));
+    }
+  }
+  bind(index, norm);
+  return norm;
+}
+
+// From the images' means and sums of squared distances from them to the batch's, without the cancellation of sums of
+// squares.
+FusedFunction::Norm FusedFunction::batch_norm(size_t index) {
+  const ImageShape& image = workspace_.image();
+  const LayerSpec& spec = call_.norm_spec[index];
+  const LayerCall& call = call_.norm[index];
+  const Norm norm = place_of(index);
+  const int64_t images = workspace_.batch(), channels = image.channels;
+  const auto pixels = static_cast<double>(image.height * image.width), count = pixels * static_cast<double>(images);
+  if (call.statistics != nullptr) {
+    *call.statistics = {torch::stable::empty({channels}, ScalarType::Float),
+                        torch::stable::empty({channels}, ScalarType::Float)};
+  }
+  for (int64_t c = 0; c < channels; ++c) {
+    double mean = 0, squares = 0;
+    for (int64_t i = 0; i < images; ++i) mean += static_cast<double>(workspace_.image_sums(i)[c]);
+    mean /= static_cast<double>(images);
+    for (int64_t i = 0; i < images; ++i) {
+      const double off = static_cast<double>(workspace_.image_sums(i)[c]) - mean;
+      squares += static_cast<double>(workspace_.image_sums(i)[channels + c]) + pixels * off * off;
+    }
+    norm.mean[c] = static_cast<float>(mean);
+    norm.inverse_deviation[c] = static_cast<float>(1 / std::sqrt(squares / count + spec.epsilon));
+    if (call.statistics != nullptr) {
+      target(call.statistics->mean)[c] = norm.mean[c];
+      target(call.statistics->inverse_deviation)[c] = norm.inverse_deviation[c];
+    }
+    if (!spec.track_statistics) continue;
+    const auto move = [&](const Tensor& running, double value) {
+      float& element = target(running)[c * running.stride(0)];
+      element = static_cast<float>(spec.momentum * value + (1 - spec.momentum) * static_cast<double>(element));
+    };
+    move(call.buffers[0], mean);
+    move(call.buffers[1], squares / (count - 1));
+  }
+  bind(index, norm);
+  return norm;
+}
+
+// scale and shift of a f(x) = a (scale outer + shift).
+FusedFunction::Norm FusedFunction::scaled(const Norm& norm, double a) const {
+  const Norm step{norm.mean, norm.inverse_deviation, workspace_.coefficients(kStepScale),
+                  workspace_.coefficients(kStepShift)};
+  for (int64_t c = 0; c < workspace_.image().channels; ++c) {
+    step.scale[c] = static_cast<float>(a) * norm.scale[c];
+    step.shift[c] = static_cast<float>(a) * norm.shift[c];
+  }
+  return step;
+}
+
+FusedFunction::Convolution FusedFunction::convolution(size_t index) const {
+  const LayerCall& call = call_.convolution[index];
+  float* bias = nullptr;
+  if (call_.has_bias[index]) {
+    bias = workspace_.bias(index);
+    for (int64_t c = 0; c < workspace_.image().channels; ++c) bias[c] = number(call.parameters[1], c);
+  }
+  return {workspace_.packed(call_.key, index, false, call.parameters[0]), bias};
+}
+
+Tensor FusedFunction::forward(const Tensor& base_state, const Tensor& state, double a, FusedTape* tape) {
+  if (!uses_batch(0) && !uses_batch(1)) return replay(base_state, state, a, tape);
+  const Tensor x = dense(state), base = base_state.defined() ? dense(base_state) : Tensor();
+  const ImageShape& image = workspace_.image();
+  const ImageKernels& kernels = workspace_.kernels();
+  const int64_t size = dense_size(image), channels = image.channels;
+  const Tensor out = torch::stable::empty_like(x);
+  if (tape != nullptr) tape->keep(x);
+  float* inner = tape != nullptr ? target(tape->inner) : workspace_.inner();
+  float* outer = tape != nullptr ? target(tape->outer) : workspace_.outer();
+  const Convolution first = convolution(0), second = convolution(1);
+  const auto moments = [&](int64_t i, const float* values) {
+    float* sums = workspace_.image_sums(i);
+    kernels.moments(sums, sums + channels, values, image);
+  };
+  workspace_.for_images([&](int64_t i, int64_t, FusedWorkspace::Slot& slot) {
+    kernels.border(slot.input.data(), data(x) + i * size, image);
+    kernels.convolve(inner + i * size, slot.input.data(), first.weights, first.bias, nullptr, image);
+    moments(i, inner + i * size);
+  });
+  const Norm inner_norm = uses_batch(0) ? batch_norm(0) : saved_norm(0);
+  workspace_.for_images([&](int64_t i, int64_t, FusedWorkspace::Slot& slot) {
+    kernels.affine_relu(slot.input.data(), inner + i * size, inner_norm.scale, inner_norm.shift, image);
+    kernels.convolve(outer + i * size, slot.input.data(), second.weights, second.bias, nullptr, image);
+    moments(i, outer + i * size);
+  });
+  const Norm outer_norm = uses_batch(1) ? batch_norm(1) : saved_norm(1);
+  const Norm step = scaled(outer_norm, a);
+  workspace_.for_images([&](int64_t i, int64_t, FusedWorkspace::Slot&) {
+    kernels.affine(target(out) + i * size, base.defined() ? data(base) + i * size : nullptr, outer + i * size,
+                   step.scale, step.shift, image);
+  });
+  return out;
+}
+
+// f at x with known statistics, an image at a time: nothing crosses images. finish(image, outer) takes what the second
+// convolution gave.
+template <typename Finish>
+void FusedFunction::evaluate(const Tensor& x, const Norm& inner_norm, FusedTape* tape, const Finish& finish) {
+  const ImageShape& image = workspace_.image();
+  const ImageKernels& kernels = workspace_.kernels();
+  const int64_t size = dense_size(image);
+  if (tape != nullptr) tape->keep(x);
+  const Convolution first = convolution(0), second = convolution(1);
+  workspace_.for_images([&](int64_t i, int64_t, FusedWorkspace::Slot& slot) {
+    float* inner = tape != nullptr ? target(tape->inner) + i * size : slot.inner.data();
+    float* outer = tape != nullptr ? target(tape->outer) + i * size : slot.outer.data();
+    kernels.border(slot.input.data(), data(x) + i * size, image);
+    kernels.convolve(inner, slot.input.data(), first.weights, first.bias, nullptr, image);
+    kernels.affine_relu(slot.input.data(), inner, inner_norm.scale, inner_norm.shift, image);
+    kernels.convolve(outer, slot.input.data(), second.weights, second.bias, nullptr, image);
+    finish(i, outer);
+  });
+}
+
+Tensor FusedFunction::replay(const Tensor& base_state, const Tensor& state, double a, FusedTape* tape) {
+  const Tensor x = dense(state), base = base_state.defined() ? dense(base_state) : Tensor();
+  const ImageShape& image = workspace_.image();
+  const int64_t size = dense_size(image);
+  const Tensor out = torch::stable::empty_like(x);
+  const Norm inner_norm = saved_norm(0), step = scaled(saved_norm(1), a);
+  evaluate(x, inner_norm, tape, [&](int64_t i, const float* outer) {
+    workspace_.kernels().affine(target(out) + i * size, base.defined() ? data(base) + i * size : nullptr, outer,
+                                step.scale, step.shift, image);
+  });
+  return out;
+}
+
+Corrected FusedFunction::correct(const Tensor& y_state, const Tensor& predicted_state, double a, bool keep_slope,
+                                 const Tensor& cotangent_state, FusedTape& tape) {
+  const Tensor y = dense(y_state), predicted = dense(predicted_state), cotangent = dense(cotangent_state);
+  const ImageShape& image = workspace_.image();
+  const ImageKernels& kernels = workspace_.kernels();
+  const int64_t size = dense_size(image);
+  Corrected result{torch::stable::empty_like(y), keep_slope ? torch::stable::empty_like(y) : Tensor(), {}};
+  const Norm inner_norm = saved_norm(0), outer_norm = saved_norm(1);
+  std::vector<ImageNorms> norms(static_cast<size_t>(workspace_.batch()));
+  float* sums = tape.sums.resize(workspace_.batch() * 2 * image.channels);
+  evaluate(predicted, inner_norm, &tape, [&](int64_t i, const float* outer) {
+    norms[static_cast<size_t>(i)] = kernels.correct(
+        target(result.state) + i * size, keep_slope ? target(result.slope) + i * size : nullptr, data(y) + i * size,
+        data(predicted) + i * size, outer, outer_norm.scale, outer_norm.shift, a, image);
+    float* of_image = sums + i * 2 * image.channels;
+    kernels.product_sums(of_image, of_image + image.channels, data(cotangent) + i * size, outer, outer_norm.mean,
+                         image);
+  });
+  tape.has_sums = true;
+  for (const ImageNorms& one : norms) {
+    result.norms.difference += one.difference;
+    result.norms.reference += one.reference;
+  }
+  return result;
+}
+
+// From the images' sums of g and g (x - mean): the normalization's own gradients, and the coefficients of
+// by_g g + by_x (x - mean) + constant, the gradient of its input where its output's is a g.
+FusedFunction::NormGradient FusedFunction::norm_gradient(size_t index, const Norm& norm, double a, const float* sums) {
+  const int64_t channels = workspace_.image().channels, images = workspace_.batch();
+  const auto count = static_cast<double>(images * workspace_.image().height * workspace_.image().width);
+  const NormGradient result{workspace_.coefficients(kByGradient), workspace_.coefficients(kByValue),
+                            workspace_.coefficients(kConstant)};
+  const bool batch = uses_batch(index);
+  const GradientTarget& weight = call_.targets[4 * index + 2];
+  const GradientTarget& bias = call_.targets[4 * index + 3];
+  for (int64_t c = 0; c < channels; ++c) {
+    double sum = 0, product = 0;
+    for (int64_t i = 0; i < images; ++i) {
+      sum += static_cast<double>(sums[i * 2 * channels + c]);
+      product += static_cast<double>(sums[(i * 2 + 1) * channels + c]);
+    }
+    const auto inverse = static_cast<double>(norm.inverse_deviation[c]);
+    const auto put = [&](const GradientTarget& to, double value) {
+      if (!to.gradient.defined()) return;
+      float& element = target(to.gradient)[c * to.gradient.stride(0)];
+      element = static_cast<float>(to.add ? static_cast<double>(element) + value : value);
+    };
+    put(weight, a * product * inverse);
+    put(bias, a * sum);
+    const double by_g = a * inverse * static_cast<double>(gamma(index, c));
+    result.by_g[c] = static_cast<float>(by_g);
+    result.by_x[c] = batch ? static_cast<float>(-by_g * inverse * inverse * product / count) : 0.0f;
+    result.constant[c] = batch ? static_cast<float>(-by_g * sum / count) : 0.0f;
+  }
+  return result;
+}
+
+void FusedFunction::add_convolution_gradients(size_t index) {
+  const GradientTarget& weight = call_.targets[4 * index];
+  const GradientTarget& bias = call_.targets[4 * index + 1];
+  if (weight.gradient.defined()) workspace_.weight_gradient(weight.gradient, weight.add);
+  if (bias.gradient.defined()) workspace_.bias_gradient(bias.gradient, bias.add);
+}
+
+Tensor FusedFunction::vjp(const Tensor& base_state, const Tensor& cotangent_state, double a, FusedTape& tape) {
+  const Tensor cotangent = dense(cotangent_state), base = base_state.defined() ? dense(base_state) : Tensor();
+  const ImageShape& image = workspace_.image();
+  const ImageKernels& kernels = workspace_.kernels();
+  const int64_t size = dense_size(image), channels = image.channels;
+  const Tensor out = torch::stable::empty_like(cotangent);
+  const Norm inner_norm = saved_norm(0), outer_norm = saved_norm(1);
+  const float *g = data(cotangent), *x = data(tape.x), *inner = data(tape.inner);
+  float* outer = target(tape.outer);
+  if (!tape.has_sums) {
+    float* sums = tape.sums.resize(workspace_.batch() * 2 * channels);
+    workspace_.for_images([&](int64_t i, int64_t, FusedWorkspace::Slot&) {
+      float* of_image = sums + i * 2 * channels;
+      kernels.product_sums(of_image, of_image + channels, g + i * size, outer + i * size, outer_norm.mean, image);
+    });
+  }
+  tape.has_sums = false;
+
+  // Back through the second normalization and convolution and the ReLU; the gradient takes the place of `outer`.
+  const bool outer_weight = wants(4), inner_weight = wants(0);
+  const NormGradient outer_gradient = norm_gradient(1, outer_norm, a, tape.sums.data());
+  const float* outer_weights = workspace_.packed(call_.key, 1, true, call_.convolution[1].parameters[0]);
+  workspace_.clear_sums();
+  workspace_.for_images([&](int64_t i, int64_t part, FusedWorkspace::Slot& slot) {
+    float *activation = slot.input.data(), *gradient = slot.gradient.data(), *middle = outer + i * size;
+    kernels.norm_gradient(gradient, workspace_.bias_sums(part), g + i * size, middle, outer_norm.mean,
+                          outer_gradient.by_g, outer_gradient.by_x, outer_gradient.constant, image);
+    kernels.affine_relu(activation, inner + i * size, inner_norm.scale, inner_norm.shift, image);
+    if (outer_weight) kernels.weight_gradient(workspace_.weight_sums(part), activation, gradient, image);
+    kernels.convolve(middle, gradient, outer_weights, nullptr, nullptr, image);
+    kernels.mask(middle, activation, image);
+    float* sums = workspace_.image_sums(i);
+    kernels.product_sums(sums, sums + channels, middle, inner + i * size, inner_norm.mean, image);
+  });
+  add_convolution_gradients(1);
+
+  const NormGradient inner_gradient = norm_gradient(0, inner_norm, 1.0, workspace_.image_sums(0));
+  const float* inner_weights = workspace_.packed(call_.key, 0, true, call_.convolution[0].parameters[0]);
+  workspace_.clear_sums();
+  workspace_.for_images([&](int64_t i, int64_t part, FusedWorkspace::Slot& slot) {
+    float* gradient = slot.gradient.data();
+    kernels.norm_gradient(gradient, workspace_.bias_sums(part), outer + i * size, inner + i * size, inner_norm.mean,
+                          inner_gradient.by_g, inner_gradient.by_x, inner_gradient.constant, image);
+    if (inner_weight) {
+      kernels.border(slot.input.data(), x + i * size, image);
+      kernels.weight_gradient(workspace_.weight_sums(part), slot.input.data(), gradient, image);
+    }
+    kernels.convolve(target(out) + i * size, gradient, inner_weights, nullptr,
+                     base.defined() ? data(base) + i * size : nullptr, image);
+  });
+  add_convolution_gradients(0);
+  return out;
+}
+
+}  // namespace resnet_nodes

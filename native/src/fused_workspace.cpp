@@ -1,0 +1,168 @@
+#include "fused_workspace.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <utility>
+
+namespace resnet_nodes {
+namespace {
+
+constexpr int64_t kLine = 16;  // floats
+constexpr int64_t kMostParts = 32;
+constexpr int64_t kMostSums = int64_t{1} << 19;  // floats: the parts' sums stay in the second-level cache
+constexpr size_t kCoefficients = 13;
+// Weights that one thread reorders at a time.
+constexpr int64_t kGrain = 8192;
+
+bool same_shape(const ImageShape& a, const ImageShape& b) {
+  return a.height == b.height && a.width == b.width && a.channels == b.channels;
+}
+
+// A weight tensor's element [out][in][tap], in any layout.
+struct WeightStrides {
+  int64_t out, in, row, column;
+  explicit WeightStrides(const Tensor& weight)
+      : out(weight.stride(0)), in(weight.stride(1)), row(weight.stride(2)), column(weight.stride(3)) {}
+  int64_t tap(int64_t tap) const { return tap / 3 * row + tap % 3 * column; }
+};
+
+// body(offset, out, in, tap) for each square of lanes x lanes weights, in the order of the packed weights.
+template <typename Body>
+void for_squares(const ImageShape& image, const Body& body) {
+  const int64_t square = image.lanes * image.lanes, blocks = image.blocks;
+  torch::stable::parallel_for(0, blocks * blocks * 9, kGrain / square, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      body(i * square, i / 9 / blocks * image.lanes, i / 9 % blocks * image.lanes, i % 9);
+    }
+  });
+}
+
+}  // namespace
+
+ImageShape image_shape(int64_t channels, int64_t height, int64_t width) {
+  ImageShape image;
+  image.height = height;
+  image.width = width;
+  image.channels = channels;
+  image.lanes = channels % 16 == 0 ? 16 : 8;
+  image.blocks = channels / image.lanes;
+  image.row = (width + 2) * image.lanes;
+  image.plane = (height + 2) * image.row;
+  return image;
+}
+
+int64_t dense_size(const ImageShape& image) { return image.height * image.width * image.channels; }
+int64_t bordered_size(const ImageShape& image) { return image.blocks * image.plane; }
+int64_t weight_size(const ImageShape& image) { return 9 * image.channels * image.channels; }
+
+void FloatBuffer::Free::operator()(float* data) const { std::free(data); }
+
+float* FloatBuffer::resize(int64_t count) {
+  if (count != count_) {
+    const auto bytes = static_cast<size_t>((count + kLine - 1) / kLine * kLine) * sizeof(float);
+    data_.reset();
+    count_ = 0;
+    auto* data = static_cast<float*>(std::aligned_alloc(kLine * sizeof(float), std::max<size_t>(bytes, 64)));
+    if (data == nullptr) throw std::bad_alloc();
+    std::memset(data, 0, bytes);
+    data_.reset(data);
+    count_ = count;
+  }
+  return data_.get();
+}
+
+void FusedWorkspace::prepare(const ImageShape& image, int64_t batch, const ImageKernelPath& path) {
+  kernels_ = image.lanes == 16 ? &path.lanes16 : &path.lanes8;
+  if (same_shape(image, image_) && batch == batch_) return;
+  image_ = image;
+  batch_ = batch;
+  parts_ = kMostParts;
+  while (parts_ > 4 && parts_ * weight_size(image) > kMostSums) parts_ /= 2;
+  parts_ = std::min(parts_, batch);
+  packed_key_ = PackedKey();
+  image_sums_.resize(batch * 2 * image.channels);
+  coefficients_.resize(static_cast<int64_t>(kCoefficients) * image.channels);
+  weight_sums_.resize(parts_ * weight_size(image));
+  bias_sums_.resize(parts_ * image.channels);
+  slots_.clear();
+  slots_.resize(static_cast<size_t>(parts_));
+}
+
+const float* FusedWorkspace::packed(const PackedKey& key, size_t convolution, bool transposed, const Tensor& weight) {
+  if (!(key == packed_key_)) {
+    packed_key_ = key;
+    packed_ready_.fill(false);
+  }
+  const size_t index = 2 * convolution + (transposed ? 1 : 0);
+  float* target = packed_[index].resize(weight_size(image_));
+  if (packed_ready_[index]) return target;
+  const auto* source = static_cast<const float*>(weight.const_data_ptr());
+  const WeightStrides strides(weight);
+  for_squares(image_, [&](int64_t offset, int64_t out, int64_t in, int64_t tap) {
+    // The input gradient is a convolution with the taps mirrored, and inputs and outputs exchanged.
+    const int64_t by_out = transposed ? strides.in : strides.out, by_in = transposed ? strides.out : strides.in;
+    const float* from = source + out * by_out + in * by_in + strides.tap(transposed ? 8 - tap : tap);
+    for (int64_t i = 0; i < image_.lanes; ++i) {
+      for (int64_t o = 0; o < image_.lanes; ++o) {
+        target[offset + i * image_.lanes + o] = from[i * by_in + o * by_out];
+      }
+    }
+  });
+  packed_ready_[index] = true;
+  return target;
+}
+
+void FusedWorkspace::clear_sums() {
+  std::memset(weight_sums_.data(), 0, static_cast<size_t>(parts_ * weight_size(image_)) * sizeof(float));
+  std::memset(bias_sums_.data(), 0, static_cast<size_t>(parts_ * image_.channels) * sizeof(float));
+}
+
+void FusedWorkspace::weight_gradient(const Tensor& gradient, bool add) {
+  auto* target = static_cast<float*>(gradient.mutable_data_ptr());
+  const WeightStrides strides(gradient);
+  const int64_t square = image_.lanes * image_.lanes;
+  for_squares(image_, [&](int64_t offset, int64_t out, int64_t in, int64_t tap) {
+    float* total = weight_sums(0) + offset;
+    for (int64_t part = 1; part < parts_; ++part) {
+      const float* sums = weight_sums(part) + offset;
+      for (int64_t i = 0; i < square; ++i) total[i] += sums[i];
+    }
+    float* to = target + out * strides.out + in * strides.in + strides.tap(tap);
+    for (int64_t i = 0; i < image_.lanes; ++i) {
+      for (int64_t o = 0; o < image_.lanes; ++o) {
+        float& element = to[i * strides.in + o * strides.out];
+        const float value = total[i * image_.lanes + o];
+        element = add ? element + value : value;
+      }
+    }
+  });
+}
+
+void FusedWorkspace::bias_gradient(const Tensor& gradient, bool add) {
+  auto* target = static_cast<float*>(gradient.mutable_data_ptr());
+  for (int64_t c = 0; c < image_.channels; ++c) {
+    double total = 0;
+    for (int64_t part = 0; part < parts_; ++part) total += static_cast<double>(bias_sums(part)[c]);
+    float& element = target[c * gradient.stride(0)];
+    element = add ? element + static_cast<float>(total) : static_cast<float>(total);
+  }
+}
+
+FusedPool::Lease::Lease(FusedPool& pool) : pool_(pool) {
+  const std::lock_guard lock(pool_.mutex_);
+  if (pool_.free_.empty()) {
+    workspace_ = std::make_unique<FusedWorkspace>();
+  } else {
+    workspace_ = std::move(pool_.free_.back());
+    pool_.free_.pop_back();
+  }
+}
+
+FusedPool::Lease::~Lease() {
+  const std::lock_guard lock(pool_.mutex_);
+  pool_.free_.push_back(std::move(workspace_));
+}
+
+}  // namespace resnet_nodes

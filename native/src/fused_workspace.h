@@ -1,0 +1,134 @@
+// fused_workspace.h: memory that fused residual functions work in, kept by a stage and reused by every function of
+// every step. Nothing that leaves the engine lies in it.
+#pragma once
+
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "kernels/image_kernels.h"
+
+namespace resnet_nodes {
+
+using torch::stable::Tensor;
+
+/// An image of these sizes, in blocks as wide as its channels allow.
+ImageShape image_shape(int64_t channels, int64_t height, int64_t width);
+int64_t dense_size(const ImageShape& image);
+int64_t bordered_size(const ImageShape& image);
+/// Of one convolution's weights.
+int64_t weight_size(const ImageShape& image);
+
+/// Floats at the start of a cache line; zeros when they are new.
+class FloatBuffer {
+ public:
+  float* resize(int64_t count);
+  float* data() const { return data_.get(); }
+
+ private:
+  struct Free {
+    void operator()(float* data) const;
+  };
+  std::unique_ptr<float[], Free> data_;
+  int64_t count_ = 0;
+};
+
+/// Whose weights lie packed: a function, in one pass of one training step.
+struct PackedKey {
+  uint64_t pass = 0;
+  int64_t function = -1;
+  bool operator==(const PackedKey&) const = default;
+};
+
+class FusedWorkspace {
+ public:
+  /// What one thread writes while it works on an image.
+  struct Slot {
+    FloatBuffer input;         // bordered
+    FloatBuffer gradient;      // bordered
+    FloatBuffer inner, outer;  // dense: what the two convolutions give where no tape keeps it
+  };
+
+  void prepare(const ImageShape& image, int64_t batch, const ImageKernelPath& path);
+  const ImageShape& image() const { return image_; }
+  int64_t batch() const { return batch_; }
+  const ImageKernels& kernels() const { return *kernels_; }
+
+  /// The weights of convolution 0 or 1 in the kernels' order; with `transposed`, those of its input gradient.
+  const float* packed(const PackedKey& key, size_t convolution, bool transposed, const Tensor& weight);
+
+  /// Two numbers a channel for each image.
+  float* image_sums(int64_t image) { return image_sums_.data() + image * 2 * image_.channels; }
+  float* coefficients(size_t index) { return coefficients_.data() + static_cast<int64_t>(index) * image_.channels; }
+  float* bias(size_t convolution) { return biases_[convolution].resize(image_.channels); }
+  /// Of the whole batch, as the convolutions' outputs of a forward pass without a tape.
+  float* inner() { return inner_.resize(batch_ * dense_size(image_)); }
+  float* outer() { return outer_.resize(batch_ * dense_size(image_)); }
+
+  /// The batch in parts, a number that only the shape decides. Each part has sums of its own, added up in order:
+  /// results do not depend on threads.
+  int64_t parts() const { return parts_; }
+  float* weight_sums(int64_t part) { return weight_sums_.data() + part * weight_size(image_); }
+  float* bias_sums(int64_t part) { return bias_sums_.data() + part * image_.channels; }
+  void clear_sums();
+  /// Adds the parts' sums up: to the gradient or in its place.
+  void weight_gradient(const Tensor& gradient, bool add);
+  void bias_gradient(const Tensor& gradient, bool add);
+
+  /// body(image, part, slot) for each image of the batch.
+  template <typename Body>
+  void for_images(const Body& body) {
+    torch::stable::parallel_for(0, parts_, 1, [&](int64_t first, int64_t last) {
+      // A range has a slot of its own, wherever it runs.
+      Slot& slot = slots_[static_cast<size_t>(first)];
+      slot.input.resize(bordered_size(image_));
+      slot.gradient.resize(bordered_size(image_));
+      slot.inner.resize(dense_size(image_));
+      slot.outer.resize(dense_size(image_));
+      for (int64_t part = first; part < last; ++part) {
+        const int64_t end = (part + 1) * batch_ / parts_;
+        for (int64_t image = part * batch_ / parts_; image < end; ++image) body(image, part, slot);
+      }
+    });
+  }
+
+ private:
+  ImageShape image_;
+  int64_t batch_ = 0;
+  int64_t parts_ = 0;
+  const ImageKernels* kernels_ = nullptr;
+  PackedKey packed_key_;
+  std::array<FloatBuffer, 4> packed_;
+  std::array<bool, 4> packed_ready_{};
+  std::array<FloatBuffer, 2> biases_;
+  FloatBuffer image_sums_, coefficients_, inner_, outer_, weight_sums_, bias_sums_;
+  std::vector<Slot> slots_;
+};
+
+/// The workspaces of one stage: one for each thread that is inside of it at a time.
+class FusedPool {
+ public:
+  class Lease {
+   public:
+    explicit Lease(FusedPool& pool);
+    ~Lease();
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+    FusedWorkspace& operator*() const { return *workspace_; }
+
+   private:
+    FusedPool& pool_;
+    std::unique_ptr<FusedWorkspace> workspace_;
+  };
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<FusedWorkspace>> free_;
+};
+
+}  // namespace resnet_nodes

@@ -1,0 +1,375 @@
+// image.inl: the loops of one image, once, over the compiler's vector types. Compiled once for each instruction set, as
+// steps.inl is; the including file names its path in IMAGE_KERNEL_NAMESPACE. It includes nothing with inline functions.
+
+namespace resnet_nodes::IMAGE_KERNEL_NAMESPACE {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int64_t kWidest = 16, kRegisters = 32;
+#elif defined(__AVX__)
+constexpr int64_t kWidest = 8, kRegisters = 16;
+#else
+constexpr int64_t kWidest = 4, kRegisters = 16;
+#endif
+
+// How a block of kLanes channels lies in registers.
+template <int64_t kLanes>
+struct Block {
+  static constexpr int64_t kWidth = kLanes < kWidest ? kLanes : kWidest;
+  static constexpr int64_t kVectors = kLanes / kWidth;
+  typedef float Vector __attribute__((vector_size(kWidth * sizeof(float)), aligned(sizeof(float)), may_alias));
+
+  // A convolution's tile: as many pixels as registers hold beside the weights and, without operands that broadcast
+  // from memory, one input.
+  static constexpr int64_t kRows = kRegisters == 32 ? 2 : 1;
+  static constexpr int64_t kColumns = kRegisters == 32 ? 10 : kVectors == 1 ? 10 : kVectors == 2 ? 6 : 2;
+  // The weight gradient's: input channels at a time.
+  static constexpr int64_t kInputs = kRegisters == 32 ? kLanes : 8 / kVectors;
+};
+
+template <int64_t kLanes>
+using Vector = typename Block<kLanes>::Vector;
+
+template <int64_t kLanes>
+Vector<kLanes>& at(float* p) {
+  return *reinterpret_cast<Vector<kLanes>*>(p);
+}
+template <int64_t kLanes>
+const Vector<kLanes>& at(const float* p) {
+  return *reinterpret_cast<const Vector<kLanes>*>(p);
+}
+
+struct Output {
+  float* out;
+  const float* base;
+  int64_t row;    // distance of two rows
+  int64_t pixel;  // of two pixels
+};
+
+// kRows x kColumns pixels of one block of output channels. Each step is one weight vector and a multiply-add with a
+// broadcast input for each pixel.
+template <int64_t kLanes, int64_t kRows, int64_t kColumns>
+void convolve_tile(const Output& target, const float* input, const float* weights, const float* bias,
+                   const ImageShape& shape) {
+  constexpr int64_t kVectors = Block<kLanes>::kVectors, kWidth = Block<kLanes>::kWidth;
+  const int64_t row = shape.row, plane = shape.plane, blocks = shape.blocks;
+  Vector<kLanes> sums[kRows][kColumns][kVectors];
+#pragma GCC unroll 16
+  for (int64_t v = 0; v < kVectors; ++v) {
+    const Vector<kLanes> start = bias != nullptr ? at<kLanes>(bias + v * kWidth) : Vector<kLanes>{};
+#pragma GCC unroll 16
+    for (int64_t r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+      for (int64_t k = 0; k < kColumns; ++k) sums[r][k][v] = start;
+    }
+  }
+  for (int64_t block = 0; block < blocks; ++block) {
+    for (int64_t tap_row = 0; tap_row < 3; ++tap_row) {
+      const float* pixels = input + block * plane + tap_row * row;
+      for (int64_t tap = 0; tap < 3; ++tap, pixels += kLanes) {
+        for (int64_t c = 0; c < kLanes; ++c, weights += kLanes) {
+          Vector<kLanes> w[kVectors];
+#pragma GCC unroll 16
+          for (int64_t v = 0; v < kVectors; ++v) w[v] = at<kLanes>(weights + v * kWidth);
+#pragma GCC unroll 16
+          for (int64_t r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+            for (int64_t k = 0; k < kColumns; ++k) {
+              const float x = pixels[r * row + k * kLanes + c];
+#pragma GCC unroll 16
+              for (int64_t v = 0; v < kVectors; ++v) sums[r][k][v] += w[v] * x;
+            }
+          }
+        }
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int64_t r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+    for (int64_t k = 0; k < kColumns; ++k) {
+#pragma GCC unroll 16
+      for (int64_t v = 0; v < kVectors; ++v) {
+        const int64_t offset = r * target.row + k * target.pixel + v * kWidth;
+        if (target.base != nullptr) sums[r][k][v] += at<kLanes>(target.base + offset);
+        at<kLanes>(target.out + offset) = sums[r][k][v];
+      }
+    }
+  }
+}
+
+// The tile of this many columns.
+template <int64_t kLanes, int64_t kRows, int64_t kColumns>
+void convolve_columns(int64_t columns, const Output& target, const float* input, const float* weights,
+                      const float* bias, const ImageShape& shape) {
+  if (columns == kColumns) {
+    convolve_tile<kLanes, kRows, kColumns>(target, input, weights, bias, shape);
+  } else if constexpr (kColumns > 1) {
+    convolve_columns<kLanes, kRows, kColumns - 1>(columns, target, input, weights, bias, shape);
+  }
+}
+
+template <int64_t kLanes>
+void convolve(float* out, const float* bordered, const float* weights, const float* bias, const float* base,
+              const ImageShape& shape) {
+  constexpr int64_t kRows = Block<kLanes>::kRows, kColumns = Block<kLanes>::kColumns;
+  const int64_t pixel = shape.channels, row = shape.width * pixel;
+  const int64_t tiles = (shape.width + kColumns - 1) / kColumns;
+  for (int64_t block = 0; block < shape.blocks; ++block) {
+    const float* w = weights + block * 9 * shape.channels * kLanes;
+    const float* b = bias != nullptr ? bias + block * kLanes : nullptr;
+    for (int64_t y = 0; y < shape.height; y += kRows) {
+      const bool all_rows = y + kRows <= shape.height;
+      for (int64_t tile = 0; tile < tiles; ++tile) {
+        // Tiles of nearly equal width: a narrow one would leave multipliers waiting.
+        const int64_t begin = tile * shape.width / tiles, columns = (tile + 1) * shape.width / tiles - begin;
+        const int64_t place = y * row + begin * pixel + block * kLanes;
+        const Output target{out + place, base != nullptr ? base + place : nullptr, row, pixel};
+        const float* input = bordered + y * shape.row + begin * kLanes;
+        if (all_rows) {
+          convolve_columns<kLanes, kRows, kColumns>(columns, target, input, w, b, shape);
+        } else {
+          convolve_columns<kLanes, 1, kColumns>(columns, target, input, w, b, shape);
+        }
+      }
+    }
+  }
+}
+
+// For each pair of blocks and each tap, sums over all pixels stay in registers.
+template <int64_t kLanes>
+void weight_gradient(float* sums, const float* input, const float* gradient, const ImageShape& shape) {
+  constexpr int64_t kVectors = Block<kLanes>::kVectors, kWidth = Block<kLanes>::kWidth;
+  constexpr int64_t kInputs = Block<kLanes>::kInputs;
+  const int64_t row = shape.row, plane = shape.plane, blocks = shape.blocks;
+  for (int64_t out = 0; out < blocks; ++out) {
+    const float* g_plane = gradient + out * plane + row + kLanes;
+    for (int64_t in = 0; in < blocks; ++in) {
+      for (int64_t tap = 0; tap < 9; ++tap) {
+        const float* x_plane = input + in * plane + tap / 3 * row + tap % 3 * kLanes;
+        for (int64_t first = 0; first < kLanes; first += kInputs, sums += kInputs * kLanes) {
+          Vector<kLanes> total[kInputs][kVectors] = {};
+          for (int64_t y = 0; y < shape.height; ++y) {
+            const float* g = g_plane + y * row;
+            const float* x = x_plane + y * row + first;
+            for (int64_t k = 0; k < shape.width; ++k, g += kLanes, x += kLanes) {
+              Vector<kLanes> factor[kVectors];
+#pragma GCC unroll 16
+              for (int64_t v = 0; v < kVectors; ++v) factor[v] = at<kLanes>(g + v * kWidth);
+#pragma GCC unroll 16
+              for (int64_t c = 0; c < kInputs; ++c) {
+#pragma GCC unroll 16
+                for (int64_t v = 0; v < kVectors; ++v) total[c][v] += factor[v] * x[c];
+              }
+            }
+          }
+#pragma GCC unroll 16
+          for (int64_t c = 0; c < kInputs; ++c) {
+#pragma GCC unroll 16
+            for (int64_t v = 0; v < kVectors; ++v) at<kLanes>(sums + c * kLanes + v * kWidth) += total[c][v];
+          }
+        }
+      }
+    }
+  }
+}
+
+// Calls make(channel), once for each vector of channels, and its result for each row: run(dense, bordered), the offsets
+// of the row's first pixel. The coefficients of a channel so stay in registers.
+template <int64_t kLanes, typename Make>
+void for_rows(const ImageShape& shape, const Make& make) {
+  constexpr int64_t kWidth = Block<kLanes>::kWidth;
+  for (int64_t channel = 0; channel < shape.channels; channel += kWidth) {
+    auto run = make(channel);
+    const int64_t inside = channel / kLanes * shape.plane + channel % kLanes + kLanes;
+    for (int64_t y = 0; y < shape.height; ++y) {
+      run(y * shape.width * shape.channels + channel, inside + (y + 1) * shape.row);
+    }
+    run.finish();
+  }
+}
+
+template <typename Run, typename Finish>
+struct Rows {
+  Run run;
+  Finish end;
+  void operator()(int64_t dense, int64_t bordered) { run(dense, bordered); }
+  void finish() { end(); }
+};
+template <typename Run, typename Finish>
+Rows(Run, Finish) -> Rows<Run, Finish>;
+constexpr auto kNothing = [] {};
+
+template <int64_t kLanes>
+void border(float* bordered, const float* dense, const ImageShape& shape) {
+  for_rows<kLanes>(shape, [&](int64_t) {
+    return Rows{[&](int64_t from, int64_t to) {
+                  for (int64_t k = 0; k < shape.width; ++k) {
+                    at<kLanes>(bordered + to + k * kLanes) = at<kLanes>(dense + from + k * shape.channels);
+                  }
+                },
+                kNothing};
+  });
+}
+
+template <int64_t kLanes>
+void affine_relu(float* bordered, const float* x, const float* scale, const float* shift, const ImageShape& shape) {
+  for_rows<kLanes>(shape, [&](int64_t channel) {
+    const Vector<kLanes> a = at<kLanes>(scale + channel), b = at<kLanes>(shift + channel), zero{};
+    return Rows{[&, a, b, zero](int64_t from, int64_t to) {
+                  for (int64_t k = 0; k < shape.width; ++k) {
+                    const Vector<kLanes> z = a * at<kLanes>(x + from + k * shape.channels) + b;
+                    // Not a number stays one, as it does in LibTorch.
+                    at<kLanes>(bordered + to + k * kLanes) = z < zero ? zero : z;
+                  }
+                },
+                kNothing};
+  });
+}
+
+template <int64_t kLanes>
+void moments(float* mean, float* squares, const float* x, const ImageShape& shape) {
+  const float share = 1.0f / static_cast<float>(shape.height * shape.width);
+  Vector<kLanes> total, average;
+  for (int pass = 0; pass < 2; ++pass) {
+    for_rows<kLanes>(shape, [&](int64_t channel) {
+      total = Vector<kLanes>{};
+      average = pass == 0 ? total : at<kLanes>(mean + channel);
+      return Rows{[&, pass](int64_t from, int64_t) {
+                    Vector<kLanes> sum{};  // of one row: shorter sums, less rounding
+                    for (int64_t k = 0; k < shape.width; ++k) {
+                      const Vector<kLanes> off = at<kLanes>(x + from + k * shape.channels) - average;
+                      sum += pass == 0 ? off : off * off;
+                    }
+                    total += sum;
+                  },
+                  [&, pass, channel] {
+                    at<kLanes>((pass == 0 ? mean : squares) + channel) = pass == 0 ? total * share : total;
+                  }};
+    });
+  }
+}
+
+template <int64_t kLanes>
+void affine(float* out, const float* base, const float* x, const float* scale, const float* shift,
+            const ImageShape& shape) {
+  for_rows<kLanes>(shape, [&](int64_t channel) {
+    const Vector<kLanes> a = at<kLanes>(scale + channel), b = at<kLanes>(shift + channel);
+    return Rows{[&, a, b](int64_t from, int64_t) {
+                  for (int64_t k = 0; k < shape.width; ++k) {
+                    const int64_t i = from + k * shape.channels;
+                    const Vector<kLanes> f = a * at<kLanes>(x + i) + b;
+                    at<kLanes>(out + i) = base != nullptr ? at<kLanes>(base + i) + f : f;
+                  }
+                },
+                kNothing};
+  });
+}
+
+template <int64_t kLanes>
+double total_of(const Vector<kLanes>& sums) {
+  double total = 0;
+  for (int64_t i = 0; i < Block<kLanes>::kWidth; ++i) total += static_cast<double>(sums[i]);
+  return total;
+}
+
+template <int64_t kLanes>
+ImageNorms correct(float* state, float* slope, const float* y, const float* predicted, const float* x,
+                   const float* scale, const float* shift, double h, const ImageShape& shape) {
+  const float step = static_cast<float>(h);
+  ImageNorms norms;
+  for_rows<kLanes>(shape, [&](int64_t channel) {
+    const Vector<kLanes> a = at<kLanes>(scale + channel), b = at<kLanes>(shift + channel);
+    return Rows{[&, a, b](int64_t from, int64_t) {
+                  Vector<kLanes> difference{}, reference{};
+                  for (int64_t k = 0; k < shape.width; ++k) {
+                    const int64_t i = from + k * shape.channels;
+                    const Vector<kLanes> f = a * at<kLanes>(x + i) + b, increment = step * f;
+                    const Vector<kLanes> found = at<kLanes>(y + i) - increment;
+                    const Vector<kLanes> off = at<kLanes>(predicted + i) - found;
+                    difference += off * off;
+                    reference += increment * increment;
+                    if (slope != nullptr) at<kLanes>(slope + i) = f;
+                    at<kLanes>(state + i) = found;
+                  }
+                  norms.difference += total_of<kLanes>(difference);
+                  norms.reference += total_of<kLanes>(reference);
+                },
+                kNothing};
+  });
+  return norms;
+}
+
+template <int64_t kLanes>
+void product_sums(float* sum, float* product, const float* g, const float* x, const float* mean,
+                  const ImageShape& shape) {
+  Vector<kLanes> sums, products;
+  for_rows<kLanes>(shape, [&](int64_t channel) {
+    sums = products = Vector<kLanes>{};
+    const Vector<kLanes> m = at<kLanes>(mean + channel);
+    return Rows{[&, m](int64_t from, int64_t) {
+                  Vector<kLanes> row{}, row_products{};
+                  for (int64_t k = 0; k < shape.width; ++k) {
+                    const int64_t i = from + k * shape.channels;
+                    const Vector<kLanes> one = at<kLanes>(g + i);
+                    row += one;
+                    row_products += one * (at<kLanes>(x + i) - m);
+                  }
+                  sums += row;
+                  products += row_products;
+                },
+                [&, channel] {
+                  at<kLanes>(sum + channel) = sums;
+                  at<kLanes>(product + channel) = products;
+                }};
+  });
+}
+
+template <int64_t kLanes>
+void norm_gradient(float* bordered, float* sum, const float* g, const float* x, const float* mean, const float* by_g,
+                   const float* by_x, const float* shift, const ImageShape& shape) {
+  Vector<kLanes> sums;
+  for_rows<kLanes>(shape, [&](int64_t channel) {
+    sums = Vector<kLanes>{};
+    const Vector<kLanes> a = at<kLanes>(by_g + channel), b = at<kLanes>(by_x + channel),
+                         c = at<kLanes>(shift + channel), m = at<kLanes>(mean + channel);
+    return Rows{[&, a, b, c, m](int64_t from, int64_t to) {
+                  Vector<kLanes> row{};
+                  for (int64_t k = 0; k < shape.width; ++k) {
+                    const int64_t i = from + k * shape.channels;
+                    const Vector<kLanes> result = a * at<kLanes>(g + i) + (b * (at<kLanes>(x + i) - m) + c);
+                    row += result;
+                    at<kLanes>(bordered + to + k * kLanes) = result;
+                  }
+                  sums += row;
+                },
+                [&, channel] { at<kLanes>(sum + channel) += sums; }};
+  });
+}
+
+template <int64_t kLanes>
+void mask(float* g, const float* activation, const ImageShape& shape) {
+  for_rows<kLanes>(shape, [&](int64_t) {
+    return Rows{[&](int64_t to, int64_t from) {
+                  const Vector<kLanes> zero{};
+                  for (int64_t k = 0; k < shape.width; ++k) {
+                    Vector<kLanes>& value = at<kLanes>(g + to + k * shape.channels);
+                    value = at<kLanes>(activation + from + k * kLanes) > zero ? value : zero;
+                  }
+                },
+                kNothing};
+  });
+}
+
+template <int64_t kLanes>
+constexpr ImageKernels kernels() {
+  return {border<kLanes>, affine_relu<kLanes>, convolve<kLanes>,     weight_gradient<kLanes>, moments<kLanes>,
+          affine<kLanes>, correct<kLanes>,     product_sums<kLanes>, norm_gradient<kLanes>,   mask<kLanes>};
+}
+
+}  // namespace
+
+extern const ImageKernelPath image_path;
+const ImageKernelPath image_path{IMAGE_KERNEL_NAME, kernels<8>(), kernels<16>()};
+
+}  // namespace resnet_nodes::IMAGE_KERNEL_NAMESPACE

@@ -1,0 +1,69 @@
+// image_kernels.h: what a fused residual function does with one image while it is in the first-level cache: 3x3
+// convolutions and the loops between them. float32. No LibTorch type in here.
+#pragma once
+
+#include <cstdint>
+
+namespace resnet_nodes {
+
+/// An image, in two layouts. Dense: [y][x][channel], a piece of a channels_last tensor. Bordered: [channel / lanes][y +
+/// 1][x + 1][channel % lanes] with a border of zeros, one pixel wide, so that a 3x3 neighbourhood always exists and the
+/// distance of two pixels is known when the kernels are compiled.
+/// Plain numbers: functions in here would be compiled for every instruction set, and the linker would keep one of them.
+struct ImageShape {
+  int64_t height = 0;
+  int64_t width = 0;
+  int64_t channels = 0;
+  int64_t lanes = 8;   ///< 8 or 16, a divisor of `channels`
+  int64_t blocks = 0;  ///< channels / lanes
+  int64_t row = 0;     ///< bordered: distance of two rows, (width + 2) lanes
+  int64_t plane = 0;   ///< bordered: distance of two blocks, (height + 2) rows
+};
+
+/// Sums of squares of one image: (x~ - state)^2 and increment^2.
+struct ImageNorms {
+  double difference = 0;
+  double reference = 0;
+};
+
+/// The loops for blocks of one number of lanes. Pointers to scales, shifts, means and sums hold `channels` numbers.
+struct ImageKernels {
+  /// Dense to bordered.
+  void (*border)(float* bordered, const float* dense, const ImageShape& shape);
+  /// bordered = max(0, scale x + shift).
+  void (*affine_relu)(float* bordered, const float* x, const float* scale, const float* shift, const ImageShape& shape);
+  /// Weights: [out / lanes][in / lanes][3][3][in % lanes][out % lanes].
+  /// out = base + bias + convolution of the bordered image; base and bias may be null, base may be out.
+  void (*convolve)(float* out, const float* bordered, const float* weights, const float* bias, const float* base,
+                   const ImageShape& shape);
+  /// sums += what the convolution's output gradient means for its weights; both images bordered.
+  void (*weight_gradient)(float* sums, const float* input, const float* gradient, const ImageShape& shape);
+  /// Mean of each channel, and the sum of squared distances from it.
+  void (*moments)(float* mean, float* squares, const float* x, const ImageShape& shape);
+  /// out = base + scale x + shift; base may be null, and any may be out.
+  void (*affine)(float* out, const float* base, const float* x, const float* scale, const float* shift,
+                 const ImageShape& shape);
+  /// f = scale x + shift, state = y - a f. `slope`, where not null, receives f.
+  ImageNorms (*correct)(float* state, float* slope, const float* y, const float* predicted, const float* x,
+                        const float* scale, const float* shift, double a, const ImageShape& shape);
+  /// Sums of g and of g (x - mean) over the image.
+  void (*product_sums)(float* sum, float* product, const float* g, const float* x, const float* mean,
+                       const ImageShape& shape);
+  /// bordered = by_g g + by_x (x - mean) + shift, its sum added to `sum`.
+  void (*norm_gradient)(float* bordered, float* sum, const float* g, const float* x, const float* mean,
+                        const float* by_g, const float* by_x, const float* shift, const ImageShape& shape);
+  /// g where the bordered activation is above 0, else 0, in place.
+  void (*mask)(float* g, const float* activation, const ImageShape& shape);
+};
+
+/// One kernel path: a compilation of the loops for one instruction set.
+struct ImageKernelPath {
+  const char* name;
+  ImageKernels lanes8;
+  ImageKernels lanes16;
+};
+
+/// The path of this name; nullptr where this processor can't run it.
+const ImageKernelPath* image_kernel_path(const char* name);
+
+}  // namespace resnet_nodes

@@ -1,0 +1,33 @@
+// residual_function.cpp: steps around functions that know nothing of them.
+#include "residual_function.h"
+
+#include "operators.h"
+#include "steps.h"
+
+namespace resnet_nodes {
+
+Tensor ResidualFunctions::forward_step(Use use, const Tensor& base, const Tensor& x, double a, Tape* tape) {
+  const Tensor f = forward(use, x, tape);
+  return add_scaled(base, f, a, results_are_fresh() ? f : Tensor());
+}
+
+Tensor ResidualFunctions::replay_step(Use use, const Tensor& base, const Tensor& x, double a) {
+  const Tensor f = replay(use, x, nullptr);
+  return add_scaled(base, f, a, results_are_fresh() ? f : Tensor());
+}
+
+Corrected ResidualFunctions::correct_step(Use use, const Tensor& y, const Tensor& predicted, double a, bool keep_slope,
+                                          const Tensor&, Tape& tape) {
+  Corrected result;
+  const Tensor f = replay(use, predicted, &tape);
+  const bool overwrite = results_are_fresh() && !keep_slope;
+  result.state = correct(y, f, predicted, a, result.norms, overwrite ? f : Tensor());
+  if (keep_slope) result.slope = f;
+  return result;
+}
+
+Tensor ResidualFunctions::vjp_step(Use use, Tape& tape, const Tensor& cotangent, double a) {
+  return add_scaled(cotangent, vjp(use, tape, scaled(cotangent, a)), 1.0);
+}
+
+}  // namespace resnet_nodes
