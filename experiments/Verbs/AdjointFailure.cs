@@ -24,7 +24,7 @@ internal sealed record FailureRow(string Method, int Step, double Loss, double? 
 [JsonRows(typeof(FailureRow))]
 [Defaults("network=ode", "size=101")]
 [Preset("smoke", "dataset=synthetic", "limit=64", "planes=2", "size=custom:3+4+5+3", "steps=3", "batch=16")]
-[Preset("small", "planes=4", "steps=80", "batch=64", "limit=6000")]
+[Preset("small", "planes=4", "steps=120", "batch=64", "limit=6000")]
 [Preset("paper", "dataset=imagenet", "batch=256", "steps=5000", "weight-decay=1e-4", "methods=backprop,inverse")]
 internal sealed class AdjointFailure : ModelOptions
 {
@@ -147,11 +147,12 @@ internal sealed class AdjointFailure : ModelOptions
         bool? Over(bool holds) => rows.Max(r => r.Step) < EnoughSteps ? null : holds;
         if (methods.Contains("inverse"))
         {
-            var fails = Worst("inverse") > 0.1 || !(Last("inverse") < 1.2 * truth);
+            var worse = !(Last("inverse") < 1.2 * truth);
             findings.Add(new(
                 "The adjoint fails on a ResNet-101: few, rough layers",
-                $"inverse: reconstruction error up to {Worst("inverse"):0.0e+0}, loss {Last("inverse"):0.000} after {rows.Count(r => r.Method == "inverse")} steps, backprop {truth:0.000}",
-                Over(fails)));
+                $"inverse: reconstruction error up to {Worst("inverse"):0.0e+0}, loss {Last("inverse"):0.000} after {rows.Count(r => r.Method == "inverse")} steps, backprop {truth:0.000}"
+                    + (worse ? string.Empty : "; the states are lost, the loss does not show it yet"),
+                worse ? Over(true) : Worst("inverse") > 0.1 ? null : false));
         }
 
         foreach (var method in methods.Where(m => m is not ("backprop" or "inverse")))

@@ -18,7 +18,7 @@ internal sealed record TiedRow(string Size, string Reconstruction, int Epoch, do
 [JsonRows(typeof(TiedRow))]
 [Defaults("network=tied")]
 [Preset("smoke", "dataset=synthetic", "limit=100", "planes=2", "sizes=auto:2", "epochs=1", "batch=50")]
-[Preset("small", "planes=4", "sizes=auto:4,auto:8", "limit=6000", "epochs=3")]
+[Preset("small", "planes=4", "sizes=auto:4,auto:8", "limit=6000", "epochs=3", "batch=32", "zero-init=true")]
 [Preset("paper", "dataset=cifar10", "sizes=auto:8", "reconstructions=inverse", "epochs=200")]
 internal sealed class Tied : ModelOptions
 {

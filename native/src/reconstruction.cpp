@@ -110,17 +110,25 @@ WalkResult walk_back(WalkPlan plan, const Recursion& recursion, const Tensor& ou
       Corrected found = solver.correct(functions, n, y, predicted, h, keep_slope, g, tape);
       const double first = relative(found.norms);
       double residual = first;
-      double before = std::numeric_limits<double>::infinity();
       bool settled = plan.tolerance <= 0 || residual <= plan.tolerance;
-      // Where the residual does not fall, the fixed point repels: h Lip(Phi) >= 1, and iterating on makes it worse.
-      for (int64_t k = 0; !settled && k < plan.iterations && residual < before; ++k) {
-        if (is_rounding(found.norms, y)) break;
-        before = residual;
+      for (int64_t k = 0; !settled && k < plan.iterations && !is_rounding(found.norms, y); ++k) {
+        const Tensor before = predicted;
+        const double distance_before = found.norms.difference;
         predicted = found.state;
         found = solver.correct(functions, n, y, predicted, h, keep_slope, g, tape);
         report.evaluations += solver.evaluations_per_step();
         residual = relative(found.norms);
         settled = residual <= plan.tolerance;
+        if (settled || found.norms.difference < distance_before) continue;
+        // The fixed point repels, h Lip(Phi) >= 1: each iteration and the corrected update itself lead away. (The
+        // residual doesn't say so: where states grow, increments grow along.) The state before is the best that can be
+        // had.
+        predicted = before;
+        found = solver.correct(functions, n, y, predicted, h, keep_slope, g, tape);
+        report.evaluations += solver.evaluations_per_step();
+        residual = relative(found.norms);
+        found.state = before;
+        break;
       }
       report.residuals[static_cast<size_t>(n)] = residual;
       if (!settled && !is_rounding(found.norms, y)) report.failed_steps.insert(report.failed_steps.begin(), n);
