@@ -9,7 +9,7 @@ namespace ResNetNodes.Experiments;
 internal static class Program
 {
     /// <summary>Every verb; a new one is a line here.</summary>
-    public static readonly IReadOnlyList<Type> Verbs = [typeof(Train), typeof(CompareGradients), typeof(Memory), typeof(MemoryPoint)];
+    public static readonly IReadOnlyList<Type> Verbs = [typeof(Train), typeof(CompareGradients), typeof(Memory), typeof(MemoryPoint), typeof(Bench), typeof(BenchPoint)];
 
     private static int Main(string[] arguments)
     {
