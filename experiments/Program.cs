@@ -22,7 +22,9 @@ internal static class Program
         typeof(CompareGradients),
         typeof(Memory),
         typeof(Discretization),
+        typeof(Bench),
         typeof(MemoryPoint),
+        typeof(BenchPoint),
     ];
 
     private static int Main(string[] arguments)

@@ -159,7 +159,7 @@ internal sealed class Finetune : ModelOptions
     {
         List<string> words =
         [
-            "--network", "ode", "--size", $"{size}", "--planes", $"{PlanesOf(Network)}", "--classes", $"{images.Classes}", "--batch", Batch,
+            "memory-point", "--network", "ode", "--size", $"{size}", "--planes", $"{PlanesOf(Network)}", "--classes", $"{images.Classes}", "--batch", Batch,
             "--reconstruction", method.ToString(), "--seed", Seed, "--device", Device, "--image", Dataset == "imagenet" ? "224" : "32",
         ];
         if (TrainStage != "all")
@@ -167,7 +167,7 @@ internal sealed class Finetune : ModelOptions
             words.AddRange(["--train-stage", TrainStage]);
         }
 
-        var (peak, step) = MemoryPoint.Measure($"refinement with {method}", words);
+        var (peak, step) = MemoryProcess.Measure($"refinement with {method}", words);
         return new(method.ToString(), peak, step);
     }
 

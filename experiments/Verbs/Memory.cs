@@ -100,10 +100,10 @@ internal sealed class Memory : CommonOptions
         var size = NetworkSize.Custom([3, 4, depth, 3], bottleneck: false);
         string[] words =
         [
-            "--network", network, "--depth", $"{depth}", "--size", $"{size}", "--planes", Planes, "--solver", SolverName,
+            "memory-point", "--network", network, "--depth", $"{depth}", "--size", $"{size}", "--planes", Planes, "--solver", SolverName,
             "--reconstruction", method.ToString(), "--batch", Batch, "--seed", Seed, "--device", Device,
         ];
-        var (peak, step) = MemoryPoint.Measure($"{network}, {method}, depth {depth}", Threads is null ? words : [.. words, "--threads", Threads]);
+        var (peak, step) = MemoryProcess.Measure($"{network}, {method}, depth {depth}", Threads is null ? words : [.. words, "--threads", Threads]);
         return new(network, method.ToString(), depth, peak, step, null, null);
     }
 

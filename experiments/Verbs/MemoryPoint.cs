@@ -1,5 +1,3 @@
-using System.Diagnostics;
-using System.Text.Json;
 using CommandLine;
 using ResNetNodes.Experiments.Cli;
 using ResNetNodes.Networks;
@@ -45,35 +43,6 @@ internal sealed class MemoryPoint : CommonOptions
     [Option("batch")]
     public string Batch { get; set; } = "128";
 
-    /// <summary>Measures in a new process.</summary>
-    /// <param name="what">What an error calls it.</param>
-    /// <param name="words">Options of this verb.</param>
-    /// <returns>The peak, and the part of it that a step adds to what rests between steps.</returns>
-    public static (long PeakBytes, long StepBytes) Measure(string what, IEnumerable<string> words)
-    {
-        var start = new ProcessStartInfo(Environment.ProcessPath!) { RedirectStandardOutput = true, RedirectStandardError = true };
-        // Blocks of a state's size go back to the system as soon as they are freed: what is measured is what lives, not the holes
-        // of an allocator that tunes itself as it goes. The same for every method.
-        start.Environment["MALLOC_MMAP_THRESHOLD_"] = "65536";
-        start.ArgumentList.Add("memory-point");
-        foreach (var word in words)
-        {
-            start.ArgumentList.Add(word);
-        }
-
-        using var process = Process.Start(start)!;
-        var errors = process.StandardError.ReadToEndAsync();
-        var output = process.StandardOutput.ReadToEnd();
-        process.WaitForExit();
-        if (process.ExitCode != 0)
-        {
-            throw new ResNetNodesException($"measuring {what} failed: {errors.Result.Trim().Split('\n')[^1]}");
-        }
-
-        using var point = JsonDocument.Parse(output);
-        return (point.RootElement.GetProperty("peak_bytes").GetInt64(), point.RootElement.GetProperty("step_bytes").GetInt64());
-    }
-
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
         random.manual_seed(SeedNumber);
@@ -85,7 +54,7 @@ internal sealed class MemoryPoint : CommonOptions
         };
         var device = FindDevice();
         var (peak, step) = Network == "linear" ? Linear(Read.Whole("depth", Depth, 1), options, device) : Images(options, device);
-        Console.Out.WriteLine(JsonSerializer.Serialize(new Dictionary<string, long> { ["peak_bytes"] = peak, ["step_bytes"] = step }));
+        MemoryProcess.Answer(peak, step);
     }
 
     private (long Peak, long Step) Images(StageOptions options, Device device)

@@ -1,0 +1,99 @@
+using System.Diagnostics;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace ResNetNodes.Experiments.Benchmarks;
+
+/// <summary>A network of its own under one method, with what was measured of it.</summary>
+internal sealed class BenchTrial : IDisposable
+{
+    /// <summary>Small, so that thousands of steps on one batch neither diverge nor change what is measured.</summary>
+    private const double Rate = 1e-3;
+
+    private readonly SGD optimizer;
+    private readonly Tensor input;
+    private readonly Tensor? labels;
+
+    /// <param name="network">The network.</param>
+    /// <param name="method">The method.</param>
+    /// <param name="weights">Parameters to begin from; copied.</param>
+    /// <param name="input">Shared by all trials of a network.</param>
+    /// <param name="labels">Shared as well.</param>
+    /// <param name="rate">Learning rate.</param>
+    public BenchTrial(BenchNetwork network, BenchMethod method, IReadOnlyList<Tensor>? weights, Tensor input, Tensor? labels, double rate = Rate)
+    {
+        (Network, Method, this.input, this.labels) = (network, method, input, labels);
+        Parts = network.Build(method.Options);
+        if (weights is not null)
+        {
+            using var guard = no_grad();
+            foreach (var (own, given) in Parameters.Zip(weights))
+            {
+                own.copy_(given).DetachFromDisposeScope();
+            }
+        }
+
+        if (input.dtype != ScalarType.Float32)
+        {
+            Parts.Owner.to(input.dtype);
+        }
+
+        method.Prepare(Parts);
+        optimizer = optim.SGD(Parts.Owner.parameters(), rate);
+    }
+
+    public BenchNetwork Network { get; }
+
+    public BenchMethod Method { get; }
+
+    public BenchParts Parts { get; }
+
+    public IReadOnlyList<Tensor> Parameters => [.. Parts.Owner.parameters()];
+
+    /// <summary>Seconds of the measured steps.</summary>
+    public List<double> Seconds { get; } = [];
+
+    /// <summary>Evaluations of residual functions on the way back, by layer; null where no stage counts them.</summary>
+    public double? EvaluationsPerLayer => Method.HasStage ? (double)Parts.Stage.LastReport!.Evaluations / Network.Depth : null;
+
+    /// <summary>Arithmetic of convolutions and linear layers in the last step, evaluations on the way back included.</summary>
+    public double Operations => Network.Operations(
+        Parts, Method.Options.Solver, EvaluationsPerLayer * Network.Depth ?? (Method.Name.EndsWith("checkpoint", StringComparison.Ordinal) ? StageEvaluations : 0));
+
+    private double StageEvaluations => Method.Options.Solver == Solver.Heun ? 2 * (Network.Depth - 1) : Network.Depth;
+
+    /// <summary>One training step: zero_grad, forward, loss, backward, optimizer.</summary>
+    public void Step()
+    {
+        using var scope = NewDisposeScope();
+        optimizer.zero_grad();
+        Method.Backward(Parts, input, labels);
+        optimizer.step();
+    }
+
+    /// <summary>One step on the clock, from a clean heap: a step pays for the collections that it causes itself.</summary>
+    public void TimeStep()
+    {
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        var watch = Stopwatch.StartNew();
+        Step();
+        Seconds.Add(watch.Elapsed.TotalSeconds);
+    }
+
+    /// <summary>All gradients at the present weights, as one vector.</summary>
+    public Tensor Gradients()
+    {
+        using var scope = NewDisposeScope();
+        optimizer.zero_grad();
+        Method.Backward(Parts, input, labels);
+        return cat([.. Parameters.Select(p => p.grad!.reshape(-1))]).MoveToOuterDisposeScope();
+    }
+
+    public void Dispose()
+    {
+        optimizer.Dispose();
+        Parts.Dispose();
+    }
+}

@@ -1,0 +1,40 @@
+using System.Diagnostics;
+using System.Text.Json;
+
+namespace ResNetNodes.Experiments.Cli;
+
+/// <summary>Memory of training steps, measured in a process of its own by a hidden verb of this program.</summary>
+internal static class MemoryProcess
+{
+    /// <summary>Starts the process and reads its answer.</summary>
+    /// <param name="what">What an error calls it.</param>
+    /// <param name="words">The verb and its options.</param>
+    /// <returns>The peak, and the part of it that a step adds to what rests between steps.</returns>
+    public static (long PeakBytes, long StepBytes) Measure(string what, IEnumerable<string> words)
+    {
+        var start = new ProcessStartInfo(Environment.ProcessPath!) { RedirectStandardOutput = true, RedirectStandardError = true };
+        // Blocks of a state's size go back to the system as soon as they are freed: what is measured is what lives, not the holes
+        // of an allocator that tunes itself as it goes. The same for every method.
+        start.Environment["MALLOC_MMAP_THRESHOLD_"] = "65536";
+        foreach (var word in words)
+        {
+            start.ArgumentList.Add(word);
+        }
+
+        using var process = Process.Start(start)!;
+        var errors = process.StandardError.ReadToEndAsync();
+        var output = process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        if (process.ExitCode != 0)
+        {
+            throw new ResNetNodesException($"measuring {what} failed: {errors.Result.Trim().Split('\n')[^1]}");
+        }
+
+        using var point = JsonDocument.Parse(output);
+        return (point.RootElement.GetProperty("peak_bytes").GetInt64(), point.RootElement.GetProperty("step_bytes").GetInt64());
+    }
+
+    /// <summary>Writes the answer.</summary>
+    public static void Answer(long peakBytes, long stepBytes) =>
+        Console.Out.WriteLine(JsonSerializer.Serialize(new Dictionary<string, long> { ["peak_bytes"] = peakBytes, ["step_bytes"] = stepBytes }));
+}

@@ -1,0 +1,26 @@
+using CommandLine;
+using ResNetNodes.Experiments.Benchmarks;
+using ResNetNodes.Experiments.Cli;
+
+namespace ResNetNodes.Experiments.Verbs;
+
+/// <summary>Memory of one point of <see cref="Bench"/>, in a process of its own.</summary>
+[Verb("bench-point", Hidden = true, HelpText = "Memory of one point of bench; prints a JSON object.")]
+internal sealed class BenchPoint : BenchOptions
+{
+    /// <summary>Starts the process and reads its answer.</summary>
+    public static (long Peak, long Step) InProcess(BenchOptions options, BenchNetwork network, string method)
+    {
+        List<string> words = ["bench-point", "--network", network.Name, "--depths", $"{network.Depth}", "--planes", $"{network.Planes}", "--batch", $"{network.Batch}",
+            "--methods", method, "--solver", options.SolverName, "--train-steps", options.TrainSteps, "--seed", options.Seed];
+        words.AddRange(options.Threads is null ? [] : ["--threads", options.Threads]);
+        return MemoryProcess.Measure($"the memory of {network}, {method}", words);
+    }
+
+    protected override void Run(Terminal terminal, CancellationToken cancellation)
+    {
+        var run = ReadRun(null);
+        var (peak, step) = run.MeasureMemory(ReadNetworks(run).Single());
+        MemoryProcess.Answer(peak, step);
+    }
+}
