@@ -13,9 +13,9 @@ internal static class MemoryProcess
     public static (long PeakBytes, long StepBytes) Measure(string what, IEnumerable<string> words)
     {
         var start = new ProcessStartInfo(Environment.ProcessPath!) { RedirectStandardOutput = true, RedirectStandardError = true };
-        // Blocks of a state's size go back to the system as soon as they are freed: what is measured is what lives, not the holes
+        // Blocks of a weight's size and up go back to the system as soon as they are freed: what is measured is what lives, not the holes
         // of an allocator that tunes itself as it goes. The same for every method.
-        start.Environment["MALLOC_MMAP_THRESHOLD_"] = "65536";
+        start.Environment["MALLOC_MMAP_THRESHOLD_"] = "16384";
         foreach (var word in words)
         {
             start.ArgumentList.Add(word);

@@ -71,6 +71,9 @@ internal abstract class BenchOptions : CommonOptions
     "Methods take turns in one process, in an order drawn anew each round; medians and quartiles. Memory: a process for each.",
     "resnet-nodes bench --network tiny --planes 16 --depths 64 --methods torchsharp-backprop,adaptive --json    (1 minute on 2 cores)",
     "resnet-nodes bench --network linear --depths 16,64 --no-memory                                             (1 minute)")]
+[Preset("smoke", "network=tiny", "planes=4", "depths=1,2", "batch=16", "repetitions=2")]
+[Preset("small", "network=tiny", "planes=16", "depths=16,64")]
+[Preset("paper", "network=tiny", "planes=16,64", "depths=16,64,256")]
 internal sealed class Bench : BenchOptions
 {
     [Option("repetitions", MetaValue = "N", HelpText = "Measured rounds (default: as many as 20 seconds a network and depth hold, 5 to 50).")]

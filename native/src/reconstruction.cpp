@@ -122,12 +122,13 @@ WalkResult walk_back(WalkPlan plan, const Recursion& recursion, const Tensor& ou
         if (settled || found.norms.difference < distance_before) continue;
         // The fixed point repels, h Lip(Phi) >= 1: each iteration and the corrected update itself lead away. (The
         // residual doesn't say so: where states grow, increments grow along.) The state before is the best that can be
-        // had.
-        predicted = before;
+        // had, or y, where that one is off by more than it has moved from y.
+        const bool moved_too_far = distance(before, y).difference < distance_before;
+        predicted = moved_too_far ? y : before;
         found = solver.correct(functions, n, y, predicted, h, keep_slope, g, tape);
         report.evaluations += solver.evaluations_per_step();
         residual = relative(found.norms);
-        found.state = before;
+        found.state = predicted;
         break;
       }
       report.residuals[static_cast<size_t>(n)] = residual;

@@ -10,6 +10,15 @@ internal static class Executable
 
     public static (int Code, string Out, string Error) Run(params string[] arguments)
     {
+        using var process = Process.Start(Start(arguments))!;
+        var error = process.StandardError.ReadToEndAsync();
+        var output = process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        return (process.ExitCode, output, error.Result);
+    }
+
+    public static ProcessStartInfo Start(params string[] arguments)
+    {
         var start = new ProcessStartInfo(Path.Combine(Root, "resnet-nodes"))
         {
             RedirectStandardOutput = true,
@@ -19,10 +28,6 @@ internal static class Executable
         Array.ForEach(arguments, start.ArgumentList.Add);
         // The tests' own configuration names the build that they belong to.
         start.Environment["CONFIG"] = AppContext.BaseDirectory.Contains("debug", StringComparison.Ordinal) ? "debug" : "release";
-        using var process = Process.Start(start)!;
-        var error = process.StandardError.ReadToEndAsync();
-        var output = process.StandardOutput.ReadToEnd();
-        process.WaitForExit();
-        return (process.ExitCode, output, error.Result);
+        return start;
     }
 }

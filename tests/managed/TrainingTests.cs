@@ -111,12 +111,60 @@ public sealed class TrainingTests : IDisposable
     [InlineData("cosine", 1, 0.75, 0.25)]
     [InlineData("thirds", 1, 0.1, 0.01)]
     [InlineData("steps:1+2", 1, 0.1, 0.01)]
+    [InlineData("every:1*0.5", 1, 0.5, 0.25)]
+    [InlineData("every:2*0.33", 1, 1, 0.33)]
     public void Schedule_PrintsParsesAndFalls(string text, double first, double second, double third)
     {
         var schedule = Schedule.Parse(text);
         Assert.Equal(text, schedule.ToString());
         Assert.Equal([first, second, third], new[] { 0, 1, 2 }.Select(e => Math.Round(schedule.Factor(e, 3), 10)));
-        Assert.Throws<ArgumentException>(() => Schedule.Parse("steps:a"));
+        Assert.All(["steps:a", "every:0*0.5", "every:5", "every:5*2", "every:5*x"], wrong => Assert.Throws<ArgumentException>(() => Schedule.Parse(wrong)));
+    }
+
+    /// <summary>Against SGD's definition: g ← g + decay·p; v ← momentum·v + g; p ← p − rate·v, two steps.</summary>
+    [Fact]
+    public void TrainStep_DecaysAndMovesAsDefined()
+    {
+        var options = new TrainingOptions { LearningRate = 0.05, Momentum = 0.9, WeightDecay = 0.01, StageRateFactor = 3, NamedWeightDecay = new(@"\.norm2\.", 0.2) };
+        using var model = Model(2);
+        using var same = Model(2);
+        using var trainer = new Trainer(model, options);
+        using var scope = NewDisposeScope();
+        var (pictures, labels) = (rand(8, 3, 32, 32), randint(0, 10, 8, ScalarType.Int64));
+        var velocity = same.parameters().Select(p => zeros_like(p)).ToList();
+        for (var step = 0; step < 2; step++)
+        {
+            trainer.TrainStep(pictures, labels);
+            same.parameters().ToList().ForEach(p => p.grad = null);
+            nn.functional.cross_entropy(same.call(pictures), labels).backward();
+            using var guard = no_grad();
+            foreach (var (i, (name, parameter)) in same.named_parameters().Index())
+            {
+                var decay = name.Contains(".norm2.", StringComparison.Ordinal) ? 0.2 : 0.01;
+                velocity[i] = (0.9 * velocity[i]) + parameter.grad! + (decay * parameter);
+                parameter.sub_((name.StartsWith("stage", StringComparison.Ordinal) ? 0.15 : 0.05) * velocity[i]);
+            }
+        }
+
+        // float32: some roundings of 6e-8 in numbers up to 1.
+        Assert.All(model.named_parameters().Zip(same.parameters()), pair => Assert.True(pair.First.parameter.allclose(pair.Second, 1e-5, 1e-6), pair.First.name));
+    }
+
+    [Fact]
+    public void Frozen_ParametersStayAsTheyAre()
+    {
+        using var model = Model(2);
+        foreach (var (name, parameter) in model.named_parameters())
+        {
+            parameter.requires_grad = name.StartsWith("head", StringComparison.Ordinal);
+        }
+
+        using var trainer = new Trainer(model, new TrainingOptions());
+        var before = model.named_parameters().Select(p => p.parameter.detach().clone()).ToList();
+        trainer.TrainStep(rand(4, 3, 32, 32), zeros(4, ScalarType.Int64));
+        Assert.All(model.named_parameters().Zip(before), pair => Assert.Equal(pair.First.name.StartsWith("head", StringComparison.Ordinal), !pair.First.parameter.allclose(pair.Second, 0, 0)));
+        model.parameters().ToList().ForEach(p => p.requires_grad = false);
+        Assert.Contains("frozen", Assert.Throws<ArgumentException>(() => new Trainer(model, new TrainingOptions())).Message);
     }
 
     [Fact]

@@ -179,6 +179,22 @@ TEST(Adaptive, ReportsTheStepsThatItCannotReconstruct) {
     EXPECT_GT(report.residuals.at(static_cast<size_t>(step)), options.tolerance);
 }
 
+// f(x) = 3 x, h = 1: the fixed point of x + 3 x = y repels, each iteration triples the error. What can't be undone must not
+// grow either: the walk's states stay within the output's size, where iterating would reach 3^6 times it in each step.
+TEST(Adaptive, KeepsTheBestStateWhereTheFixedPointRepels) {
+  Problem problem = make_problem({FunctionSpec{{linear(4, 4, false)}}}, 5, {2, 4}, 3);
+  problem.parameters = {constant({4, 4}, 0)};
+  for (int64_t i = 0; i < 4; ++i) static_cast<double*>(problem.parameters[0].mutable_data_ptr())[5 * i] = 3;
+  StageOptions options;
+  options.step_size = 1.0;
+  options.keep_input = true;
+  const Outcome outcome = run(problem, options);
+  EXPECT_EQ(outcome.report.failed_steps.size(), 5u);
+  const double growth = norm(values(outcome.output)) / norm(values(problem.x));
+  EXPECT_NEAR(growth, std::pow(4.0, 5), 1e-6);
+  EXPECT_LE(outcome.report.reconstruction_error, 4 * growth);
+}
+
 TEST(Adaptive, IsSettledWhereFunctionsAreZero) {
   Problem problem = tanh_problem(8, true);
   for (size_t i = 1; i < problem.parameters.size(); i += 2) problem.parameters[i] = constant({kWidth, kWidth}, 0);
