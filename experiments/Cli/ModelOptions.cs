@@ -65,7 +65,7 @@ internal abstract class ModelOptions : CommonOptions
     protected (ImageDataset Images, Augmentation Augmentation) Load(bool train)
     {
         var synthetic = Read.OneOf("dataset", Dataset, "fashion-mnist", "synthetic") == "synthetic";
-        var images = synthetic
+        ImageDataset images = synthetic
             ? SyntheticImages.Create(train ? 2000 : 500, (int)SeedNumber + (train ? 0 : 1))
             : FashionMnist.Load(Data, train);
         if (Limit is not null)
