@@ -26,10 +26,10 @@ internal abstract class ImageOptions : CommonOptions
     [Section("data")]
     public string? Limit { get; set; }
 
-    [Option("workers", Default = "1", MetaValue = "N", HelpText = "Threads that decode and augment images.")]
+    [Option("workers", MetaValue = "N", HelpText = "Threads that decode and augment images (default: half of the cores, at most 8).")]
     [Section("data")]
     [MayChange]
-    public string Workers { get; set; } = "1";
+    public string? Workers { get; set; }
 
     [Option('b', "batch", Default = "128", MetaValue = "B", HelpText = "Images a training step.")]
     [Section("training")]
@@ -37,7 +37,7 @@ internal abstract class ImageOptions : CommonOptions
 
     protected int BatchNumber => Read.Whole("batch", Batch, 1);
 
-    protected int WorkersNumber => Read.Whole("workers", Workers, 1);
+    protected int WorkersNumber => Workers is null ? BatchLoader.DefaultWorkers : Read.Whole("workers", Workers, 1);
 
     /// <summary>One half of the images, and how they become inputs in training.</summary>
     protected (ImageDataset Images, Augmentation Augmentation) Load(bool train, Terminal terminal, CancellationToken cancellation)

@@ -114,13 +114,13 @@ internal sealed class DepthSweep : ModelOptions
             [
                 "train", "--depth", $"{depth}", "--solver", Rows.Spelled(solver), "--reconstruction", method.ToString(), "--seed", $"{seed}", "--out", path, again, "--quiet",
                 "--epochs", Epochs, "--schedule", ScheduleName, "--batch", Batch, "--lr", Rate, "--momentum", Momentum, "--weight-decay", WeightDecay,
-                "--dataset", Dataset, "--workers", Workers, "--execution", Execution, "--planes", $"{PlanesOf(Network)}", "--device", Device,
+                "--dataset", Dataset, "--execution", Execution, "--planes", $"{PlanesOf(Network)}", "--device", Device,
                 "--stage-rate-factor", factor.ToString(CultureInfo.InvariantCulture),
                 "--threads", Threads ?? Math.Max(1, Environment.ProcessorCount / jobs).ToString(CultureInfo.InvariantCulture),
             ];
             (string Name, string? Value)[] given =
             [
-                ("--data", Data), ("--limit", Limit), ("--download", Is(Download) ? "true" : null), ("--skip-corrupt", Is(SkipCorrupt) ? "true" : null),
+                ("--data", Data), ("--workers", Workers), ("--limit", Limit), ("--download", Is(Download) ? "true" : null), ("--skip-corrupt", Is(SkipCorrupt) ? "true" : null),
                 ("--zero-init", ZeroInit?.ToString().ToLowerInvariant()),
             ];
             words.AddRange(given.Where(pair => pair.Value is not null).SelectMany(pair => new[] { pair.Name, pair.Value! }));

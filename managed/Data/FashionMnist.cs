@@ -12,14 +12,15 @@ public static class FashionMnist
 
     private const int ImageMagic = 0x803;
     private const int LabelMagic = 0x801;
-    private const int Classes = 10;
+    private static readonly string[] Names =
+        ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
 
     /// <summary>Reads one half of the data set.</summary>
     /// <param name="folder">The folder of the files.</param>
     /// <param name="train">The training images, or the test images.</param>
     /// <returns>The images.</returns>
     /// <exception cref="ResNetNodesException">A file is missing, truncated or of another format; the message names it.</exception>
-    public static ImageDataset Load(string folder, bool train)
+    public static InMemoryImages Load(string folder, bool train)
     {
         ArgumentNullException.ThrowIfNull(folder);
         var part = train ? "train" : "t10k";
@@ -31,12 +32,12 @@ public static class FashionMnist
             throw Bad(labelFile, $"holds {Number(counts[0])} labels for {Number(sizes[0])} images");
         }
 
-        if (labels.Any(label => label >= Classes))
+        if (labels.Any(label => label >= Names.Length))
         {
-            throw Bad(labelFile, $"holds label {labels.Max()}, expected 0 to {Classes - 1}; it is not Fashion-MNIST's");
+            throw Bad(labelFile, $"holds label {labels.Max()}, expected 0 to {Names.Length - 1}; it is not Fashion-MNIST's");
         }
 
-        return new ImageDataset("fashion-mnist", images, labels, 1, sizes[1], sizes[2], Classes);
+        return new InMemoryImages("fashion-mnist", images, Array.ConvertAll(labels, label => (int)label), 1, sizes[1], sizes[2], Names.Length, Names);
     }
 
     private static byte[] ReadIdx(string path, int magic, int dimensions, out int[] sizes)

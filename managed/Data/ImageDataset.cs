@@ -1,64 +1,62 @@
 namespace ResNetNodes.Data;
 
-/// <summary>Labelled images in memory, as bytes.</summary>
-public sealed class ImageDataset
+/// <summary>Labelled images. Reading is safe from several threads at once.</summary>
+public abstract class ImageDataset
 {
-    /// <summary>Takes images and labels.</summary>
-    /// <param name="name">What outputs call it.</param>
-    /// <param name="images">Count × Channels × Height × Width bytes, row-major.</param>
-    /// <param name="labels">One class from 0 for each image.</param>
-    /// <param name="channels">Channels.</param>
-    /// <param name="height">Rows.</param>
-    /// <param name="width">Columns.</param>
-    /// <param name="classes">Number of classes.</param>
-    /// <exception cref="ArgumentException">Sizes that do not fit each other, or a label that is no class.</exception>
-    public ImageDataset(string name, byte[] images, byte[] labels, int channels, int height, int width, int classes)
-    {
-        ArgumentNullException.ThrowIfNull(images);
-        ArgumentNullException.ThrowIfNull(labels);
-        if (images.LongLength != (long)labels.Length * channels * height * width)
-        {
-            throw new ArgumentException($"{images.LongLength} bytes of images for {labels.Length} labels of {channels}×{height}×{width}");
-        }
+    private readonly int[] labels;
 
-        var wrong = Array.FindIndex(labels, label => label >= classes);
+    /// <summary>Takes what every set has.</summary>
+    /// <param name="name">What outputs call it.</param>
+    /// <param name="labels">One class from 0 for each image.</param>
+    /// <param name="classes">Number of classes.</param>
+    /// <param name="classNames">The classes' names in order, if known.</param>
+    /// <exception cref="ArgumentException">A label that is no class, or another number of names than of classes.</exception>
+    protected ImageDataset(string name, int[] labels, int classes, IReadOnlyList<string>? classNames)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        ArgumentNullException.ThrowIfNull(labels);
+        ArgumentOutOfRangeException.ThrowIfLessThan(classes, 1);
+        var wrong = Array.FindIndex(labels, label => (uint)label >= (uint)classes);
         if (wrong >= 0)
         {
             throw new ArgumentException($"label {labels[wrong]} of image {wrong} is none of {classes} classes");
         }
 
-        (Name, Images, Labels, Channels, Height, Width, Classes) = (name, images, labels, channels, height, width, classes);
+        if (classNames is not null && classNames.Count != classes)
+        {
+            throw new ArgumentException($"{classNames.Count} names for {classes} classes");
+        }
+
+        (Name, this.labels, Classes, ClassNames) = (name, labels, classes, classNames);
     }
 
     /// <summary>What outputs call it.</summary>
     public string Name { get; }
 
     /// <summary>Number of images.</summary>
-    public int Count => Labels.Length;
-
-    /// <summary>Channels of an image.</summary>
-    public int Channels { get; }
-
-    /// <summary>Rows of an image.</summary>
-    public int Height { get; }
-
-    /// <summary>Columns of an image.</summary>
-    public int Width { get; }
+    public int Count => labels.Length;
 
     /// <summary>Number of classes.</summary>
     public int Classes { get; }
 
-    internal byte[] Images { get; }
+    /// <summary>The classes' names in order, if known.</summary>
+    public IReadOnlyList<string>? ClassNames { get; }
 
-    internal byte[] Labels { get; }
+    internal ReadOnlySpan<int> Labels => labels;
 
-    /// <summary>The first images alone.</summary>
-    /// <param name="count">How many, at most.</param>
-    /// <returns>A data set of them.</returns>
-    public ImageDataset Take(int count)
-    {
-        ArgumentOutOfRangeException.ThrowIfLessThan(count, 1);
-        var kept = Math.Min(count, Count);
-        return new(Name, Images[..(kept * Channels * Height * Width)], Labels[..kept], Channels, Height, Width, Classes);
-    }
+    /// <summary>The class of an image.</summary>
+    /// <param name="index">The image.</param>
+    /// <returns>Its class, from 0.</returns>
+    public int Label(int index) => labels[index];
+
+    /// <summary>Reads an image.</summary>
+    /// <param name="index">The image.</param>
+    /// <returns>Its bytes; null where it is damaged and the set was told to skip such images.</returns>
+    /// <exception cref="ResNetNodesException">The image can't be read or decoded; the message names it.</exception>
+    public abstract ImageBytes? Read(int index);
+
+    /// <summary>A part of the set.</summary>
+    /// <param name="count">How many images, at most.</param>
+    /// <returns>The first images; of a set that is sorted by class, the first of each class in turn.</returns>
+    public abstract ImageDataset Take(int count);
 }

@@ -10,23 +10,23 @@ public static class SyntheticImages
     /// <param name="channels">Channels.</param>
     /// <param name="size">Rows and columns.</param>
     /// <returns>The images.</returns>
-    public static ImageDataset Create(int count, int seed, int classes = 10, int channels = 3, int size = 32)
+    public static InMemoryImages Create(int count, int seed, int classes = 10, int channels = 3, int size = 32)
     {
         var pixels = channels * size * size;
         var patterns = new byte[classes * pixels];
         new Random(classes).NextBytes(patterns);
         var random = new Random(seed);
         var images = new byte[count * pixels];
-        var labels = new byte[count];
+        var labels = new int[count];
         for (var i = 0; i < count; i++)
         {
-            labels[i] = (byte)(i % classes);
+            labels[i] = i % classes;
             for (var p = 0; p < pixels; p++)
             {
                 images[(i * pixels) + p] = (byte)((patterns[(labels[i] * pixels) + p] + random.Next(256)) / 2);
             }
         }
 
-        return new ImageDataset("synthetic", images, labels, channels, size, size, classes);
+        return new InMemoryImages("synthetic", images, labels, channels, size, size, classes);
     }
 }

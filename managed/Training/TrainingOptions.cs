@@ -30,7 +30,7 @@ public sealed record TrainingOptions
     public long Seed { get; init; } = 1;
 
     /// <summary>Threads that prepare batches.</summary>
-    public int Workers { get; init; } = 1;
+    public int Workers { get; init; } = Data.BatchLoader.DefaultWorkers;
 
     /// <summary>Where the network runs.</summary>
     public torch.Device Device { get; init; } = torch.CPU;
