@@ -116,6 +116,8 @@ WalkResult walk_back(WalkPlan plan, const Recursion& recursion, const Tensor& ou
       for (int64_t k = 0; !settled && k < plan.iterations && residual < before; ++k) {
         if (is_rounding(found.norms, y)) break;
         before = residual;
+        if (k > 0 || predicted.get() != y.get()) functions.recycle(predicted);
+        functions.recycle(found.slope);
         predicted = found.state;
         found = solver.correct(functions, n, y, predicted, h, keep_slope, g, tape);
         report.evaluations += solver.evaluations_per_step();
@@ -129,7 +131,11 @@ WalkResult walk_back(WalkPlan plan, const Recursion& recursion, const Tensor& ou
     } else {
       solver.slope(functions, n, predicted, h, &tape);
     }
-    g = solver.vjp(functions, n, tape, g, h);
+    const Tensor before = solver.vjp(functions, n, tape, g, h);
+    functions.recycle(g);
+    functions.recycle(y);
+    if (plan.correct) functions.recycle(predicted);  // otherwise it is the state
+    g = before;
     y = state;
   }
   report.evaluations += plan.predictor->evaluations();
