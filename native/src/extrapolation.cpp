@@ -35,7 +35,10 @@ class Extrapolation final : public Predictor {
   void observe(const Recursion& recursion, const FoundStep& found) override {
     if (distrust_) learn(recursion, found);
     slopes_.push_front(found.slope);
-    if (static_cast<int64_t>(slopes_.size()) > order_) slopes_.pop_back();
+    if (static_cast<int64_t>(slopes_.size()) > order_) {
+      recursion.functions.recycle(slopes_.back());
+      slopes_.pop_back();
+    }
   }
 
   bool keeps_slopes() const override { return true; }

@@ -11,7 +11,9 @@ class FixedPoint final : public Predictor {
   Tensor predict(const Recursion& recursion, int64_t n, const Tensor& y) override {
     Tensor x = y;
     for (int64_t k = 0; k < iterations_; ++k) {
-      x = recursion.solver.refine(recursion.functions, n, y, x, recursion.h);
+      const Tensor before = x;
+      x = recursion.solver.refine(recursion.functions, n, y, before, recursion.h);
+      if (k > 0) recursion.functions.recycle(before);
       evaluations_ += recursion.solver.evaluations_per_step();
     }
     return x;

@@ -202,7 +202,7 @@ Tensor FusedFunction::forward(const Tensor& base_state, const Tensor& state, dou
   const ImageShape& image = workspace_.image();
   const ImageKernels& kernels = workspace_.kernels();
   const int64_t size = dense_size(image), channels = image.channels;
-  const Tensor out = torch::stable::empty_like(x);
+  const Tensor out = call_.states->like(x);
   if (tape != nullptr) tape->keep(x);
   float* inner = tape != nullptr ? target(tape->inner) : workspace_.inner();
   float* outer = tape != nullptr ? target(tape->outer) : workspace_.outer();
@@ -255,7 +255,7 @@ Tensor FusedFunction::replay(const Tensor& base_state, const Tensor& state, doub
   const Tensor x = dense(state), base = base_state.defined() ? dense(base_state) : Tensor();
   const ImageShape& image = workspace_.image();
   const int64_t size = dense_size(image);
-  const Tensor out = torch::stable::empty_like(x);
+  const Tensor out = call_.states->like(x);
   const Norm inner_norm = saved_norm(0), step = scaled(saved_norm(1), a);
   evaluate(x, inner_norm, tape, [&](int64_t i, const float* outer) {
     workspace_.kernels().affine(target(out) + i * size, base.defined() ? data(base) + i * size : nullptr, outer,
@@ -270,7 +270,7 @@ Corrected FusedFunction::correct(const Tensor& y_state, const Tensor& predicted_
   const ImageShape& image = workspace_.image();
   const ImageKernels& kernels = workspace_.kernels();
   const int64_t size = dense_size(image);
-  Corrected result{torch::stable::empty_like(y), keep_slope ? torch::stable::empty_like(y) : Tensor(), {}};
+  Corrected result{call_.states->like(y), keep_slope ? call_.states->like(y) : Tensor(), {}};
   const Norm inner_norm = saved_norm(0), outer_norm = saved_norm(1);
   std::vector<ImageNorms> norms(static_cast<size_t>(workspace_.batch()));
   float* sums = tape.sums.resize(workspace_.batch() * 2 * image.channels);
@@ -334,7 +334,7 @@ Tensor FusedFunction::vjp(const Tensor& base_state, const Tensor& cotangent_stat
   const ImageShape& image = workspace_.image();
   const ImageKernels& kernels = workspace_.kernels();
   const int64_t size = dense_size(image), channels = image.channels;
-  const Tensor out = torch::stable::empty_like(cotangent);
+  const Tensor out = call_.states->like(cotangent);
   const Norm inner_norm = saved_norm(0), outer_norm = saved_norm(1);
   const float *g = data(cotangent), *x = data(tape.x), *inner = data(tape.inner);
   float* outer = target(tape.outer);

@@ -2,6 +2,7 @@
 // first-level cache. float32 on the CPU. What crosses images is batch normalization's sums alone.
 #pragma once
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -39,8 +40,24 @@ struct GradientTarget {
   bool add = false;
 };
 
+/// The states of one pass. Memory of those that nobody reads any more is used again: fresh memory costs a page fault
+/// for each 4 KiB.
+class FusedStates {
+ public:
+  Tensor like(const Tensor& x);
+  void recycle(const Tensor& state);
+  /// What was given out belongs to others from here on.
+  void leave();
+
+ private:
+  std::array<const void*, 16> given_{};  // the latest; addresses alone, so that nothing is kept alive
+  size_t next_ = 0;
+  std::vector<Tensor> spare_;
+};
+
 /// One function in one call.
 struct FusedCall {
+  FusedStates* states = nullptr;
   PackedKey key;
   LayerCall convolution[2];
   LayerCall norm[2];

@@ -176,6 +176,7 @@ template <typename Evaluate>
 auto LayerFunctions::fused(Use use, const Tensor& x, const Evaluate& evaluate, bool gradients) {
   const std::vector<LayerTable::Row>& rows = table_->function(use.function).rows;
   FusedCall call;
+  call.states = &states_;
   // In a pass the parameters stay as they are, so that weights need be packed once for all evaluations of a step.
   call.key = {pass_, table_->shared() ? 0 : use.function};
   for (size_t i = 0; i < 2; ++i) {
@@ -276,6 +277,7 @@ void LayerFunctions::want_gradients(const std::vector<int32_t>& wanted, const st
     if (device_text(given) != device_text(parameter)) fail("on " + device_text(given), device_text(parameter));
   }
   pass_ = next_pass();
+  states_.leave();  // the forward pass's output is the caller's
   wanted_ = wanted;
   given_ = accumulate_into;
   gradients_.assign(count, Tensor());

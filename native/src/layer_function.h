@@ -68,6 +68,7 @@ class LayerFunctions final : public ResidualFunctions {
   Corrected correct_step(Use use, const Tensor& y, const Tensor& predicted, double a, bool keep_slope,
                          const Tensor& cotangent, Tape& tape) override;
   Tensor vjp_step(Use use, Tape& tape, const Tensor& cotangent, double a) override;
+  void recycle(const Tensor& state) override { states_.recycle(state); }
   bool results_are_fresh() const override { return table_->results_are_fresh(); }
 
   /// Before the first vjp: which parameters want a gradient, and where it goes (undefined: a tensor of its own).
@@ -90,6 +91,7 @@ class LayerFunctions final : public ResidualFunctions {
   bool training_;
   std::vector<std::vector<Statistics>> statistics_;  // [use][batch normalization]; empty where nothing is kept
   uint64_t pass_;
+  FusedStates states_;
   std::vector<int32_t> wanted_;
   std::vector<Tensor> given_;
   std::vector<Tensor> gradients_;

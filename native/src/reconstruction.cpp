@@ -114,12 +114,16 @@ WalkResult walk_back(WalkPlan plan, const Recursion& recursion, const Tensor& ou
       for (int64_t k = 0; !settled && k < plan.iterations && !is_rounding(found.norms, y); ++k) {
         const Tensor before = predicted;
         const double distance_before = found.norms.difference;
+        functions.recycle(found.slope);
         predicted = found.state;
         found = solver.correct(functions, n, y, predicted, h, keep_slope, g, tape);
         report.evaluations += solver.evaluations_per_step();
         residual = relative(found.norms);
         settled = residual <= plan.tolerance;
-        if (settled || found.norms.difference < distance_before) continue;
+        if (settled || found.norms.difference < distance_before) {
+          if (before.get() != y.get()) functions.recycle(before);
+          continue;
+        }
         // The fixed point repels, h Lip(Phi) >= 1: each iteration and the corrected update itself lead away. (The
         // residual doesn't say so: where states grow, increments grow along.) The state before is the best that can be
         // had, or y, where that one is off by more than it has moved from y.
@@ -138,7 +142,11 @@ WalkResult walk_back(WalkPlan plan, const Recursion& recursion, const Tensor& ou
     } else {
       solver.slope(functions, n, predicted, h, &tape);
     }
-    g = solver.vjp(functions, n, tape, g, h);
+    const Tensor before = solver.vjp(functions, n, tape, g, h);
+    functions.recycle(g);
+    if (state.get() != y.get()) functions.recycle(y);
+    if (state.get() != predicted.get() && predicted.get() != y.get()) functions.recycle(predicted);
+    g = before;
     y = state;
   }
   report.evaluations += plan.predictor->evaluations();

@@ -55,6 +55,10 @@ class ResidualFunctions {
   /// cotangent + a (the gradient of x from a cotangent of f_n(x)).
   virtual Tensor vjp_step(Use use, Tape& tape, const Tensor& cotangent, double a);
 
+  /// Says that nobody reads `state` any more. Where it is a result of the running pass, its memory may be used again;
+  /// where it is anything else, nothing happens.
+  virtual void recycle(const Tensor&) {}
+
   /// Whether results are new tensors that no tape holds, so that the walk may write over them.
   virtual bool results_are_fresh() const = 0;
 };

@@ -161,7 +161,11 @@ Tensor Stage::evaluate(const Tensor& x, const std::vector<Tensor>& parameters, c
   const NoGradient guard;
   Tensor state = impl_->prepare(x);
   const auto functions = impl_->bind(state, parameters, buffers, training, 0, nullptr);
-  for (int64_t n = 0; n < impl_->steps; ++n) state = impl_->solver->step(*functions, n, state, impl_->h, nullptr);
+  for (int64_t n = 0; n < impl_->steps; ++n) {
+    const Tensor before = state;
+    state = impl_->solver->step(*functions, n, before, impl_->h, nullptr);
+    functions->recycle(before);
+  }
   return state;
 }
 
@@ -183,7 +187,9 @@ std::unique_ptr<StageContext> Stage::forward(const Tensor& x, const std::vector<
     StepTape* tape = nullptr;
     if (tapes) tape = &context->stored.tapes.emplace_back(impl_->solver->make_tape(*context->functions));
     if (states && n % context->stored.every == 0) context->stored.states.push_back(state);
-    state = impl_->solver->step(*context->functions, n, state, impl_->h, tape);
+    const Tensor before = state;
+    state = impl_->solver->step(*context->functions, n, before, impl_->h, tape);
+    if (!tapes && !states) context->functions->recycle(before);
   }
   context->output = state;
   return std::make_unique<StageContext>(std::move(context));
