@@ -300,7 +300,7 @@ public sealed class DownloadTests : IDisposable
                         }
                     }
                 }
-                catch (Exception exception) when (exception is SocketException or ObjectDisposedException)
+                catch (Exception exception) when (exception is SocketException or ObjectDisposedException or InvalidOperationException)
                 {
                     // The test is over.
                 }
