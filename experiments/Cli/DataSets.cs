@@ -2,14 +2,86 @@ using ResNetNodes.Data;
 
 namespace ResNetNodes.Experiments.Cli;
 
-/// <summary>The data sets by name.</summary>
+/// <summary>Data sets by name: where they lie, how they are fetched, how their images become inputs.</summary>
 internal static class DataSets
 {
-    public static (ImageDataset Images, Augmentation Augmentation) Open(string dataset, string? path, bool train, bool download, bool skipCorrupt, int syntheticSeed, Terminal terminal, CancellationToken cancellation)
+    private const int SyntheticTrain = 2000;
+    private const int SyntheticTest = 500;
+
+    public static IReadOnlyList<string> Names { get; } = ["fashion-mnist", "cifar10", "cifar100", "image-folder", "imagenet", "synthetic"];
+
+    /// <summary>Where downloads go, and where CIFAR is looked for unless told: data in the cache folder that build.sh uses too.</summary>
+    public static string DefaultFolder
     {
-        var synthetic = Read.OneOf("dataset", dataset, "fashion-mnist", "synthetic") == "synthetic";
-        return synthetic
-            ? (SyntheticImages.Create(train ? 2000 : 500, syntheticSeed + (train ? 0 : 1)), new Augmentation())
-            : (FashionMnist.Load(path ?? FashionMnist.DefaultFolder, train), Augmentation.Grey);
+        get
+        {
+            static string? Set(string name) => Environment.GetEnvironmentVariable(name) is { Length: > 0 } value ? value : null;
+            var cache = Set("RESNET_NODES_CACHE")
+                ?? Path.Combine(Set("XDG_CACHE_HOME") ?? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".cache"), "resnet-nodes");
+            return Path.Combine(cache, "data");
+        }
+    }
+
+    /// <summary>Opens one half of a data set.</summary>
+    /// <param name="dataset">One of <see cref="Names"/>.</param>
+    /// <param name="path">Its folder or archive; null for the usual place.</param>
+    /// <param name="train">The training images, or the test images.</param>
+    /// <param name="download">Fetch its archive to the folder first, if no whole one is there.</param>
+    /// <param name="skipCorrupt">Leave out image files that can't be decoded.</param>
+    /// <param name="syntheticSeed">Seed of synthetic images.</param>
+    /// <param name="terminal">For the download's progress.</param>
+    /// <param name="cancellation">Ends a download.</param>
+    /// <returns>The images, and the augmentation of their training; testing takes it without randomness.</returns>
+    public static (ImageDataset Images, Augmentation Augmentation) Open(
+        string dataset, string? path, bool train, bool download, bool skipCorrupt, int syntheticSeed, Terminal terminal, CancellationToken cancellation)
+    {
+        Read.OneOf("dataset", dataset, Names);
+        Refuse(download && dataset is not ("cifar10" or "cifar100"), $"--download is for cifar10 and cifar100, --dataset is {dataset}");
+        Refuse(skipCorrupt && dataset is not ("image-folder" or "imagenet"), $"--skip-corrupt is for image-folder and imagenet, --dataset is {dataset}");
+        Refuse(path is not null && dataset == "synthetic", "--data names the files of a data set; synthetic has none");
+        return dataset switch
+        {
+            "fashion-mnist" => (FashionMnist.Load(path ?? FashionMnist.DefaultFolder, train), Augmentation.Grey),
+            "cifar10" => (OpenCifar(dataset, 10, path, train, download, terminal, cancellation), Augmentation.Cifar),
+            "cifar100" => (OpenCifar(dataset, 100, path, train, download, terminal, cancellation), Augmentation.Cifar),
+            "image-folder" => (OpenFolder(dataset, path, train, skipCorrupt), Augmentation.ImageNet with { Size = 64, Resize = 73 }),
+            "imagenet" => (OpenFolder(dataset, path, train, skipCorrupt), Augmentation.ImageNet),
+            // The halves share the patterns, not the noise.
+            _ => (SyntheticImages.Create(train ? SyntheticTrain : SyntheticTest, syntheticSeed + (train ? 0 : 1)), Augmentation.Cifar),
+        };
+    }
+
+    private static InMemoryImages OpenCifar(
+        string dataset, int classes, string? path, bool train, bool download, Terminal terminal, CancellationToken cancellation)
+    {
+        var place = path ?? DefaultFolder;
+        if (download && !File.Exists(place))
+        {
+            // A whole archive is kept, a damaged one replaced.
+            place = Cifar.Download(place, classes, progress => Report(progress, dataset, terminal), cancellation);
+        }
+
+        return Cifar.Exists(place, classes)
+            ? Cifar.Load(place, train, classes)
+            : throw new ResNetNodesException($"{place}: {dataset} is not there; give --data or --download");
+    }
+
+    private static ImageFolder OpenFolder(string dataset, string? path, bool train, bool skipCorrupt) => path is null
+        ? throw new UsageException($"--dataset {dataset} needs --data, the folder of train and val with one folder a class in each")
+        : ImageFolder.LoadHalf(path, train, skipCorrupt);
+
+    private static void Report(DownloadProgress progress, string dataset, Terminal terminal)
+    {
+        const int shift = 20;
+        var total = progress.Total is { } bytes ? $" of {bytes >> shift}" : string.Empty;
+        terminal.Progress(progress.Total is > 0 ? (double)progress.Bytes / progress.Total.Value : 0, $"{dataset}: {progress.Bytes >> shift}{total} MiB");
+    }
+
+    private static void Refuse(bool wrong, string message)
+    {
+        if (wrong)
+        {
+            throw new UsageException(message);
+        }
     }
 }

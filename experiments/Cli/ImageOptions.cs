@@ -18,6 +18,10 @@ internal abstract class ImageOptions : CommonOptions
     [Section("data")]
     public bool? Download { get; set; }
 
+    [Option("image-size", MetaValue = "N", HelpText = "Rows and columns that images of image-folder [64] and imagenet [224] are brought to.")]
+    [Section("data")]
+    public string? ImageSize { get; set; }
+
     [Option("skip-corrupt", HelpText = "Leave out and count images that can't be decoded, in place of stopping.")]
     [Section("data")]
     public bool? SkipCorrupt { get; set; }
@@ -39,10 +43,22 @@ internal abstract class ImageOptions : CommonOptions
 
     protected int WorkersNumber => Workers is null ? BatchLoader.DefaultWorkers : Read.Whole("workers", Workers, 1);
 
+    /// <summary>Rows and columns of a network's input, once images are loaded.</summary>
+    protected int Pixels { get; private set; } = 32;
+
     /// <summary>One half of the images, and how they become inputs in training.</summary>
     protected (ImageDataset Images, Augmentation Augmentation) Load(bool train, Terminal terminal, CancellationToken cancellation)
     {
         var (images, augmentation) = DataSets.Open(Dataset, Data, train, Is(Download), Is(SkipCorrupt), (int)SeedNumber, terminal, cancellation);
+        if (ImageSize is not null)
+        {
+            Read.OneOf("dataset", Dataset, "image-folder", "imagenet");
+            // The shorter side before the crop, in ImageNet's proportion of 256 to 224.
+            var size = Read.Whole("image-size", ImageSize, 1);
+            augmentation = augmentation with { Size = size, Resize = (int)Math.Ceiling(size * 256 / 224.0) };
+        }
+
+        Pixels = augmentation.Size;
         return (Limit is null ? images : images.Take(Read.Whole("limit", Limit, 1)), augmentation);
     }
 

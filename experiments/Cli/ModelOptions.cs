@@ -65,6 +65,11 @@ internal abstract class ModelOptions : ImageOptions
         stage = stage with { Execution = Read.Choice<StageExecution>("execution", Execution), AccumulateGradientsInPlace = true };
         if (network == "tiny")
         {
+            if (Pixels != 32)
+            {
+                throw new UsageException($"--network tiny works on images of 32×32, these are {Pixels}×{Pixels}; take --image-size 32, or --network ode");
+            }
+
             return new TinyResNet(new TinyResNetOptions
             {
                 Depth = depth,

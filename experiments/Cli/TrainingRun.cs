@@ -55,6 +55,11 @@ internal sealed class TrainingRun(RunFolder folder, Terminal terminal, string na
                 : $"interrupted in epoch 1, before the first checkpoint; start again with --overwrite --out {folder.Path}");
         }
 
+        if (train.Skipped + test.Skipped > 0)
+        {
+            terminal.Warn($"{name}: {train.Skipped} training and {test.Skipped} test images could not be decoded and were left out, counted once an epoch");
+        }
+
         folder.WriteCsv("metrics.csv", trainer.History);
         return [.. trainer.History];
     }

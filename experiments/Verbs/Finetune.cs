@@ -160,7 +160,7 @@ internal sealed class Finetune : ModelOptions
         List<string> words =
         [
             "memory-point", "--network", "ode", "--size", $"{size}", "--planes", $"{PlanesOf(Network)}", "--classes", $"{images.Classes}", "--batch", Batch,
-            "--reconstruction", method.ToString(), "--seed", Seed, "--device", Device, "--image", Dataset == "imagenet" ? "224" : "32",
+            "--reconstruction", method.ToString(), "--seed", Seed, "--device", Device, "--image", $"{Pixels}",
         ];
         if (TrainStage != "all")
         {

@@ -1,0 +1,266 @@
+using ResNetNodes.Data;
+using SkiaSharp;
+using Xunit;
+
+namespace ResNetNodes.Tests;
+
+public sealed class ImageFolderTests : IDisposable
+{
+    private readonly string root = Directory.CreateTempSubdirectory("images").FullName;
+
+    public void Dispose() => Directory.Delete(root, recursive: true);
+
+    [Fact]
+    public void Load_NumbersClassesAndFilesInOrdinalOrder()
+    {
+        foreach (var name in new[] { "b/2.jpg", "b/10.PNG", "B/x.JPEG", "a c/ä.jpeg", "b/notes.txt", "b/.hidden.png", ".cache/1.png" })
+        {
+            Write(name, Colour(4, 4, (x, y) => SKColors.Red), SKEncodedImageFormat.Png);
+        }
+
+        var data = ImageFolder.Load(root);
+        Assert.Equal(["B", "a c", "b"], data.ClassNames);
+        Assert.Equal([0, 1, 2, 2], Enumerable.Range(0, data.Count).Select(data.Label));
+        Assert.Equal((3, Path.GetFileName(root)), (data.Classes, data.Name));
+        Assert.All(Enumerable.Range(0, 4), i => Assert.Equal(48, data.Read(i)!.Value.Values.Length));
+    }
+
+    [Fact]
+    public void Png_IsDecodedExactly()
+    {
+        // Transparent pixels keep their colours, as those who convert to RGB expect.
+        static SKColor At(int x, int y) => new((byte)(x * 9), (byte)(y * 11), (byte)((x * y) + 3), (byte)(255 - (40 * (x % 3))));
+        Write("a/1.png", Colour(23, 17, At), SKEncodedImageFormat.Png);
+        Write("a/2.JPEG", Colour(23, 17, At), SKEncodedImageFormat.Png);
+        var data = ImageFolder.Load(root);
+        for (var i = 0; i < 2; i++)
+        {
+            var image = data.Read(i)!.Value;
+            Assert.Equal((3, 17, 23), (image.Channels, image.Height, image.Width));
+            for (var p = 0; p < 17 * 23; p++)
+            {
+                var colour = At(p % 23, p / 23);
+                Assert.Equal((colour.Red, colour.Green, colour.Blue), Pixel(image, p));
+            }
+        }
+    }
+
+    [Fact]
+    public void Jpeg_IsDecodedWithinItsLoss()
+    {
+        static SKColor At(int x, int y) => new((byte)(3 * x), (byte)(4 * y), (byte)(255 - x - y));
+        Write("a/1.jpg", Colour(60, 50, At), SKEncodedImageFormat.Jpeg);
+        var image = ImageFolder.Load(root).Read(0)!.Value;
+        Assert.Equal((50, 60), (image.Height, image.Width));
+        for (var p = 0; p < 3000; p++)
+        {
+            var (red, green, blue) = Pixel(image, p);
+            var colour = At(p % 60, p / 60);
+            // Quality 100, colours at half the resolution: 4·3 levels of slope, and rounding.
+            Assert.InRange(Math.Abs(red - colour.Red), 0, 14);
+            Assert.InRange(Math.Abs(green - colour.Green), 0, 14);
+            Assert.InRange(Math.Abs(blue - colour.Blue), 0, 14);
+        }
+    }
+
+    [Fact]
+    public void GreyAndCmyk_BecomeRgb()
+    {
+        using (var grey = new SKBitmap(new SKImageInfo(9, 8, SKColorType.Gray8)))
+        {
+            grey.Erase(new SKColor(90, 90, 90));
+            Write("a/1.png", grey, SKEncodedImageFormat.Png);
+        }
+
+        File.WriteAllBytes(Path.Combine(root, "a/2.jpg"), FlatJpeg([120]));
+        // Adobe writes CMYK inverted: 255 is no ink. Red, green, blue are what white less each ink, less black, leaves.
+        File.WriteAllBytes(Path.Combine(root, "a/3.jpg"), FlatJpeg([200, 100, 50, 255]));
+        File.WriteAllBytes(Path.Combine(root, "a/4.jpg"), FlatJpeg([200, 100, 50, 128]));
+        var data = ImageFolder.Load(root);
+        var (first, second, third, fourth) = (data.Read(0)!.Value, data.Read(1)!.Value, data.Read(2)!.Value, data.Read(3)!.Value);
+        Assert.All(Enumerable.Range(0, 72), p => Assert.Equal((90, 90, 90), Pixel(first, p)));
+        Assert.Equal((3, 8, 8), (second.Channels, second.Height, second.Width));
+        Assert.All(Enumerable.Range(0, 64), p => Assert.Equal((120, 120, 120), Pixel(second, p)));
+        Assert.All(Enumerable.Range(0, 64), p => Assert.Equal((200, 100, 50), Pixel(third, p)));
+        Assert.All(Enumerable.Range(0, 64), p => Assert.Equal((100, 50, 25), Pixel(fourth, p)));
+    }
+
+    [Theory]
+    [InlineData("empty", "is empty")]
+    [InlineData("text", "is no JPEG or PNG image")]
+    [InlineData("gif", "is no JPEG or PNG image")]
+    [InlineData("cut.png", "is truncated")]
+    [InlineData("cut.jpg", "is truncated")]
+    [InlineData("flipped.png", "is")]
+    [InlineData("header alone", "is")]
+    public void CorruptImages_AreNamedOrSkipped(string damage, string message)
+    {
+        var noise = AugmentationTests.RandomImage(3, 40, 40, 1);
+        using var picture = Colour(40, 40, (x, y) => new(noise.Values.Span[x], noise.Values.Span[(40 * y) + x], 7));
+        Write("a/1.png", picture, SKEncodedImageFormat.Png);
+        Write("a/2.jpg", picture, damage.EndsWith("jpg", StringComparison.Ordinal) ? SKEncodedImageFormat.Jpeg : SKEncodedImageFormat.Png);
+        var path = Path.Combine(root, "a/2.jpg");
+        var whole = File.ReadAllBytes(path);
+        File.WriteAllBytes(path, damage switch
+        {
+            "empty" => [],
+            "text" => "not an image at all, but long enough"u8.ToArray(),
+            "gif" => [.. "GIF89a"u8, 1, 0, 1, 0, 0, 0, 0, 0x2c, 0, 0, 0, 0, 1, 0, 1, 0, 0, 2, 2, 0x44, 1, 0, 0x3b],
+            "flipped.png" => [.. whole[..(whole.Length / 2)], (byte)(whole[whole.Length / 2] ^ 8), .. whole[((whole.Length / 2) + 1)..]],
+            "header alone" => whole[..8],
+            _ => whole[..(whole.Length / 2)],
+        });
+        var error = Assert.Throws<ResNetNodesException>(() => ImageFolder.Load(root).Read(1));
+        Assert.StartsWith($"{path}: {message}", error.Message);
+        Assert.Contains("replace or remove it, or take --skip-corrupt", error.Message);
+        Assert.DoesNotContain('\n', error.Message);
+        var skipping = ImageFolder.Load(root, skipCorrupt: true);
+        Assert.Null(skipping.Read(1));
+        Assert.NotNull(skipping.Read(0));
+        var loader = new BatchLoader(skipping, Augmentation.ImageNet with { Size = 16, Resize = 18 }, 2, 1, 2);
+        foreach (var batch in loader.Epoch(0))
+        {
+            Assert.Equal(1, batch.Count);
+            batch.Dispose();
+        }
+
+        Assert.Equal(1, loader.Skipped);
+    }
+
+    [Fact]
+    public void UnreadableImages_AreNotSkipped()
+    {
+        Write("a/1.png", Colour(4, 4, (x, y) => SKColors.Red), SKEncodedImageFormat.Png);
+        File.CreateSymbolicLink(Path.Combine(root, "a/2.png"), Path.Combine(root, "gone.png"));
+        var error = Assert.Throws<ResNetNodesException>(() => ImageFolder.Load(root, skipCorrupt: true).Read(1));
+        Assert.StartsWith($"{Path.Combine(root, "a/2.png")}: can't be read", error.Message);
+    }
+
+    [Fact]
+    public void Folders_ThatHoldNothingAreNamed()
+    {
+        Fails(() => ImageFolder.Load(Path.Combine(root, "none")), "none: is no folder");
+        Fails(() => ImageFolder.Load(root), "holds no class folders; sort the images");
+        Write("a/1.png", Colour(4, 4, (x, y) => SKColors.Red), SKEncodedImageFormat.Png);
+        Directory.CreateDirectory(Path.Combine(root, "b"));
+        Fails(() => ImageFolder.Load(root), "b: holds no .jpg, .jpeg, .png file");
+        Fails(() => ImageFolder.LoadHalf(root, train: true), "train: is no folder");
+    }
+
+    [Fact]
+    public void Halves_NeedTheSameClasses()
+    {
+        foreach (var name in new[] { "train/a/1.png", "train/b/2.png", "val/a/3.png", "val/b/4.png", "val/b/5.png" })
+        {
+            Write(name, Colour(4, 4, (x, y) => SKColors.Red), SKEncodedImageFormat.Png);
+        }
+
+        Assert.Equal((2, 3), (ImageFolder.LoadHalf(root, train: true).Count, ImageFolder.LoadHalf(root, train: false).Count));
+        Directory.Delete(Path.Combine(root, "val/a"), recursive: true);
+        Fails(() => ImageFolder.LoadHalf(root, train: false), "val: class a is in one of train and val alone");
+    }
+
+    [Fact]
+    public void Take_GivesEachClassItsTurn()
+    {
+        foreach (var name in new[] { "a/1.png", "a/2.png", "a/3.png", "b/1.png", "c/1.png", "c/2.png" })
+        {
+            Write(name, Colour(name[0] - 'a' + 2, name[2] - '0', (x, y) => SKColors.Red), SKEncodedImageFormat.Png);
+        }
+
+        var five = ImageFolder.Load(root).Take(5);
+        Assert.Equal([0, 0, 1, 2, 2], Enumerable.Range(0, 5).Select(five.Label));
+        Assert.Equal([(2, 1), (2, 2), (3, 1), (4, 1), (4, 2)], Enumerable.Range(0, 5).Select(i => (five.Read(i)!.Value.Width, five.Read(i)!.Value.Height)));
+        Assert.Equal(3, five.Classes);
+        Assert.Equal([0, 1], Enumerable.Range(0, 2).Select(five.Take(2).Label));
+    }
+
+    [Fact]
+    public void Batches_AreTheSameWithAnyNumberOfWorkers()
+    {
+        for (var i = 0; i < 30; i++)
+        {
+            var noise = AugmentationTests.RandomImage(3, 60, 60, i);
+            using var picture = Colour(20 + i, 49 - i, (x, y) => new(noise.Values.Span[(60 * y) + x], (byte)x, (byte)y));
+            Write($"class {i % 3}/{i}.jpg", picture, i % 2 == 0 ? SKEncodedImageFormat.Jpeg : SKEncodedImageFormat.Png);
+        }
+
+        File.WriteAllText(Path.Combine(root, "class 1/4.jpg"), "damaged");
+        List<float> Taken(int workers)
+        {
+            var all = new List<float>();
+            foreach (var batch in new BatchLoader(ImageFolder.Load(root, skipCorrupt: true), Augmentation.ImageNet with { Size = 12, Resize = 14 }, 7, 3, workers).Epoch(1))
+            {
+                using (batch)
+                {
+                    all.AddRange([.. batch.Images.data<float>(), .. batch.Labels.data<long>().Select(l => (float)l)]);
+                }
+            }
+
+            return all;
+        }
+
+        var one = Taken(1);
+        Assert.Equal(29 * ((3 * 12 * 12) + 1), one.Count);
+        Assert.Equal(one, Taken(2));
+        Assert.Equal(one, Taken(4));
+    }
+
+    private static void Fails(Action load, string message)
+    {
+        var error = Assert.Throws<ResNetNodesException>(load);
+        Assert.Contains(message, error.Message);
+        Assert.DoesNotContain('\n', error.Message);
+    }
+
+    private static (byte Red, byte Green, byte Blue) Pixel(ImageBytes image, int place)
+    {
+        var plane = image.Height * image.Width;
+        return (image.Values.Span[place], image.Values.Span[plane + place], image.Values.Span[(2 * plane) + place]);
+    }
+
+    private static SKBitmap Colour(int width, int height, Func<int, int, SKColor> at)
+    {
+        var bitmap = new SKBitmap(new SKImageInfo(width, height, SKColorType.Rgba8888, SKAlphaType.Unpremul));
+        bitmap.Pixels = [.. Enumerable.Range(0, width * height).Select(p => at(p % width, p / width))];
+        return bitmap;
+    }
+
+    private void Write(string name, SKBitmap bitmap, SKEncodedImageFormat format)
+    {
+        var path = Path.Combine(root, name);
+        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        using var data = bitmap.Encode(format, 100);
+        File.WriteAllBytes(path, data.ToArray());
+    }
+
+    // A baseline JPEG of one 8×8 block of one value a component: its mean (DC) alone, in units of an eighth.
+    private static byte[] FlatJpeg(byte[] values)
+    {
+        var bits = string.Empty;
+        foreach (var value in values)
+        {
+            // All DC categories 0 to 11 have codes of four bits: the category's number. The block's end is the one AC code, 0.
+            var mean = 8 * (value - 128);
+            var category = mean == 0 ? 0 : (int)Math.Log2(Math.Abs(mean)) + 1;
+            bits += Convert.ToString(category, 2).PadLeft(4, '0');
+            bits += category == 0 ? string.Empty : Convert.ToString(mean > 0 ? mean : mean + (1 << category) - 1, 2).PadLeft(category, '0');
+            bits += "0";
+        }
+
+        bits = bits.PadRight((bits.Length + 7) / 8 * 8, '1');
+        var scan = Enumerable.Range(0, bits.Length / 8).Select(i => Convert.ToByte(bits.Substring(8 * i, 8), 2)).SelectMany(b => b == 0xff ? [b, (byte)0] : new[] { b });
+        var n = (byte)values.Length;
+        byte[] adobe = n == 4 ? [0xff, 0xee, 0, 14, .. "Adobe"u8, 0, 100, 0, 0, 0, 0, 0] : [];
+        return
+        [
+            0xff, 0xd8, .. adobe,
+            0xff, 0xdb, 0, 67, 0, .. Enumerable.Repeat((byte)1, 64),
+            0xff, 0xc0, 0, (byte)(8 + (3 * n)), 8, 0, 8, 0, 8, n, .. Enumerable.Range(1, n).SelectMany(c => new byte[] { (byte)c, 0x11, 0 }),
+            0xff, 0xc4, 0, 31, 0, 0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, .. Enumerable.Range(0, 12).Select(c => (byte)c),
+            0xff, 0xc4, 0, 20, 0x10, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+            0xff, 0xda, 0, (byte)(6 + (2 * n)), n, .. Enumerable.Range(1, n).SelectMany(c => new byte[] { (byte)c, 0 }), 0, 63, 0, .. scan,
+            0xff, 0xd9,
+        ];
+    }
+}
