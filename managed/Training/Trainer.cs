@@ -12,10 +12,9 @@ public sealed class Trainer : IDisposable
 {
     private readonly nn.Module<Tensor, Tensor> model;
     private readonly TrainingOptions options;
-    private readonly SGD optimizer;
+    private readonly MomentumDescent optimizer;
     private readonly CrossEntropyLoss loss = nn.CrossEntropyLoss();
     private readonly List<double> baseRates = [];
-    private readonly List<(Parameter Parameter, double Decay)> decays;
     private readonly List<ResidualStage> stages;
     private readonly List<EpochMetrics> history = [];
 
@@ -40,10 +39,9 @@ public sealed class Trainer : IDisposable
             throw new ArgumentException("the network has no parameter that wants a gradient: all are frozen");
         }
 
-        optimizer = optim.SGD(
-            groups.Select(g => new SGD.ParamGroup(g.Select(p => p.parameter), g.Key.Rate, options.Momentum)),
+        optimizer = new MomentumDescent(
+            groups.Select(g => new SGD.ParamGroup(g.Select(p => p.parameter), g.Key.Rate, options.Momentum, weight_decay: g.Key.Decay)),
             options.LearningRate, options.Momentum);
-        decays = [.. groups.SelectMany(g => g.Select(p => (p.parameter, g.Key.Decay)))];
         baseRates.AddRange(optimizer.ParamGroups.Select(group => group.LearningRate));
     }
 
@@ -71,7 +69,6 @@ public sealed class Trainer : IDisposable
         }
 
         value.BackwardThroughStages();
-        AddWeightDecay();
         optimizer.step();
         return (mean, Correct(scores, labels));
     }
@@ -137,20 +134,6 @@ public sealed class Trainer : IDisposable
     {
         optimizer.Dispose();
         loss.Dispose();
-    }
-
-    // The library's own weight decay makes a copy of every gradient and keeps them all to the end of the step: memory that grows
-    // with depth, more than all else here together.
-    private void AddWeightDecay()
-    {
-        using var guard = no_grad();
-        foreach (var (parameter, decay) in decays)
-        {
-            if (decay > 0 && parameter.grad is { } gradient)
-            {
-                gradient.add_(parameter, decay);
-            }
-        }
     }
 
     private static long Correct(Tensor scores, Tensor labels)
