@@ -1,5 +1,5 @@
 // kernels_bench.cpp: every fused step on every kernel path that this machine can run, by the number of elements, beside
-// memcpy as the memory's own speed. Compare rows of one run, taken with
+// memcpy as the memory's own speed; and the convolutions of one image. Compare rows of one run, taken with
 //   --benchmark_enable_random_interleaving=true --benchmark_repetitions=5
 #include <benchmark/benchmark.h>
 
@@ -8,6 +8,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "fused_workspace.h"
+#include "kernels/image_kernels.h"
 #include "kernels/step_kernels.h"
 
 namespace resnet_nodes {
@@ -77,6 +79,36 @@ void measure_copy() {
   });
 }
 
+// The convolutions of one image and their weight gradient, in floating point operations a second.
+void measure_convolutions(const char* name) {
+  const ImageKernelPath& path = *image_kernel_path(name);
+  constexpr int64_t kImages[][2] = {{8, 10}, {16, 10}, {24, 10}, {32, 10}, {48, 10}, {64, 8}, {128, 8}};
+  for (const auto& [channels, pixels] : kImages) {
+    const ImageShape shape = image_shape(channels, pixels, pixels);
+    const ImageKernels kernels = shape.lanes == 16 ? path.lanes16 : path.lanes8;
+    const auto add = [&](const std::string& loop, const auto& body) {
+      const std::string full = loop + "/" + name + "/C" + std::to_string(channels) + "/" + std::to_string(pixels);
+      benchmark::RegisterBenchmark(full.c_str(), [=](benchmark::State& state) {
+        FloatBuffer input, gradient, weights, dense;
+        input.resize(bordered_size(shape)), gradient.resize(bordered_size(shape));
+        weights.resize(weight_size(shape)), dense.resize(dense_size(shape));
+        for (auto _ : state) {
+          body(input.data(), gradient.data(), weights.data(), dense.data());
+          benchmark::ClobberMemory();
+        }
+        const double operations = 18.0 * static_cast<double>(pixels * pixels * channels * channels);
+        state.counters["FLOP/s"] = benchmark::Counter(operations, benchmark::Counter::kIsIterationInvariantRate);
+      });
+    };
+    add("convolve", [=](float* input, float*, float* weights, float* dense) {
+      kernels.convolve(dense, input, weights, nullptr, nullptr, shape);
+    });
+    add("weight_gradient", [=](float* input, float* gradient, float* weights, float*) {
+      kernels.weight_gradient(weights, input, gradient, shape);
+    });
+  }
+}
+
 }  // namespace
 }  // namespace resnet_nodes
 
@@ -89,6 +121,7 @@ int main(int argc, char** argv) {
   for (int64_t i = 0; i < count; ++i) {
     measure_path<float>(paths[i]->name, paths[i]->float32);
     measure_path<double>(paths[i]->name, paths[i]->float64);
+    measure_convolutions(paths[i]->name);
   }
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;

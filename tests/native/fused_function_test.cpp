@@ -151,5 +151,90 @@ TEST(FusedFunction, ReconstructsAsOperatorsDo) {
   }
 }
 
+TEST(FusedFunction, GivesTheSameBitsOnOneThread) {
+  const Problem problem = float32(make_problem({tiny_function(16), tiny_function(16)}, 2, {37, 16, 6, 5}, 7));
+  const Outcome all = run(problem, StageOptions());
+  Outcome alone;
+  // What runs inside of a parallel loop has one thread to itself.
+  torch::stable::parallel_for(0, 2, 1, [&](int64_t begin, int64_t) {
+    if (begin == 0) alone = run(problem, StageOptions());
+  });
+  EXPECT_EQ(values(alone.output), values(all.output));
+  EXPECT_EQ(values(alone.input_gradient), values(all.input_gradient));
+  EXPECT_EQ(values(alone.gradients), values(all.gradients));
+}
+
+TEST(FusedFunction, LastNormalizationOfZerosPassesTheStateThrough) {
+  Problem problem = make_problem(std::vector<FunctionSpec>(8, tiny_function(8)), 8, {4, 8, 5, 5}, 11);
+  for (size_t i = 0; i < problem.parameters.size(); i += 8) {
+    problem.parameters[i + 6] = constant({8}, 0);
+    problem.parameters[i + 7] = constant({8}, 0);
+  }
+  const Problem narrow = float32(problem);
+  const Outcome found = run(narrow, StageOptions()), expected = run(float64(narrow), StageOptions());
+  EXPECT_EQ(values(found.output), values(narrow.x));
+  expect_same_outcome(found, expected, bound(narrow), "zero weights");
+  // Two predictions by evaluation, then none: the increments foreseen are exact.
+  EXPECT_EQ(found.report.evaluations, 8 + 2);
+  EXPECT_TRUE(found.report.failed_steps.empty());
+}
+
+TEST(FusedFunction, FrozenAndGivenGradientsAreThoseOfAFullRun) {
+  const Problem problem = float32(make_problem({tiny_function(16)}, 3, {4, 16, 5, 6}, 13));
+  const Outcome all = run(problem, StageOptions());
+  for (size_t only = 0; only < 8; ++only) {
+    const Stage stage(problem.functions, 3, StageOptions());
+    const auto context = stage.forward(problem.x, problem.parameters, copies(problem.buffers), true);
+    std::vector<int32_t> wanted(8, 0);
+    wanted[only] = 1;
+    std::vector<Tensor> into(8);
+    const bool given = only % 2 == 0;
+    if (given) into[only] = torch::stable::full(problem.parameters[only].sizes(), 0.0, ScalarType::Float);
+    stage.backward(*context, problem.grad, wanted, given ? into : std::vector<Tensor>());
+    const std::vector<Tensor> returned = context->parameter_gradients();
+    for (size_t i = 0; i < 8; ++i) EXPECT_EQ(returned[i].defined(), i == only && !given) << i;
+    EXPECT_EQ(values(given ? into[only] : returned[only]), values(all.gradients[only])) << only;
+    EXPECT_EQ(values(context->input_gradient()), values(all.input_gradient)) << only;
+  }
+}
+
+TEST(FusedFunction, RunningStatisticsAreThoseOfOperators) {
+  const Problem narrow = float32(make_problem({tiny_function(16)}, 2, {5, 16, 6, 7}, 17));
+  const Problem wide = float64(narrow);
+  const auto after = [](const Problem& p) {
+    const Stage stage(p.functions, p.depth, StageOptions());
+    const std::vector<Tensor> buffers = copies(p.buffers);
+    const auto context = stage.forward(p.x, p.parameters, buffers, true);
+    stage.backward(*context, p.grad, std::vector<int32_t>(p.parameters.size(), 1), {});
+    return values(buffers);
+  };
+  EXPECT_LT(relative_error(after(narrow), after(wide)), bound(narrow));
+}
+
+TEST(FusedFunction, IsTakenWhereItFitsAndCanBeTurnedOff) {
+  Generator generator(1);
+  const Tensor wide = normal({2, 16, 6, 6}, generator), x = torch::stable::to(wide, ScalarType::Float);
+  const auto path = [](const FunctionSpec& function, const Tensor& state) {
+    return Stage({function}, 1, StageOptions()).function_path(0, state);
+  };
+  {
+    const Environment on("RESNET_NODES_FUSED", "on");
+    EXPECT_EQ(path(tiny_function(16), x), "fused conv3x3, 16 channels, " + active_kernel_path());
+    EXPECT_EQ(path(tiny_function(16), wide), "operators, channels_last");
+    EXPECT_EQ(path(tiny_function(12), x), "operators, channels_last");
+    EXPECT_EQ(path({{activation(LayerKind::tanh)}}, x), "operators, channels_last");
+    FunctionSpec dilated = tiny_function(16);
+    dilated.layers[0] = conv(16, 16, 3, 2);
+    EXPECT_EQ(path(dilated, x), "operators, channels_last");
+  }
+  const Problem problem = float32(make_problem({tiny_function(16)}, 3, {4, 16, 5, 6}, 19));
+  const StageOptions options = options_of(ReconstructionKind::backprop);
+  const Environment off("RESNET_NODES_FUSED", "off");
+  EXPECT_EQ(path(tiny_function(16), x), "operators, channels_last");
+  expect_same_outcome(run(problem, options), run(float64(problem), options), bound(problem), "operators");
+  const Environment wrong("RESNET_NODES_FUSED", "maybe");
+  EXPECT_THROW(Stage({tiny_function(16)}, 1, StageOptions()), Error);
+}
+
 }  // namespace
 }  // namespace resnet_nodes
