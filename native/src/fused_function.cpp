@@ -36,15 +36,6 @@ const ImageKernelPath& image_kernels() { return *image_kernel_path(active_kernel
 
 }  // namespace
 
-void FusedTape::keep(const Tensor& state) {
-  if (!inner.defined() || !same_sizes(inner, state)) {
-    inner = torch::stable::empty_like(state);
-    outer = torch::stable::empty_like(state);
-  }
-  x = state;
-  has_sums = false;
-}
-
 bool is_fusible(const std::vector<LayerSpec>& layers) {
   using enum LayerKind;
   constexpr LayerKind kKinds[] = {conv2d, batch_norm2d, relu, conv2d, batch_norm2d};

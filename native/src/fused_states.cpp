@@ -1,8 +1,17 @@
-// fused_states.cpp: memory of the states of one pass, used again.
+// fused_states.cpp: memory of the tapes and states of fused functions.
 #include "fused_function.h"
 #include "operators.h"
 
 namespace resnet_nodes {
+
+void FusedTape::keep(const Tensor& state) {
+  if (!inner.defined() || !same_sizes(inner, state)) {
+    inner = torch::stable::empty_like(state);
+    outer = torch::stable::empty_like(state);
+  }
+  x = state;
+  has_sums = false;
+}
 
 Tensor FusedStates::like(const Tensor& x) {
   if (!spare_.empty() && !same_dense_layout(spare_.back(), x)) spare_.clear();
