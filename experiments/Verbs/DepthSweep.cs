@@ -162,7 +162,7 @@ internal sealed class DepthSweep : ModelOptions
             LogX = true,
             LogY = true,
             TicksX = [.. depths.Select(d => ((double)d, d.ToString(CultureInfo.InvariantCulture)))],
-            TicksY = [10, 12, 15, 20, 25, 30, 40, 50, 70, 90],
+            TicksY = [10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 35, 40, 50, 60, 75, 90],
         });
     }
 
@@ -187,7 +187,7 @@ internal sealed class DepthSweep : ModelOptions
                 var gaps = depths.Select(d => (Depth: d, Gap: Median(solver, adjoint, d) - Median(solver, stored, d))).ToList();
                 findings.Add(new(
                     $"Adjoint and backprop agree at large depth ({(solver == Solver.Heun ? "HeunNet" : "ResNet")}, {adjoint})",
-                    $"test error {Median(solver, adjoint, deepest):0.0} % and {Median(solver, stored, deepest):0.0} % at depth {deepest}; at depth {gaps[0].Depth} they differ by {gaps[0].Gap:+0.0;-0.0}; {scatter}",
+                    $"test error {Median(solver, adjoint, deepest):0.0} % and {Median(solver, stored, deepest):0.0} % at depth {deepest}; at depth {gaps[0].Depth} they differ by {Math.Round(gaps[0].Gap, 1):+0.0;-0.0;0.0}; {scatter}",
                     double.IsNaN(spread) ? null : gaps[^1].Gap <= Math.Max(spread, 1)));
             }
 
