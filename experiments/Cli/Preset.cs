@@ -6,17 +6,20 @@ namespace ResNetNodes.Experiments.Cli;
 [AttributeUsage(AttributeTargets.Class, AllowMultiple = true)]
 internal sealed class PresetAttribute(string name, params string[] options) : Attribute
 {
-    /// <summary>smoke: under a minute; small: real data, minutes on 2 cores; paper: the paper's setting.</summary>
-    public static readonly IReadOnlyList<string> Names = ["smoke", "small", "paper"];
+    /// <summary>smoke: under a minute; small: real data, minutes on 2 cores; paper: the paper's setting; paper-imagenet: where it has two.</summary>
+    public static readonly IReadOnlyList<string> Names = ["smoke", "small", "paper", "paper-imagenet"];
 
     public string Name { get; } = name;
 
     /// <summary>Each as option=value.</summary>
     public IReadOnlyList<string> Options { get; } = options;
 
-    public static IReadOnlyList<string> Of(Type verb, string name) =>
-        verb.GetCustomAttributes<PresetAttribute>().FirstOrDefault(preset => preset.Name == name)?.Options
-            ?? throw new UsageException($"--preset is {name}, expected {string.Join(", ", Names)}{Nearest.Hint(name, Names)}");
+    public static IReadOnlyList<string> Of(Type verb, string name)
+    {
+        var own = verb.GetCustomAttributes<PresetAttribute>().OrderBy(preset => Names.ToList().IndexOf(preset.Name)).ToList();
+        return own.FirstOrDefault(preset => preset.Name == name)?.Options
+            ?? throw new UsageException($"--preset is {name}, expected {string.Join(", ", own.Select(preset => preset.Name))}{Nearest.Hint(name, own.Select(preset => preset.Name))}");
+    }
 }
 
 /// <summary>Defaults of a verb that differ from those of the options it inherits.</summary>

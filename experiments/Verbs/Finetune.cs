@@ -20,12 +20,13 @@ internal sealed record FinetuneMemoryRow(string Reconstruction, long PeakBytes, 
     "Table 2 of arXiv 2205.14612. Takes a tied network of --checkpoint (written by tied, with the same --size and --planes), or trains one first.",
     "resnet-nodes finetune --preset small                                            (4 minutes on 2 cores)",
     "resnet-nodes finetune --preset paper --checkpoint runs/tied/auto_32-inverse/checkpoint.bin",
-    "resnet-nodes finetune --dataset imagenet --data ILSVRC --size auto:64 --train-stage all --batch 256 --lr 5e-4 --weight-decay 1e-4 --schedule every:5*0.33 --epochs 16")]
+    "resnet-nodes finetune --preset paper-imagenet --data ILSVRC")]
 [JsonRows(typeof(FinetuneRow), typeof(FinetuneMemoryRow))]
 [Defaults("network=tied", "size=custom:2+2+10+2", "lr=1e-3")]
 [Preset("smoke", "dataset=synthetic", "limit=100", "planes=2", "size=custom-basic:2+2+4+2", "pretrain-epochs=1", "epochs=1", "batch=50")]
 [Preset("small", "planes=4", "size=custom:2+2+10+2", "limit=6000", "pretrain-epochs=3", "epochs=2", "schedule=constant", "batch=32", "zero-init=true")]
 [Preset("paper", "dataset=cifar10", "size=auto:32", "pretrain-epochs=200", "epochs=50", "schedule=steps:40", "reconstruction=inverse")]
+[Preset("paper-imagenet", "dataset=imagenet", "size=auto:64", "train-stage=all", "batch=256", "lr=5e-4", "weight-decay=1e-4", "pretrain-epochs=102", "epochs=16", "schedule=every:5*0.33", "reconstruction=inverse")]
 internal sealed class Finetune : ModelOptions
 {
     [Option('r', "reconstruction", Default = "adaptive", MetaValue = "METHOD", HelpText = "Method of the refinement.")]

@@ -14,12 +14,13 @@ internal sealed record TiedRow(string Size, string Reconstruction, int Epoch, do
     "Figure 3a of arXiv 2205.14612: networks of four stages, auto:n, trained with the adjoint.",
     "resnet-nodes tied --preset small                                  (6 minutes on 2 cores)",
     "resnet-nodes tied --preset paper --data cifar-10-binary.tar.gz",
-    "resnet-nodes tied --dataset imagenet --data ILSVRC --batch 256 --epochs 102 --schedule steps:30+60+90 --weight-decay 1e-4")]
+    "resnet-nodes tied --preset paper-imagenet --data ILSVRC")]
 [JsonRows(typeof(TiedRow))]
 [Defaults("network=tied")]
 [Preset("smoke", "dataset=synthetic", "limit=100", "planes=2", "sizes=auto:2", "epochs=1", "batch=50")]
 [Preset("small", "planes=4", "sizes=auto:4,auto:8", "limit=6000", "epochs=3", "batch=32", "zero-init=true")]
 [Preset("paper", "dataset=cifar10", "sizes=auto:8", "reconstructions=inverse", "epochs=200")]
+[Preset("paper-imagenet", "dataset=imagenet", "sizes=auto:8", "reconstructions=inverse", "batch=256", "epochs=102", "schedule=steps:30+60+90", "weight-decay=1e-4")]
 internal sealed class Tied : ModelOptions
 {
     [Option("sizes", Default = "auto:8", MetaValue = "SIZE,...", HelpText = "Sizes to train, as --size.")]

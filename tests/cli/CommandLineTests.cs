@@ -42,6 +42,13 @@ public sealed class CommandLineTests
     [InlineData("expected true or false", "train", "--json=maybe")]
     [InlineData("is no configuration", "train", "--config", "/dev/null")]
     [InlineData("--device is gpu", "train", "--device", "gpu", "--dataset", "synthetic")]
+    [InlineData("did you mean small?", "tied", "--preset", "smal")]
+    [InlineData("needs --data", "tied", "--preset", "paper-imagenet")]
+    [InlineData("needs --data", "finetune", "--preset", "paper-imagenet")]
+    [InlineData("needs --data", "adjoint-failure", "--preset", "paper")]
+    [InlineData("size '19' is unknown", "tied", "--sizes", "19", "--dataset", "synthetic")]
+    [InlineData("stores the states", "discretization", "--reconstructions", "backprop")]
+    [InlineData("--only is trai, expected", "reproduce", "--only", "trai")]
     public void WrongUsage_IsOneLineAndExitCode2(string message, params string[] arguments)
     {
         var (code, output, error) = Executable.Run(arguments);
