@@ -179,8 +179,9 @@ TEST(Adaptive, ReportsTheStepsThatItCannotReconstruct) {
     EXPECT_GT(report.residuals.at(static_cast<size_t>(step)), options.tolerance);
 }
 
-// f(x) = 3 x, h = 1: the fixed point of x + 3 x = y repels, each iteration triples the error. What can't be undone must not
-// grow either: the walk's states stay within the output's size, where iterating would reach 3^6 times it in each step.
+// f(x) = 3 x, h = 1: the fixed point of x + 3 x = y repels, each iteration triples the error. What can't be undone must
+// not grow either: the walk's states stay within the output's size, where iterating would reach 3^6 times it in each
+// step.
 TEST(Adaptive, KeepsTheBestStateWhereTheFixedPointRepels) {
   Problem problem = make_problem({FunctionSpec{{linear(4, 4, false)}}}, 5, {2, 4}, 3);
   problem.parameters = {constant({4, 4}, 0)};
