@@ -32,7 +32,11 @@ bool is_dense_state(const Tensor& x) {
 
 Tensor dense(const Tensor& x) { return is_dense_state(x) ? x : state_layout(x); }
 
-const ImageKernelPath& image_kernels() { return *image_kernel_path(active_kernel_path().c_str()); }
+// Found once: the path does not change while a process runs, and evaluations are many.
+const ImageKernelPath& image_kernels() {
+  static const ImageKernelPath& path = *image_kernel_path(active_kernel_path().c_str());
+  return path;
+}
 
 }  // namespace
 

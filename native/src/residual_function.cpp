@@ -7,19 +7,25 @@
 namespace resnet_nodes {
 
 Tensor ResidualFunctions::forward_step(Use use, const Tensor& base, const Tensor& x, double a, Tape* tape) {
-  const Tensor f = forward(use, x, tape);
-  return add_scaled(base, f, a, results_are_fresh() ? f : Tensor());
+  return moved(base, forward(use, x, tape), a);
 }
 
 Tensor ResidualFunctions::replay_step(Use use, const Tensor& base, const Tensor& x, double a) {
-  const Tensor f = replay(use, x, nullptr);
-  return add_scaled(base, f, a, results_are_fresh() ? f : Tensor());
+  return moved(base, replay(use, x, nullptr), a);
 }
 
 Corrected ResidualFunctions::correct_step(Use use, const Tensor& y, const Tensor& predicted, double a, bool keep_slope,
                                           const Tensor&, Tape& tape) {
+  return corrected(y, replay(use, predicted, &tape), predicted, a, keep_slope);
+}
+
+Tensor ResidualFunctions::moved(const Tensor& base, const Tensor& f, double a) const {
+  return add_scaled(base, f, a, results_are_fresh() ? f : Tensor());
+}
+
+Corrected ResidualFunctions::corrected(const Tensor& y, const Tensor& f, const Tensor& predicted, double a,
+                                       bool keep_slope) const {
   Corrected result;
-  const Tensor f = replay(use, predicted, &tape);
   const bool overwrite = results_are_fresh() && !keep_slope;
   result.state = correct(y, f, predicted, a, result.norms, overwrite ? f : Tensor());
   if (keep_slope) result.slope = f;

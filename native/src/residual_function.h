@@ -55,6 +55,12 @@ class ResidualFunctions {
   /// cotangent + a (the gradient of x from a cotangent of f_n(x)).
   virtual Tensor vjp_step(Use use, Tape& tape, const Tensor& cotangent, double a);
 
+  // What follows an evaluation that ended in f = f_n(x), which is written over where nobody else holds it.
+  /// base + a f.
+  Tensor moved(const Tensor& base, const Tensor& f, double a) const;
+  /// y - a f and how far that is from `predicted`.
+  Corrected corrected(const Tensor& y, const Tensor& f, const Tensor& predicted, double a, bool keep_slope) const;
+
   /// Says that nobody reads `state` any more. Where it is a result of the running pass, its memory may be used again;
   /// where it is anything else, nothing happens.
   virtual void recycle(const Tensor&) {}

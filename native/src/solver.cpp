@@ -2,23 +2,16 @@
 #include "solver.h"
 
 #include "resnet_nodes/error.h"
-#include "steps.h"
 
 namespace resnet_nodes {
 
 Tensor SolverMethod::refine(ResidualFunctions& functions, int64_t n, const Tensor& y, const Tensor& x, double h) const {
-  const Tensor f = slope(functions, n, x, h, nullptr);
-  return add_scaled(y, f, -h, functions.results_are_fresh() ? f : Tensor());
+  return functions.moved(y, slope(functions, n, x, h, nullptr), -h);
 }
 
 Corrected SolverMethod::correct(ResidualFunctions& functions, int64_t n, const Tensor& y, const Tensor& predicted,
                                 double h, bool keep_slope, const Tensor&, StepTape& tape) const {
-  Corrected result;
-  const Tensor f = slope(functions, n, predicted, h, &tape);
-  const bool overwrite = functions.results_are_fresh() && !keep_slope;
-  result.state = resnet_nodes::correct(y, f, predicted, h, result.norms, overwrite ? f : Tensor());
-  if (keep_slope) result.slope = f;
-  return result;
+  return functions.corrected(y, slope(functions, n, predicted, h, &tape), predicted, h, keep_slope);
 }
 
 const SolverMethod& solver_method(Solver solver) {
