@@ -98,7 +98,7 @@ internal sealed class BenchParts(nn.Module owner, ResidualStage stage, nn.Module
     public nn.Module<Tensor, Tensor>? Stem => stem;
 
     public IReadOnlyList<nn.Module<Tensor, Tensor>> Functions { get; } =
-        [.. stage.named_children().Single().module.children().Cast<nn.Module<Tensor, Tensor>>()];
+        [.. stage.Functions.Cast<nn.Module<Tensor, Tensor>>()];
 
     public Tensor Loss(Tensor state, Tensor? labels)
     {

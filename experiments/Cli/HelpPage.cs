@@ -53,7 +53,7 @@ internal static class HelpPage
             writer.WriteLine($"  {string.Join(", ", Rows.Keys(row))}");
         }
 
-        foreach (var (i, preset) in verb.GetCustomAttributes<PresetAttribute>().OrderBy(p => PresetAttribute.Names.ToList().IndexOf(p.Name)).Index())
+        foreach (var (i, preset) in PresetAttribute.All(verb).Index())
         {
             if (i == 0)
             {

@@ -62,10 +62,10 @@ internal abstract class ImageOptions : CommonOptions
         return (Limit is null ? images : images.Take(Read.Whole("limit", Limit, 1)), augmentation);
     }
 
-    /// <summary>Batches of one half: shuffled and augmented with this seed in training, in order and as they are in testing.</summary>
-    protected (BatchLoader Loader, ImageDataset Images) Batches(bool train, Terminal terminal, CancellationToken cancellation, int? size = null, long? seed = null)
+    /// <summary>Batches of one half: shuffled and augmented in training, in order and as they are in testing.</summary>
+    protected (BatchLoader Loader, ImageDataset Images) Batches(bool train, Terminal terminal, CancellationToken cancellation, int? size = null)
     {
         var (images, augmentation) = Load(train, terminal, cancellation);
-        return (new BatchLoader(images, train ? augmentation : augmentation.WithoutRandomness(), size ?? BatchNumber, train ? seed ?? SeedNumber : null, WorkersNumber), images);
+        return (new BatchLoader(images, train ? augmentation : augmentation.WithoutRandomness(), size ?? BatchNumber, train ? SeedNumber : null, WorkersNumber), images);
     }
 }

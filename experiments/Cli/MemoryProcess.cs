@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Text.Json;
 
 namespace ResNetNodes.Experiments.Cli;
@@ -12,24 +11,9 @@ internal static class MemoryProcess
     /// <returns>The peak, and the part of it that a step adds to what rests between steps.</returns>
     public static (long PeakBytes, long StepBytes) Measure(string what, IEnumerable<string> words)
     {
-        var start = new ProcessStartInfo(Environment.ProcessPath!) { RedirectStandardOutput = true, RedirectStandardError = true };
-        // Blocks of a weight's size and up go back to the system as soon as they are freed: what is measured is what lives, not the holes
-        // of an allocator that tunes itself as it goes. The same for every method.
-        start.Environment["MALLOC_MMAP_THRESHOLD_"] = "16384";
-        foreach (var word in words)
-        {
-            start.ArgumentList.Add(word);
-        }
-
-        using var process = Process.Start(start)!;
-        var errors = process.StandardError.ReadToEndAsync();
-        var output = process.StandardOutput.ReadToEnd();
-        process.WaitForExit();
-        if (process.ExitCode != 0)
-        {
-            throw new ResNetNodesException($"measuring {what} failed: {errors.Result.Trim().Split('\n')[^1]}");
-        }
-
+        // Blocks of a weight's size and up go back to the system as soon as they are freed: what is measured is what lives, not the
+        // holes of an allocator that tunes itself as it goes. The same for every method.
+        var output = OwnProcess.Run(words, $"measuring {what} failed", environment: ("MALLOC_MMAP_THRESHOLD_", "16384"));
         using var point = JsonDocument.Parse(output);
         return (point.RootElement.GetProperty("peak_bytes").GetInt64(), point.RootElement.GetProperty("step_bytes").GetInt64());
     }

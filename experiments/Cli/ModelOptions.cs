@@ -1,5 +1,6 @@
 using CommandLine;
 using ResNetNodes.Networks;
+using ResNetNodes.Training;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -44,11 +45,17 @@ internal abstract class ModelOptions : ImageOptions
     [Section("training")]
     public string WeightDecay { get; set; } = "5e-4";
 
-    protected double RateNumber => Read.Number("lr", Rate, 0, aboveLeast: true);
-
-    protected double MomentumNumber => Read.Number("momentum", Momentum, 0);
-
-    protected double WeightDecayNumber => Read.Number("weight-decay", WeightDecay, 0);
+    /// <summary>How networks are trained, as far as all verbs have it.</summary>
+    protected TrainingOptions Optimization() => new()
+    {
+        BatchSize = BatchNumber,
+        LearningRate = Read.Number("lr", Rate, 0, aboveLeast: true),
+        Momentum = Read.Number("momentum", Momentum, 0),
+        WeightDecay = Read.Number("weight-decay", WeightDecay, 0),
+        Seed = SeedNumber,
+        Workers = WorkersNumber,
+        Device = FindDevice(),
+    };
 
     protected int PlanesOf(string network) => Planes is null ? (network == "tiny" ? 16 : 64) : Read.Whole("planes", Planes, 1);
 
@@ -58,8 +65,7 @@ internal abstract class ModelOptions : ImageOptions
     /// <param name="size">Of the others.</param>
     /// <param name="stage">How its stages are integrated and differentiated.</param>
     /// <param name="classes">Classes of the images.</param>
-    /// <param name="seed">Of the initial weights; null takes --seed.</param>
-    protected nn.Module<Tensor, Tensor> Build(string network, int depth, NetworkSize size, StageOptions stage, int classes, long? seed = null)
+    protected nn.Module<Tensor, Tensor> Build(string network, int depth, NetworkSize size, StageOptions stage, int classes)
     {
         Read.OneOf("network", network, "tiny", "resnet", "ode", "tied");
         stage = stage with { Execution = Read.Choice<StageExecution>("execution", Execution), AccumulateGradientsInPlace = true };
@@ -76,20 +82,20 @@ internal abstract class ModelOptions : ImageOptions
                 Planes = PlanesOf(network),
                 Classes = classes,
                 ZeroInit = ZeroInit ?? true,
-                Seed = seed ?? SeedNumber,
+                Seed = SeedNumber,
                 Stage = stage,
             });
         }
 
         return new ResNet(new ResNetOptions
         {
-            Kind = network switch { "resnet" => ResNetKind.Ordinary, "ode" => ResNetKind.Ode, _ => ResNetKind.Tied },
+            Kind = Read.Kind(network),
             Size = size,
             Planes = PlanesOf(network),
             Classes = classes,
             ZeroInitResidual = ZeroInit ?? false,
             AdjointFrom = Read.Whole("adjoint-from", AdjointFrom, 1),
-            Seed = seed ?? SeedNumber,
+            Seed = SeedNumber,
             Stage = stage,
         });
     }

@@ -14,9 +14,13 @@ internal sealed class PresetAttribute(string name, params string[] options) : At
     /// <summary>Each as option=value.</summary>
     public IReadOnlyList<string> Options { get; } = options;
 
+    /// <summary>A verb's presets, the smallest first.</summary>
+    public static IReadOnlyList<PresetAttribute> All(Type verb) =>
+        [.. verb.GetCustomAttributes<PresetAttribute>().OrderBy(preset => Names.ToList().IndexOf(preset.Name))];
+
     public static IReadOnlyList<string> Of(Type verb, string name)
     {
-        var own = verb.GetCustomAttributes<PresetAttribute>().OrderBy(preset => Names.ToList().IndexOf(preset.Name)).ToList();
+        var own = All(verb);
         return own.FirstOrDefault(preset => preset.Name == name)?.Options
             ?? throw new UsageException($"--preset is {name}, expected {string.Join(", ", own.Select(preset => preset.Name))}{Nearest.Hint(name, own.Select(preset => preset.Name))}");
     }

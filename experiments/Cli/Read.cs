@@ -1,4 +1,5 @@
 using System.Globalization;
+using ResNetNodes.Networks;
 
 namespace ResNetNodes.Experiments.Cli;
 
@@ -47,6 +48,14 @@ internal static class Read
             ? Enum.GetValues<T>()[at]
             : throw new UsageException($"--{option} is {text}, expected {string.Join(", ", names)}{Nearest.Hint(text, names)}");
     }
+
+    /// <summary>Several values of an enumeration, each once.</summary>
+    public static IReadOnlyList<T> Choices<T>(string option, string text)
+        where T : struct, Enum =>
+        [.. text.Split(',').Select(part => Choice<T>(option, part)).Distinct()];
+
+    /// <summary>The kind of a network of four stages, of a name that has been checked.</summary>
+    public static ResNetKind Kind(string network) => network switch { "resnet" => ResNetKind.Ordinary, "ode" => ResNetKind.Ode, _ => ResNetKind.Tied };
 
     public static string OneOf(string option, string text, params IReadOnlyList<string> names) =>
         names.Contains(text) ? text : throw new UsageException($"--{option} is {text}, expected {string.Join(" or ", names)}{Nearest.Hint(text, names)}");

@@ -48,7 +48,7 @@ internal sealed class AdjointFailure : ModelOptions
         var solver = Read.Choice<Solver>("solver", SolverName);
         var steps = Read.Whole("steps", Steps, 1);
         var size = SizeOf(Size);
-        var device = FindDevice();
+        var options = Optimization();
         var (loader, images) = Batches(true, terminal, cancellation);
         var folder = RunFolder.Open(this);
         var rows = new List<FailureRow>();
@@ -58,7 +58,7 @@ internal sealed class AdjointFailure : ModelOptions
             {
                 var stage = new StageOptions { Solver = solver, Reconstruction = reconstruction, ReportReconstructionError = true, CheckpointOnFailure = fallback };
                 using var model = Build(Network, 16, size, stage, images.Classes);
-                return Descend(name, model, loader, steps, device, terminal, cancellation);
+                return Descend(name, model, loader, steps, options, terminal, cancellation);
             });
             own.ForEach(terminal.Row);
             rows.AddRange(own);
@@ -70,10 +70,10 @@ internal sealed class AdjointFailure : ModelOptions
         folder.Finish(terminal, $"The adjoint on a {Network} network of size {size}, {images.Name}", "figure 3b", Judge(methods.Select(m => m.Name).ToList(), rows));
     }
 
-    private List<FailureRow> Descend(string name, nn.Module<Tensor, Tensor> model, BatchLoader loader, int steps, Device device, Terminal terminal, CancellationToken cancellation)
+    private static List<FailureRow> Descend(string name, nn.Module<Tensor, Tensor> model, BatchLoader loader, int steps, TrainingOptions options, Terminal terminal, CancellationToken cancellation)
     {
         var rows = new List<FailureRow>();
-        using var trainer = new Trainer(model, new TrainingOptions { LearningRate = RateNumber, Momentum = MomentumNumber, WeightDecay = WeightDecayNumber, Device = device });
+        using var trainer = new Trainer(model, options);
         var stages = StagesOf(model);
         for (var epoch = 0; rows.Count < steps; epoch++)
         {
@@ -85,7 +85,7 @@ internal sealed class AdjointFailure : ModelOptions
                 {
                     try
                     {
-                        var (loss, _) = trainer.TrainStep(batch.Images.to(device), batch.Labels.to(device));
+                        var (loss, _) = trainer.TrainStep(batch.Images.to(options.Device), batch.Labels.to(options.Device));
                         rows.Add(Row(name, rows.Count + 1, loss, stages));
                     }
                     catch (ResNetNodesException) when (rows.Count > 0)

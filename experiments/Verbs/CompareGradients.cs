@@ -58,14 +58,15 @@ internal sealed class CompareGradients : ModelOptions
     {
         Read.OneOf("network", Network, "tiny");
         var depths = Read.Wholes("depths", Depths, 1);
-        var solvers = Solvers.Split(',').Select(s => Read.Choice<Solver>("solvers", s)).Distinct().ToList();
+        var solvers = Read.Choices<Solver>("solvers", Solvers);
         var methods = Read.Reconstructions("reconstructions", Methods);
         var steps = Read.Whole("train-steps", TrainSteps, 0);
         var stretch = StretchFrom is null ? (int?)null : Read.Whole("stretch-from", StretchFrom, 1);
-        var device = FindDevice();
-        var (loader, images) = Batches(true, terminal, cancellation);
-        var (measured, _) = Batches(true, terminal, cancellation, seed: SeedNumber + 1);
-        using var batch = measured.Epoch(0).First();
+        var options = Optimization();
+        var device = options.Device;
+        var (images, augmentation) = Load(true, terminal, cancellation);
+        var loader = new BatchLoader(images, augmentation, BatchNumber, SeedNumber, WorkersNumber);
+        using var batch = new BatchLoader(images, augmentation, BatchNumber, SeedNumber + 1, WorkersNumber).Epoch(0).First();
         var folder = RunFolder.Open(this);
         var points = new List<Point>();
         foreach (var solver in solvers)
@@ -79,13 +80,13 @@ internal sealed class CompareGradients : ModelOptions
                     var what = $"{Rows.Spelled(solver)}, depth {depth}";
                     if (stretch is { } from)
                     {
-                        source ??= Prepare(Make(solver, from, images), steps, loader, device, terminal, $"{Rows.Spelled(solver)}, depth {from}", cancellation);
+                        source ??= Prepare(Make(solver, from, images), steps, loader, options, terminal, $"{Rows.Spelled(solver)}, depth {from}", cancellation);
                         DepthTransfer.Copy(source, model);
                         model.to(device);
                     }
                     else
                     {
-                        Prepare(model, steps, loader, device, terminal, what, cancellation);
+                        Prepare(model, steps, loader, options, terminal, what, cancellation);
                     }
 
                     return Compare(model, solver, methods, batch, device);
@@ -109,16 +110,16 @@ internal sealed class CompareGradients : ModelOptions
     private TinyResNet Make(Solver solver, int depth, ImageDataset images) =>
         (TinyResNet)Build("tiny", depth, NetworkSize.Auto(1), new StageOptions { Solver = solver, Reconstruction = Reconstruction.Backprop }, images.Classes);
 
-    private TinyResNet Prepare(TinyResNet model, int steps, BatchLoader loader, Device device, Terminal terminal, string what, CancellationToken cancellation)
+    private TinyResNet Prepare(TinyResNet model, int steps, BatchLoader loader, TrainingOptions options, Terminal terminal, string what, CancellationToken cancellation)
     {
         if (CheckpointFile is not null)
         {
             Checkpoint.Load(CheckpointFile, model, null);
-            model.to(device);
+            model.to(options.Device);
             return model;
         }
 
-        using var trainer = new Trainer(model, new TrainingOptions { LearningRate = RateNumber, Momentum = MomentumNumber, WeightDecay = WeightDecayNumber, Device = device });
+        using var trainer = new Trainer(model, options);
         for (var (done, epoch) = (0, 0); done < steps; epoch++)
         {
             foreach (var batch in loader.Epoch(epoch))
@@ -127,7 +128,7 @@ internal sealed class CompareGradients : ModelOptions
                 using (batch)
                 {
                     cancellation.ThrowIfCancellationRequested();
-                    trainer.TrainStep(batch.Images.to(device), batch.Labels.to(device));
+                    trainer.TrainStep(batch.Images.to(options.Device), batch.Labels.to(options.Device));
                 }
 
                 terminal.Progress((double)++done / steps, $"{what}: training step {done}/{steps}");
@@ -187,7 +188,7 @@ internal sealed class CompareGradients : ModelOptions
         return (size > 0 ? off / size : off, norms > 0 ? found.dot(truth).item<double>() / norms : null);
     }
 
-    private static List<Finding> Judge(List<GradientRow> rows, List<Solver> solvers, IReadOnlyList<int> depths)
+    private static List<Finding> Judge(List<GradientRow> rows, IReadOnlyList<Solver> solvers, IReadOnlyList<int> depths)
     {
         var findings = new List<Finding>();
         foreach (var solver in solvers)
@@ -217,7 +218,7 @@ internal sealed class CompareGradients : ModelOptions
     }
 
     // One column a depth, jittered; parameters but biases, as the paper: a bias before batch normalization has no gradient.
-    private static string Draw(RunFolder folder, IReadOnlyList<int> depths, List<Solver> solvers, IReadOnlyList<Reconstruction> methods, List<ParameterRow> rows)
+    private static string Draw(RunFolder folder, IReadOnlyList<int> depths, IReadOnlyList<Solver> solvers, IReadOnlyList<Reconstruction> methods, List<ParameterRow> rows)
     {
         var jitter = new Random(0);
         var columns = depths.Index().ToDictionary(pair => pair.Item, pair => pair.Index);

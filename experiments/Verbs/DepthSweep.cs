@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
 using CommandLine;
@@ -58,7 +57,7 @@ internal sealed class DepthSweep : ModelOptions
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
         Read.OneOf("network", Network, "tiny");
-        var solvers = Solvers.Split(',').Select(s => Read.Choice<Solver>("solvers", s)).Distinct().ToList();
+        var solvers = Read.Choices<Solver>("solvers", Solvers);
         var methods = Read.Reconstructions("reconstructions", Methods);
         var depths = Read.Wholes("depths", Depths, 1);
         var seeds = Read.Wholes("seeds", Seeds, 0);
@@ -101,7 +100,6 @@ internal sealed class DepthSweep : ModelOptions
         var finished = File.Exists(Path.Combine(path, RunSummary.FileName));
         if (!finished)
         {
-            var start = new ProcessStartInfo(Environment.ProcessPath!) { RedirectStandardOutput = true, RedirectStandardError = true };
             // A run with a checkpoint goes on; one that broke before its first epoch leaves nothing worth keeping.
             var again = File.Exists(Path.Combine(path, "checkpoint.bin")) ? "--resume" : "--overwrite";
             if (again == "--overwrite" && Directory.Exists(path))
@@ -124,17 +122,7 @@ internal sealed class DepthSweep : ModelOptions
                 ("--zero-init", ZeroInit?.ToString().ToLowerInvariant()),
             ];
             words.AddRange(given.Where(pair => pair.Value is not null).SelectMany(pair => new[] { pair.Name, pair.Value! }));
-            words.ForEach(start.ArgumentList.Add);
-            using var process = Process.Start(start)!;
-            using var stop = cancellation.Register(process.Kill);
-            var output = process.StandardOutput.ReadToEndAsync(CancellationToken.None);
-            var errors = process.StandardError.ReadToEnd();
-            process.WaitForExit();
-            cancellation.ThrowIfCancellationRequested();
-            if (process.ExitCode != 0)
-            {
-                throw new ResNetNodesException($"{path}: {errors.Trim().Split('\n')[^1]}");
-            }
+            OwnProcess.Run(words, path, cancellation);
         }
 
         var lines = File.ReadAllLines(Path.Combine(path, "metrics.csv"));
@@ -142,7 +130,7 @@ internal sealed class DepthSweep : ModelOptions
         return lines[1..].Max(line => double.Parse(line.Split(',')[column], CultureInfo.InvariantCulture));
     }
 
-    private static string Draw(RunFolder folder, List<Solver> solvers, IReadOnlyList<Reconstruction> methods, IReadOnlyList<int> depths, SweepRow[] rows)
+    private static string Draw(RunFolder folder, IReadOnlyList<Solver> solvers, IReadOnlyList<Reconstruction> methods, IReadOnlyList<int> depths, SweepRow[] rows)
     {
         var series = new List<Series>();
         foreach (var solver in solvers)
@@ -166,7 +154,7 @@ internal sealed class DepthSweep : ModelOptions
         });
     }
 
-    private static List<Finding> Judge(List<Solver> solvers, IReadOnlyList<Reconstruction> methods, IReadOnlyList<int> depths, SweepRow[] rows)
+    private static List<Finding> Judge(IReadOnlyList<Solver> solvers, IReadOnlyList<Reconstruction> methods, IReadOnlyList<int> depths, SweepRow[] rows)
     {
         double Median(Solver solver, string method, int depth) => Fit.Quantile(rows.Where(r => r.Solver == solver && r.Reconstruction == method && r.Depth == depth).Select(r => r.TestError), 0.5);
         var stored = methods.FirstOrDefault(m => !m.IsMemoryFree)?.ToString();

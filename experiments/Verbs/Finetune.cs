@@ -75,21 +75,15 @@ internal sealed class Finetune : ModelOptions
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
         Read.OneOf("network", Network, "tied");
-        Read.OneOf("train-stage", TrainStage, "1", "2", "3", "4", "all");
+        var refinedStage = Read.OneOf("train-stage", TrainStage, "1", "2", "3", "4", "all") == "all" ? (int?)null : Read.Whole("train-stage", TrainStage, 1);
         var size = SizeOf(Size);
         var method = Read.One("reconstruction", Method);
         var stage = new StageOptions { Reconstruction = method, ReportReconstructionError = true };
-        var options = new TrainingOptions
+        var options = Optimization() with
         {
             Epochs = Read.Whole("epochs", Epochs, 1),
-            BatchSize = BatchNumber,
-            LearningRate = RateNumber,
-            Momentum = MomentumNumber,
-            WeightDecay = WeightDecayNumber,
             NamedWeightDecay = LastNormDecay is null ? null : new(LastNormPattern(size), Read.Number("last-norm-decay", LastNormDecay, 0)),
             Schedule = Read.Checked("schedule", ScheduleName, Schedule.Parse),
-            Seed = SeedNumber,
-            Device = FindDevice(),
         };
         var pretraining = options with
         {
@@ -98,7 +92,7 @@ internal sealed class Finetune : ModelOptions
             Schedule = Schedule.Cosine,
             NamedWeightDecay = null,
         };
-        if (TrainStage != "all" && size.Blocks[int.Parse(TrainStage, System.Globalization.CultureInfo.InvariantCulture) - 1] < 2)
+        if (refinedStage is { } stageNumber && size.Blocks[stageNumber - 1] < 2)
         {
             throw new UsageException($"--train-stage is {TrainStage}, but {size} has no residual functions there");
         }
@@ -118,9 +112,9 @@ internal sealed class Finetune : ModelOptions
 
         using var untied = Build("ode", 1, size, stage, images.Classes);
         DepthTransfer.Copy(tied, untied);
-        if (TrainStage != "all")
+        if (refinedStage is { } number)
         {
-            Freeze(untied, int.Parse(TrainStage, System.Globalization.CultureInfo.InvariantCulture));
+            Freeze(untied, number);
         }
 
         List<FinetuneRow> rows =

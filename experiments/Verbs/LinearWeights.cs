@@ -94,7 +94,7 @@ internal sealed class LinearWeights : CommonOptions
 
         using var stage = new ResidualStage(functions, new StageOptions { Reconstruction = Reconstruction.Backprop, AccumulateGradientsInPlace = true });
         using var descent = optim.SGD(stage.parameters(), rate);
-        // Which steps are drawn is known at the end alone: all are kept, 8·N·d² bytes each, and thinned to at most 2,000.
+        // Which steps are drawn is known at the end alone: the first 100 and then each tenth are kept, 8·N·d² bytes each.
         var smoothness = new List<SmoothnessRow>();
         var kept = new SortedDictionary<int, double[]>();
         for (var step = 0; step <= steps; step++)

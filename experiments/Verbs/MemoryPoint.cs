@@ -64,7 +64,7 @@ internal sealed class MemoryPoint : CommonOptions
             ? new TinyResNet(new TinyResNetOptions { Depth = Read.Whole("depth", Depth, 1), Planes = planes, Classes = classes, ZeroInit = false, Stage = options })
             : new ResNet(new ResNetOptions
             {
-                Kind = Network switch { "resnet" => ResNetKind.Ordinary, "ode" => ResNetKind.Ode, _ => ResNetKind.Tied },
+                Kind = Read.Kind(Network),
                 Size = NetworkSize.Parse(Size),
                 Planes = planes,
                 Classes = classes,

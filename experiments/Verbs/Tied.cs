@@ -48,17 +48,11 @@ internal sealed class Tied : ModelOptions
         var sizes = Sizes.Split(',').Select(SizeOf).ToList();
         var methods = Read.Reconstructions("reconstructions", Methods);
         var solver = Read.Choice<Solver>("solver", SolverName);
-        var options = new TrainingOptions
+        var options = Optimization() with
         {
             Epochs = Read.Whole("epochs", Epochs, 1),
-            BatchSize = BatchNumber,
             TestBatchSize = 2048,
-            LearningRate = RateNumber,
-            Momentum = MomentumNumber,
-            WeightDecay = WeightDecayNumber,
             Schedule = Read.Checked("schedule", ScheduleName, Schedule.Parse),
-            Seed = SeedNumber,
-            Device = FindDevice(),
         };
         var (train, images) = Batches(true, terminal, cancellation);
         var (test, _) = Batches(false, terminal, cancellation, options.TestBatchSize);

@@ -48,18 +48,11 @@ internal sealed class Train : ModelOptions
 
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
-        var options = new TrainingOptions
+        var options = Optimization() with
         {
             Epochs = Read.Whole("epochs", Epochs, 1),
-            BatchSize = BatchNumber,
-            LearningRate = RateNumber,
-            Momentum = MomentumNumber,
-            WeightDecay = WeightDecayNumber,
             StageRateFactor = Read.Number("stage-rate-factor", StageRateFactor, 0, aboveLeast: true),
             Schedule = Read.Checked("schedule", ScheduleName, Schedule.Parse),
-            Seed = SeedNumber,
-            Workers = WorkersNumber,
-            Device = FindDevice(),
         };
         var stage = new StageOptions
         {

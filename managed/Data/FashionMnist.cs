@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using System.Globalization;
 using System.IO.Compression;
 
 namespace ResNetNodes.Data;
@@ -29,7 +28,7 @@ public static class FashionMnist
         var labels = ReadIdx(labelFile, LabelMagic, 1, out var counts);
         if (counts[0] != sizes[0])
         {
-            throw Bad(labelFile, $"holds {Number(counts[0])} labels for {Number(sizes[0])} images");
+            throw Bad(labelFile, $"holds {DataFile.Number(counts[0])} labels for {DataFile.Number(sizes[0])} images");
         }
 
         if (labels.Any(label => label >= Names.Length))
@@ -54,7 +53,7 @@ public static class FashionMnist
             var got = stream.ReadAtLeast(header, header.Length, throwOnEndOfStream: false);
             if (got < header.Length)
             {
-                throw Bad(path, $"truncated after {Number(got)} bytes of its header; download it again");
+                throw Bad(path, $"truncated after {DataFile.Number(got)} bytes of its header; {DataFile.Again}");
             }
 
             var found = BinaryPrimitives.ReadInt32BigEndian(header);
@@ -71,7 +70,7 @@ public static class FashionMnist
                 total *= sizes[i];
                 if (sizes[i] is < 1 or > 10_000_000 || total > int.MaxValue / 2)
                 {
-                    throw Bad(path, $"states size {Number(sizes[i])} in dimension {i}; it is damaged, download it again");
+                    throw Bad(path, $"states size {DataFile.Number(sizes[i])} in dimension {i}; it is damaged, {DataFile.Again}");
                 }
             }
 
@@ -79,23 +78,21 @@ public static class FashionMnist
             got = stream.ReadAtLeast(data, data.Length, throwOnEndOfStream: false);
             if (got < data.Length)
             {
-                throw Bad(path, $"truncated after {Number(got)} of {Number(total)} bytes; download it again");
+                throw Bad(path, $"truncated after {DataFile.Number(got)} of {DataFile.Number(total)} bytes; {DataFile.Again}");
             }
 
-            return stream.ReadByte() < 0 ? data : throw Bad(path, $"goes on after {Number(total)} bytes; download it again");
+            return stream.ReadByte() < 0 ? data : throw Bad(path, $"goes on after {DataFile.Number(total)} bytes; {DataFile.Again}");
         }
         catch (InvalidDataException exception)
         {
-            throw Bad(path, $"is not a whole gzip file ({exception.Message.TrimEnd('.')}); download it again", exception);
+            throw Bad(path, $"is not a whole gzip file ({exception.Message.TrimEnd('.')}); {DataFile.Again}", exception);
         }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        catch (Exception exception) when (DataFile.IsOfTheFile(exception))
         {
             throw Bad(path, $"can't be read: {exception.Message}", exception);
         }
     }
 
     private static ResNetNodesException Bad(string path, string what, Exception? cause = null) =>
-        new($"{Path.GetFileName(path)}: {what}", cause);
-
-    private static string Number(long value) => value.ToString("N0", CultureInfo.InvariantCulture);
+        DataFile.Bad(Path.GetFileName(path), what, cause);
 }

@@ -24,14 +24,14 @@ public static partial class NpyFile
         {
             data = File.ReadAllBytes(path);
         }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        catch (Exception exception) when (DataFile.IsOfTheFile(exception))
         {
-            throw new ResNetNodesException($"{path}: can't be read: {exception.Message}", exception);
+            throw DataFile.Bad(path, $"can't be read: {exception.Message}", exception);
         }
 
         if (data.Length < 12 || !data.AsSpan(0, Magic.Length).SequenceEqual(Magic))
         {
-            throw new ResNetNodesException($"{path}: is no .npy file");
+            throw DataFile.Bad(path, "is no .npy file");
         }
 
         var wide = data[6] > 1;
@@ -39,13 +39,13 @@ public static partial class NpyFile
         var length = wide ? BinaryPrimitives.ReadUInt32LittleEndian(data.AsSpan(8)) : BinaryPrimitives.ReadUInt16LittleEndian(data.AsSpan(8));
         if (start + length > data.Length)
         {
-            throw new ResNetNodesException($"{path}: truncated in its header");
+            throw DataFile.Bad(path, "truncated in its header");
         }
 
         var header = Header().Match(Encoding.UTF8.GetString(data, start, (int)length));
         if (!header.Success)
         {
-            throw new ResNetNodesException($"{path}: is not an array of little-endian float32 in C order ('<f4'); save it as numpy.ascontiguousarray(a, dtype='float32')");
+            throw DataFile.Bad(path, "is not an array of little-endian float32 in C order ('<f4'); save it as numpy.ascontiguousarray(a, dtype='float32')");
         }
 
         long[] shape = [.. header.Groups[1].Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(n => long.Parse(n, CultureInfo.InvariantCulture))];
@@ -53,7 +53,7 @@ public static partial class NpyFile
         var expected = shape.Aggregate(1L, (a, b) => a * b) * sizeof(float);
         return content.Length == expected
             ? tensor(MemoryMarshal.Cast<byte, float>(content).ToArray(), shape)
-            : throw new ResNetNodesException($"{path}: holds {content.Length} bytes of values, expected {expected} for [{string.Join(", ", shape)}]");
+            : throw DataFile.Bad(path, $"holds {content.Length} bytes of values, expected {expected} for [{string.Join(", ", shape)}]");
     }
 
     [GeneratedRegex(@"^\{(?=.*'descr': '<f4')(?=.*'fortran_order': False).*'shape': \(([\d, ]*)\)")]

@@ -59,8 +59,8 @@ public sealed class BenchTests : IDisposable
     private List<JsonElement> Run(params string[] arguments)
     {
         var network = arguments.Contains("--network") ? Array.Empty<string>() : ["--network", "tiny"];
-        var (code, output, error) = Executable.Run(["bench", .. network, .. arguments, "--repetitions", "2", "--json", "--out", Path.Combine(folder, "run")]);
+        var (code, rows, error) = Executable.RunRows(["bench", .. network, .. arguments, "--repetitions", "2", "--json", "--out", Path.Combine(folder, "run")]);
         Assert.True(code == 0, error);
-        return [.. output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => JsonDocument.Parse(line).RootElement.Clone())];
+        return rows;
     }
 }

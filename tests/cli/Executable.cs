@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Reflection;
+using System.Text.Json;
 
 namespace ResNetNodes.Cli.Tests;
 
@@ -15,6 +16,14 @@ internal static class Executable
         var output = process.StandardOutput.ReadToEnd();
         process.WaitForExit();
         return (process.ExitCode, output, error.Result);
+    }
+
+    /// <summary>The same, with the objects that --json writes, one a line.</summary>
+    public static (int Code, List<JsonElement> Rows, string Error) RunRows(params string[] arguments)
+    {
+        var (code, output, error) = Run(arguments);
+        var lines = output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Where(line => line.StartsWith('{'));
+        return (code, [.. lines.Select(line => JsonDocument.Parse(line).RootElement.Clone())], error);
     }
 
     public static ProcessStartInfo Start(params string[] arguments)

@@ -169,12 +169,7 @@ public sealed class ExperimentTests : IDisposable
         }));
     }
 
-    private static (int Code, List<JsonElement> Rows, string Error) Run(params string[] arguments)
-    {
-        var (code, output, error) = Executable.Run(arguments);
-        var rows = output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Where(line => line.StartsWith('{')).Select(line => JsonDocument.Parse(line).RootElement.Clone()).ToList();
-        return (code, rows, error);
-    }
+    private static (int Code, List<JsonElement> Rows, string Error) Run(params string[] arguments) => Executable.RunRows(arguments);
 
     private string At(string name) => Path.Combine(folder, name);
 }

@@ -74,12 +74,7 @@ public sealed class VerbTests : IDisposable
 
     private static void Keys(JsonElement row, params string[] keys) => Assert.All(keys, key => Assert.True(row.TryGetProperty(key, out _), key));
 
-    private static (int Code, List<JsonElement> Rows, string Error) Run(string[] arguments)
-    {
-        var (code, output, error) = Executable.Run(arguments);
-        var rows = output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Where(line => line.StartsWith('{')).Select(line => JsonDocument.Parse(line).RootElement.Clone()).ToList();
-        return (code, rows, error);
-    }
+    private static (int Code, List<JsonElement> Rows, string Error) Run(string[] arguments) => Executable.RunRows(arguments);
 
     private string At(string name) => Path.Combine(folder, name);
 }
