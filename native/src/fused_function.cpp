@@ -206,20 +206,22 @@ Tensor FusedFunction::forward(const Tensor& base_state, const Tensor& state, dou
     float* sums = workspace_.image_sums(i);
     kernels.moments(sums, sums + channels, values, image);
   };
-  workspace_.for_images([&](int64_t i, int64_t, FusedWorkspace::Slot& slot) {
+  workspace_.for_images([&](int64_t i, FusedWorkspace::Slot& slot) {
     kernels.border(slot.input.data(), data(x) + i * size, image);
-    kernels.convolve(inner + i * size, slot.input.data(), first.weights, first.bias, nullptr, image);
+    kernels.convolve(inner + i * size, slot.input.data(), first.weights, first.bias, nullptr, slot.scratch.data(),
+                     image);
     moments(i, inner + i * size);
   });
   const Norm inner_norm = uses_batch(0) ? batch_norm(0) : saved_norm(0);
-  workspace_.for_images([&](int64_t i, int64_t, FusedWorkspace::Slot& slot) {
+  workspace_.for_images([&](int64_t i, FusedWorkspace::Slot& slot) {
     kernels.affine_relu(slot.input.data(), inner + i * size, inner_norm.scale, inner_norm.shift, image);
-    kernels.convolve(outer + i * size, slot.input.data(), second.weights, second.bias, nullptr, image);
+    kernels.convolve(outer + i * size, slot.input.data(), second.weights, second.bias, nullptr, slot.scratch.data(),
+                     image);
     moments(i, outer + i * size);
   });
   const Norm outer_norm = uses_batch(1) ? batch_norm(1) : saved_norm(1);
   const Norm step = scaled(outer_norm, a);
-  workspace_.for_images([&](int64_t i, int64_t, FusedWorkspace::Slot&) {
+  workspace_.for_images([&](int64_t i, FusedWorkspace::Slot&) {
     kernels.affine(target(out) + i * size, base.defined() ? data(base) + i * size : nullptr, outer + i * size,
                    step.scale, step.shift, image);
   });
@@ -235,13 +237,13 @@ void FusedFunction::evaluate(const Tensor& x, const Norm& inner_norm, FusedTape*
   const int64_t size = dense_size(image);
   if (tape != nullptr) tape->keep(x);
   const Convolution first = convolution(0), second = convolution(1);
-  workspace_.for_images([&](int64_t i, int64_t, FusedWorkspace::Slot& slot) {
+  workspace_.for_images([&](int64_t i, FusedWorkspace::Slot& slot) {
     float* inner = tape != nullptr ? target(tape->inner) + i * size : slot.inner.data();
     float* outer = tape != nullptr ? target(tape->outer) + i * size : slot.outer.data();
     kernels.border(slot.input.data(), data(x) + i * size, image);
-    kernels.convolve(inner, slot.input.data(), first.weights, first.bias, nullptr, image);
+    kernels.convolve(inner, slot.input.data(), first.weights, first.bias, nullptr, slot.scratch.data(), image);
     kernels.affine_relu(slot.input.data(), inner, inner_norm.scale, inner_norm.shift, image);
-    kernels.convolve(outer, slot.input.data(), second.weights, second.bias, nullptr, image);
+    kernels.convolve(outer, slot.input.data(), second.weights, second.bias, nullptr, slot.scratch.data(), image);
     finish(i, outer);
   });
 }
@@ -335,7 +337,7 @@ Tensor FusedFunction::vjp(const Tensor& base_state, const Tensor& cotangent_stat
   float* outer = target(tape.outer);
   if (!tape.has_sums) {
     float* sums = tape.sums.resize(workspace_.batch() * 2 * channels);
-    workspace_.for_images([&](int64_t i, int64_t, FusedWorkspace::Slot&) {
+    workspace_.for_images([&](int64_t i, FusedWorkspace::Slot&) {
       float* of_image = sums + i * 2 * channels;
       kernels.product_sums(of_image, of_image + channels, g + i * size, outer + i * size, outer_norm.mean, image);
     });
@@ -346,14 +348,14 @@ Tensor FusedFunction::vjp(const Tensor& base_state, const Tensor& cotangent_stat
   const bool outer_weight = wants(4), inner_weight = wants(0);
   const NormGradient outer_gradient = norm_gradient(1, outer_norm, a, tape.sums.data());
   const float* outer_weights = workspace_.packed(call_.key, 1, true, call_.convolution[1].parameters[0]);
-  workspace_.clear_sums();
-  workspace_.for_images([&](int64_t i, int64_t part, FusedWorkspace::Slot& slot) {
+  workspace_.for_images_with_sums(outer_weight, [&](int64_t i, int64_t part, FusedWorkspace::Slot& slot) {
     float *activation = slot.input.data(), *gradient = slot.gradient.data(), *middle = outer + i * size;
     kernels.norm_gradient(gradient, workspace_.bias_sums(part), g + i * size, middle, outer_norm.mean,
                           outer_gradient.by_g, outer_gradient.by_x, outer_gradient.constant, image);
     kernels.affine_relu(activation, inner + i * size, inner_norm.scale, inner_norm.shift, image);
-    if (outer_weight) kernels.weight_gradient(workspace_.weight_sums(part), activation, gradient, image);
-    kernels.convolve(middle, gradient, outer_weights, nullptr, nullptr, image);
+    if (outer_weight)
+      kernels.weight_gradient(slot.weight_sums.data(), activation, gradient, slot.scratch.data(), image);
+    kernels.convolve(middle, gradient, outer_weights, nullptr, nullptr, slot.scratch.data(), image);
     kernels.mask(middle, activation, image);
     float* sums = workspace_.image_sums(i);
     kernels.product_sums(sums, sums + channels, middle, inner + i * size, inner_norm.mean, image);
@@ -362,17 +364,16 @@ Tensor FusedFunction::vjp(const Tensor& base_state, const Tensor& cotangent_stat
 
   const NormGradient inner_gradient = norm_gradient(0, inner_norm, 1.0, workspace_.image_sums(0));
   const float* inner_weights = workspace_.packed(call_.key, 0, true, call_.convolution[0].parameters[0]);
-  workspace_.clear_sums();
-  workspace_.for_images([&](int64_t i, int64_t part, FusedWorkspace::Slot& slot) {
+  workspace_.for_images_with_sums(inner_weight, [&](int64_t i, int64_t part, FusedWorkspace::Slot& slot) {
     float* gradient = slot.gradient.data();
     kernels.norm_gradient(gradient, workspace_.bias_sums(part), outer + i * size, inner + i * size, inner_norm.mean,
                           inner_gradient.by_g, inner_gradient.by_x, inner_gradient.constant, image);
     if (inner_weight) {
       kernels.border(slot.input.data(), x + i * size, image);
-      kernels.weight_gradient(workspace_.weight_sums(part), slot.input.data(), gradient, image);
+      kernels.weight_gradient(slot.weight_sums.data(), slot.input.data(), gradient, slot.scratch.data(), image);
     }
     kernels.convolve(target(out) + i * size, gradient, inner_weights, nullptr,
-                     base.defined() ? data(base) + i * size : nullptr, image);
+                     base.defined() ? data(base) + i * size : nullptr, slot.scratch.data(), image);
   });
   add_convolution_gradients(0);
   return out;

@@ -21,8 +21,11 @@ using torch::stable::Tensor;
 ImageShape image_shape(int64_t channels, int64_t height, int64_t width);
 int64_t dense_size(const ImageShape& image);
 int64_t bordered_size(const ImageShape& image);
-/// Of one convolution's weights.
+/// Of one convolution's weights: the taps themselves, and transformed as the kernels take them.
 int64_t weight_size(const ImageShape& image);
+int64_t transformed_weight_size(const ImageShape& image);
+/// Of what a convolution or a weight gradient works in.
+int64_t scratch_size(const ImageShape& image);
 
 /// Floats at the start of a cache line; zeros when they are new.
 class FloatBuffer {
@@ -52,6 +55,8 @@ class FusedWorkspace {
     FloatBuffer input;         // bordered
     FloatBuffer gradient;      // bordered
     FloatBuffer inner, outer;  // dense: what the two convolutions give where no tape keeps it
+    FloatBuffer scratch;       // of the convolutions
+    FloatBuffer weight_sums;   // of the part's images, for transformed weights
   };
 
   void prepare(const ImageShape& image, int64_t batch, const ImageKernelPath& path);
@@ -75,29 +80,46 @@ class FusedWorkspace {
   int64_t parts() const { return parts_; }
   float* weight_sums(int64_t part) { return weight_sums_.data() + part * weight_size(image_); }
   float* bias_sums(int64_t part) { return bias_sums_.data() + part * image_.channels; }
-  void clear_sums();
   /// Adds the parts' sums up: to the gradient or in its place.
   void weight_gradient(const Tensor& gradient, bool add);
   void bias_gradient(const Tensor& gradient, bool add);
 
-  /// body(image, part, slot) for each image of the batch.
+  /// body(image, slot) for each image of the batch.
   template <typename Body>
   void for_images(const Body& body) {
-    torch::stable::parallel_for(0, parts_, 1, [&](int64_t first, int64_t last) {
-      // A range has a slot of its own, wherever it runs.
-      Slot& slot = slots_[static_cast<size_t>(first)];
-      slot.input.resize(bordered_size(image_));
-      slot.gradient.resize(bordered_size(image_));
-      slot.inner.resize(dense_size(image_));
-      slot.outer.resize(dense_size(image_));
-      for (int64_t part = first; part < last; ++part) {
-        const int64_t end = (part + 1) * batch_ / parts_;
-        for (int64_t image = part * batch_ / parts_; image < end; ++image) body(image, part, slot);
-      }
+    for_parts([&](int64_t, int64_t first, int64_t end, Slot& slot) {
+      for (int64_t image = first; image < end; ++image) body(image, slot);
+    });
+  }
+
+  /// body(image, part, slot) for each image of the batch, where the convolution whose weights are differentiated adds
+  /// to slot.weight_sums and bias_sums(part), which start at 0. `weights`: whether the former are wanted.
+  template <typename Body>
+  void for_images_with_sums(bool weights, const Body& body) {
+    for_parts([&](int64_t part, int64_t first, int64_t end, Slot& slot) {
+      start_sums(part, weights, slot);
+      for (int64_t image = first; image < end; ++image) body(image, part, slot);
+      if (weights) finish_sums(part, slot);
     });
   }
 
  private:
+  // body(part, first image, behind the last, slot).
+  template <typename Body>
+  void for_parts(const Body& body) {
+    torch::stable::parallel_for(0, parts_, 1, [&](int64_t first, int64_t last) {
+      // A range has a slot of its own, wherever it runs.
+      Slot& slot = slots_[static_cast<size_t>(first)];
+      prepare(slot);
+      for (int64_t part = first; part < last; ++part) {
+        body(part, part * batch_ / parts_, (part + 1) * batch_ / parts_, slot);
+      }
+    });
+  }
+  void prepare(Slot& slot) const;
+  void start_sums(int64_t part, bool weights, Slot& slot);
+  void finish_sums(int64_t part, Slot& slot);
+
   ImageShape image_;
   int64_t batch_ = 0;
   int64_t parts_ = 0;
