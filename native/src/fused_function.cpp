@@ -1,6 +1,5 @@
 #include "fused_function.h"
 
-#include <cmath>
 #include <cstdlib>
 
 #include "operators.h"
@@ -12,17 +11,11 @@ namespace {
 
 using torch::headeronly::ScalarType;
 
-// Where each normalization's coefficients lie in the workspace, and what else does.
-constexpr size_t kOfNorm = 4, kByGradient = 8, kByValue = 9, kConstant = 10, kStepScale = 11, kStepShift = 12;
 // Floats of one bordered image, of which a thread holds two: beyond, it leaves the second-level cache, and LibTorch's
 // blocked convolutions are the faster.
 constexpr int64_t kLargestImage = 1 << 16;
 // Channels beyond which a convolution's weights leave it.
 constexpr int64_t kMostChannels = 128;
-
-const float* data(const Tensor& tensor) { return static_cast<const float*>(tensor.const_data_ptr()); }
-float* target(const Tensor& tensor) { return static_cast<float*>(tensor.mutable_data_ptr()); }
-float number(const Tensor& tensor, int64_t i) { return data(tensor)[i * tensor.stride(0)]; }
 
 bool is_dense_state(const Tensor& x) {
   const int64_t c = x.size(1), h = x.size(2), w = x.size(3);
@@ -79,106 +72,9 @@ std::string fused_path_name(int64_t channels) {
   return "fused conv3x3, " + std::to_string(channels) + " channels, " + active_kernel_path();
 }
 
-// A batch normalization as an affine map of each channel. The numbers lie in the workspace.
-struct FusedFunction::Norm {
-  float* mean;
-  float* inverse_deviation;
-  float* scale;
-  float* shift;
-};
-
 FusedFunction::FusedFunction(FusedWorkspace& workspace, const FusedCall& call, const Tensor& x)
     : workspace_(workspace), call_(call) {
   workspace_.prepare(image_shape(x.size(1), x.size(2), x.size(3)), x.size(0), image_kernels());
-}
-
-bool FusedFunction::uses_batch(size_t index) const {
-  return call_.norm[index].training || !call_.norm_spec[index].track_statistics;
-}
-
-float FusedFunction::gamma(size_t index, int64_t channel) const {
-  return call_.norm_spec[index].affine ? number(call_.norm[index].parameters[0], channel) : 1.0f;
-}
-
-FusedFunction::Norm FusedFunction::place_of(size_t index) const {
-  const size_t first = index * kOfNorm;
-  return {workspace_.coefficients(first), workspace_.coefficients(first + 1), workspace_.coefficients(first + 2),
-          workspace_.coefficients(first + 3)};
-}
-
-void FusedFunction::bind(size_t index, const Norm& norm) const {
-  for (int64_t c = 0; c < workspace_.image().channels; ++c) {
-    const float beta = call_.norm_spec[index].affine ? number(call_.norm[index].parameters[1], c) : 0.0f;
-    norm.scale[c] = gamma(index, c) * norm.inverse_deviation[c];
-    norm.shift[c] = beta - norm.mean[c] * norm.scale[c];
-  }
-}
-
-FusedFunction::Norm FusedFunction::saved_norm(size_t index) const {
-  const Norm norm = place_of(index);
-  const LayerCall& call = call_.norm[index];
-  for (int64_t c = 0; c < workspace_.image().channels; ++c) {
-    if (uses_batch(index)) {
-      norm.mean[c] = number(call.statistics->mean, c);
-      norm.inverse_deviation[c] = number(call.statistics->inverse_deviation, c);
-    } else {
-      norm.mean[c] = number(call.buffers[0], c);
-      const double variance = static_cast<double>(number(call.buffers[1], c));
-      norm.inverse_deviation[c] = static_cast<float>(1 / std::sqrt(variance + call_.norm_spec[index].epsilon));
-    }
-  }
-  bind(index, norm);
-  return norm;
-}
-
-// From the images' means and sums of squared distances from them to the batch's, without the cancellation of sums of
-// squares.
-FusedFunction::Norm FusedFunction::batch_norm(size_t index) {
-  const ImageShape& image = workspace_.image();
-  const LayerSpec& spec = call_.norm_spec[index];
-  const LayerCall& call = call_.norm[index];
-  const Norm norm = place_of(index);
-  const int64_t images = workspace_.batch(), channels = image.channels;
-  const auto pixels = static_cast<double>(image.height * image.width), count = pixels * static_cast<double>(images);
-  if (call.statistics != nullptr) {
-    *call.statistics = {torch::stable::empty({channels}, ScalarType::Float),
-                        torch::stable::empty({channels}, ScalarType::Float)};
-  }
-  for (int64_t c = 0; c < channels; ++c) {
-    double mean = 0, squares = 0;
-    for (int64_t i = 0; i < images; ++i) mean += static_cast<double>(workspace_.image_sums(i)[c]);
-    mean /= static_cast<double>(images);
-    for (int64_t i = 0; i < images; ++i) {
-      const double off = static_cast<double>(workspace_.image_sums(i)[c]) - mean;
-      squares += static_cast<double>(workspace_.image_sums(i)[channels + c]) + pixels * off * off;
-    }
-    norm.mean[c] = static_cast<float>(mean);
-    norm.inverse_deviation[c] = static_cast<float>(1 / std::sqrt(squares / count + spec.epsilon));
-    if (call.statistics != nullptr) {
-      target(call.statistics->mean)[c] = norm.mean[c];
-      target(call.statistics->inverse_deviation)[c] = norm.inverse_deviation[c];
-    }
-    if (!spec.track_statistics) continue;
-    const auto move = [&](const Tensor& running, double value) {
-      float& element = target(running)[c * running.stride(0)];
-      element = static_cast<float>(spec.momentum * value + (1 - spec.momentum) * static_cast<double>(element));
-    };
-    move(call.buffers[0], mean);
-    move(call.buffers[1], squares / (count - 1));
-  }
-  bind(index, norm);
-  return norm;
-}
-
-// scale and shift of a f(x) = a (scale outer + shift).
-FusedFunction::Norm FusedFunction::scaled(const Norm& norm, double a) const {
-  const Norm step{norm.mean, norm.inverse_deviation, workspace_.coefficients(kStepScale),
-                  workspace_.coefficients(kStepShift)};
-  for (int64_t c = 0; c < workspace_.image().channels; ++c) {
-    step.scale[c] = static_cast<float>(a) * norm.scale[c];
-    step.shift[c] = static_cast<float>(a) * norm.shift[c];
-  }
-  return step;
 }
 
 FusedFunction::Convolution FusedFunction::convolution(size_t index) const {
@@ -186,7 +82,8 @@ FusedFunction::Convolution FusedFunction::convolution(size_t index) const {
   float* bias = nullptr;
   if (call_.has_bias[index]) {
     bias = workspace_.bias(index);
-    for (int64_t c = 0; c < workspace_.image().channels; ++c) bias[c] = number(call.parameters[1], c);
+    const Numbers numbers(call.parameters[1]);
+    for (int64_t c = 0; c < workspace_.image().channels; ++c) bias[c] = numbers[c];
   }
   return {workspace_.packed(call_.key, index, false, call.parameters[0]), bias};
 }
@@ -283,38 +180,6 @@ Corrected FusedFunction::correct(const Tensor& y_state, const Tensor& predicted_
   for (const ImageNorms& one : norms) {
     result.norms.difference += one.difference;
     result.norms.reference += one.reference;
-  }
-  return result;
-}
-
-// From the images' sums of g and g (x - mean): the normalization's own gradients, and the coefficients of
-// by_g g + by_x (x - mean) + constant, the gradient of its input where its output's is a g.
-FusedFunction::NormGradient FusedFunction::norm_gradient(size_t index, const Norm& norm, double a, const float* sums) {
-  const int64_t channels = workspace_.image().channels, images = workspace_.batch();
-  const auto count = static_cast<double>(images * workspace_.image().height * workspace_.image().width);
-  const NormGradient result{workspace_.coefficients(kByGradient), workspace_.coefficients(kByValue),
-                            workspace_.coefficients(kConstant)};
-  const bool batch = uses_batch(index);
-  const GradientTarget& weight = call_.targets[4 * index + 2];
-  const GradientTarget& bias = call_.targets[4 * index + 3];
-  for (int64_t c = 0; c < channels; ++c) {
-    double sum = 0, product = 0;
-    for (int64_t i = 0; i < images; ++i) {
-      sum += static_cast<double>(sums[i * 2 * channels + c]);
-      product += static_cast<double>(sums[(i * 2 + 1) * channels + c]);
-    }
-    const auto inverse = static_cast<double>(norm.inverse_deviation[c]);
-    const auto put = [&](const GradientTarget& to, double value) {
-      if (!to.gradient.defined()) return;
-      float& element = target(to.gradient)[c * to.gradient.stride(0)];
-      element = static_cast<float>(to.add ? static_cast<double>(element) + value : value);
-    };
-    put(weight, a * product * inverse);
-    put(bias, a * sum);
-    const double by_g = a * inverse * static_cast<double>(gamma(index, c));
-    result.by_g[c] = static_cast<float>(by_g);
-    result.by_x[c] = batch ? static_cast<float>(-by_g * inverse * inverse * product / count) : 0.0f;
-    result.constant[c] = batch ? static_cast<float>(-by_g * sum / count) : 0.0f;
   }
   return result;
 }

@@ -85,7 +85,12 @@ float* FloatBuffer::resize(int64_t count) {
 
 void FusedWorkspace::prepare(const ImageShape& image, int64_t batch, const ImageKernelPath& path) {
   kernels_ = image.lanes == 16 ? &path.lanes16 : &path.lanes8;
-  if (same_shape(image, image_) && batch == batch_) return;
+  const auto workers = std::min<size_t>(kMostParts, torch::stable::get_num_threads());
+  const bool same_image = same_shape(image, image_);
+  // Another image has its border elsewhere: its slots start from zeros.
+  if (!same_image) slots_.clear();
+  slots_.resize(workers);
+  if (same_image && batch == batch_) return;
   image_ = image;
   batch_ = batch;
   parts_ = kMostParts;
@@ -96,8 +101,6 @@ void FusedWorkspace::prepare(const ImageShape& image, int64_t batch, const Image
   coefficients_.resize(static_cast<int64_t>(kCoefficients) * image.channels);
   weight_sums_.resize(parts_ * weight_size(image));
   bias_sums_.resize(parts_ * image.channels);
-  slots_.clear();
-  slots_.resize(static_cast<size_t>(parts_));
 }
 
 void FusedWorkspace::prepare(Slot& slot) const {
@@ -156,17 +159,17 @@ void FusedWorkspace::weight_gradient(const Tensor& gradient, bool add) {
   const WeightStrides strides(gradient);
   const int64_t lanes = image_.lanes, square = lanes * lanes;
   for_squares(image_, [&](int64_t index, int64_t out, int64_t in) {
-    float* total = weight_sums(0) + index * 9 * square;
-    for (int64_t part = 1; part < parts_; ++part) {
-      const float* sums = weight_sums(part) + index * 9 * square;
-      for (int64_t i = 0; i < 9 * square; ++i) total[i] += sums[i];
-    }
     for (int64_t tap = 0; tap < 9; ++tap) {
+      float total[kMostLanes * kMostLanes] = {};
+      for (int64_t part = 0; part < parts_; ++part) {
+        const float* sums = weight_sums(part) + (index * 9 + tap) * square;
+        for (int64_t i = 0; i < square; ++i) total[i] += sums[i];
+      }
       float* to = target + out * strides.out + in * strides.in + strides.tap(tap);
       for (int64_t i = 0; i < lanes; ++i) {
         for (int64_t o = 0; o < lanes; ++o) {
           float& element = to[i * strides.in + o * strides.out];
-          const float value = total[tap * square + i * lanes + o];
+          const float value = total[i * lanes + o];
           element = add ? element + value : value;
         }
       }

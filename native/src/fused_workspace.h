@@ -6,7 +6,9 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <array>
+#include <atomic>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -50,13 +52,14 @@ struct PackedKey {
 
 class FusedWorkspace {
  public:
-  /// What one thread writes while it works on an image.
-  struct Slot {
-    FloatBuffer input;         // bordered
-    FloatBuffer gradient;      // bordered
-    FloatBuffer inner, outer;  // dense: what the two convolutions give where no tape keeps it
-    FloatBuffer scratch;       // of the convolutions
-    FloatBuffer weight_sums;   // of the part's images, for transformed weights
+  /// What one thread writes while it works on an image; on cache lines of its own.
+  struct alignas(64) Slot {
+    FloatBuffer input;                  // bordered
+    FloatBuffer gradient;               // bordered
+    FloatBuffer inner, outer;           // dense: what the two convolutions give where no tape keeps it
+    FloatBuffer scratch;                // of the convolutions
+    FloatBuffer weight_sums;            // of the part's images, for transformed weights
+    std::atomic<int64_t> next_part{0};  // of those that this thread has the first claim to
   };
 
   void prepare(const ImageShape& image, int64_t batch, const ImageKernelPath& path);
@@ -104,15 +107,23 @@ class FusedWorkspace {
   }
 
  private:
-  // body(part, first image, behind the last, slot).
+  // body(part, first image, behind the last, slot). Each worker has a range of parts, the same in every pass, so that
+  // it finds its images in its own cache; then it helps the others, so that none waits for one that is held up.
   template <typename Body>
   void for_parts(const Body& body) {
-    torch::stable::parallel_for(0, parts_, 1, [&](int64_t first, int64_t last) {
-      // A range has a slot of its own, wherever it runs.
-      Slot& slot = slots_[static_cast<size_t>(first)];
+    const auto workers = static_cast<int64_t>(slots_.size());
+    for (int64_t worker = 0; worker < workers; ++worker) {
+      slots_[static_cast<size_t>(worker)].next_part = worker * parts_ / workers;
+    }
+    torch::stable::parallel_for(0, workers, 1, [&](int64_t worker, int64_t) {
+      Slot& slot = slots_[static_cast<size_t>(worker)];
       prepare(slot);
-      for (int64_t part = first; part < last; ++part) {
-        body(part, part * batch_ / parts_, (part + 1) * batch_ / parts_, slot);
+      for (int64_t k = 0; k < workers; ++k) {
+        const int64_t owner = (worker + k) % workers, end = (owner + 1) * parts_ / workers;
+        std::atomic<int64_t>& next = slots_[static_cast<size_t>(owner)].next_part;
+        for (int64_t part = next++; part < end; part = next++) {
+          body(part, part * batch_ / parts_, (part + 1) * batch_ / parts_, slot);
+        }
       }
     });
   }
@@ -129,7 +140,7 @@ class FusedWorkspace {
   std::array<bool, 4> packed_ready_{};
   std::array<FloatBuffer, 2> biases_;
   FloatBuffer image_sums_, coefficients_, inner_, outer_, weight_sums_, bias_sums_;
-  std::vector<Slot> slots_;
+  std::deque<Slot> slots_;
 };
 
 /// The workspaces of one stage: one for each thread that is inside of it at a time.

@@ -145,10 +145,12 @@ ImageNorms correct(float* state, float* slope, const float* y, const float* pred
                    const float* scale, const float* shift, double h, const ImageShape& shape) {
   const float step = static_cast<float>(h);
   ImageNorms norms;
+  Vector<kLanes> differences, references;
   for_rows<kLanes>(shape, [&](int64_t channel) {
     const Vector<kLanes> a = at<kLanes>(scale + channel), b = at<kLanes>(shift + channel);
+    differences = references = Vector<kLanes>{};
     return Rows{[&, a, b](int64_t from, int64_t) {
-                  Vector<kLanes> difference{}, reference{};
+                  Vector<kLanes> difference{}, reference{};  // of one row: shorter sums, less rounding
                   for (int64_t k = 0; k < shape.width; ++k) {
                     const int64_t i = from + k * shape.channels;
                     const Vector<kLanes> f = a * at<kLanes>(x + i) + b, increment = step * f;
@@ -159,10 +161,13 @@ ImageNorms correct(float* state, float* slope, const float* y, const float* pred
                     if (slope != nullptr) at<kLanes>(slope + i) = f;
                     at<kLanes>(state + i) = found;
                   }
-                  norms.difference += total_of<kLanes>(difference);
-                  norms.reference += total_of<kLanes>(reference);
+                  differences += difference;
+                  references += reference;
                 },
-                kNothing};
+                [&] {
+                  norms.difference += total_of<kLanes>(differences);
+                  norms.reference += total_of<kLanes>(references);
+                }};
   });
   return norms;
 }
