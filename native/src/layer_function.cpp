@@ -2,6 +2,7 @@
 
 #include <atomic>
 
+#include "cuda_launch.h"
 #include "resnet_nodes/error.h"
 #include "steps.h"
 
@@ -97,7 +98,8 @@ bool LayerTable::fuses(int64_t n, const Tensor& x) const {
 
 std::string LayerTable::path(int64_t n, const Tensor& x) const {
   if (fuses(n, x)) return fused_path_name(function(n).channels());
-  return x.dim() == 4 ? "operators, channels_last" : "operators";
+  const std::string layers = x.dim() == 4 ? "operators, channels_last" : "operators";
+  return cuda_kernels_for(x) != nullptr ? layers + ", cuda steps" : layers;
 }
 
 void LayerTable::check(const Tensor& x, const std::vector<Tensor>& parameters,

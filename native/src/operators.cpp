@@ -11,6 +11,7 @@
 #include <sstream>
 #include <vector>
 
+#include "cuda_launch.h"
 #include "kernels/elementwise.h"
 #include "resnet_nodes/error.h"
 
@@ -89,6 +90,18 @@ std::optional<Tensor> relu_backward_on_cpu(const Tensor& grad, const Tensor& out
                              static_cast<const double*>(grad.const_data_ptr()) + begin,
                              static_cast<const double*>(output.const_data_ptr()) + begin, end - begin);
     }
+  });
+  return result;
+}
+
+std::optional<Tensor> relu_backward_on_cuda(const Tensor& grad, const Tensor& output) {
+  const CudaKernels* kernels = cuda_kernels_for(grad);
+  if (kernels == nullptr || !same_dense_layout(grad, output)) return std::nullopt;
+  Tensor result = torch::stable::empty_like(grad);
+  if (!same_dense_layout(grad, result)) return std::nullopt;
+  launch("relu_backward", grad, [&](ElementType type, void* stream) {
+    return kernels->relu_backward(type, result.mutable_data_ptr(), grad.const_data_ptr(), output.const_data_ptr(),
+                                  grad.numel(), stream);
   });
   return result;
 }
@@ -195,7 +208,8 @@ Tensor inverse_square(const Tensor& x) {
 Tensor relu(const Tensor& x) { return call<1>("aten::relu", "", x)[0]; }
 
 Tensor relu_backward(const Tensor& grad, const Tensor& output) {
-  const std::optional<Tensor> masked = relu_backward_on_cpu(grad, output);
+  std::optional<Tensor> masked = relu_backward_on_cpu(grad, output);
+  if (!masked) masked = relu_backward_on_cuda(grad, output);
   if (masked) return *masked;
   const Tensor zero = number_like(grad, 0);
   return call<1>("aten::where", "self", call<1>("aten::gt", "Tensor", output, zero)[0], grad, zero)[0];
@@ -217,13 +231,16 @@ Tensor gelu_backward(const Tensor& grad, const Tensor& x, bool tanh_approximatio
 
 Tensor plus_scaled(const Tensor& x, const Tensor& y, double a) { return torch::stable::subtract(x, y, -a); }
 
-double sum_of_squares(const Tensor& x) {
+Tensor sum_of_squares(const Tensor& x) {
   using torch::headeronly::ScalarType;
   const ScalarType type = x.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
   const Tensor wide = torch::stable::to(x, type);
-  const Tensor total = call<1>("aten::sum", "", call<1>("aten::mul", "Tensor", wide, wide)[0],
-                               std::optional<ScalarType>(ScalarType::Double))[0];
-  const Tensor here = torch::stable::to(total, torch::stable::Device(torch::headeronly::DeviceType::CPU));
+  return call<1>("aten::sum", "", call<1>("aten::mul", "Tensor", wide, wide)[0],
+                 std::optional<ScalarType>(ScalarType::Double))[0];
+}
+
+double number_of(const Tensor& x) {
+  const Tensor here = torch::stable::to(x, torch::stable::Device(torch::headeronly::DeviceType::CPU));
   return *static_cast<const double*>(here.const_data_ptr());
 }
 

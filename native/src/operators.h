@@ -55,8 +55,10 @@ Tensor gelu_backward(const Tensor& grad, const Tensor& x, bool tanh_approximatio
 
 /// x + a y. By operators, on any device; steps.h is the fast way.
 Tensor plus_scaled(const Tensor& x, const Tensor& y, double a);
-/// Of all elements; float32 inside where x is narrower. Waits for the device.
-double sum_of_squares(const Tensor& x);
+/// Of all elements, a float64 number on x's device; float32 inside where x is narrower.
+Tensor sum_of_squares(const Tensor& x);
+/// The number of such a tensor. Waits for the device.
+double number_of(const Tensor& x);
 /// a x.
 Tensor scaled(const Tensor& x, double a);
 /// x in the layout of a stage's state: channels_last for four dimensions, row-major otherwise. x itself where it has

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "callback_function.h"
+#include "device_guard.h"
 #include "layer_function.h"
 #include "live_objects.h"
 #include "operators.h"
@@ -159,6 +160,7 @@ std::string Stage::function_path(int64_t function, const Tensor& x) const {
 Tensor Stage::evaluate(const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers,
                        bool training) const {
   const NoGradient guard;
+  const DeviceGuard device(x);
   Tensor state = impl_->prepare(x);
   const auto functions = impl_->bind(state, parameters, buffers, training, 0, nullptr);
   for (int64_t n = 0; n < impl_->steps; ++n) {
@@ -172,6 +174,7 @@ Tensor Stage::evaluate(const Tensor& x, const std::vector<Tensor>& parameters, c
 std::unique_ptr<StageContext> Stage::forward(const Tensor& x, const std::vector<Tensor>& parameters,
                                              const std::vector<Tensor>& buffers, bool training) const {
   const NoGradient guard;
+  const DeviceGuard device(x);
   auto context = std::make_unique<StageContext::Impl>();
   Tensor state = impl_->prepare(x);
   context->functions = impl_->bind(state, parameters, buffers, training,
@@ -203,6 +206,7 @@ void Stage::backward(StageContext& public_context, const Tensor& grad_output, co
     throw Error("context: a second backward pass through the same forward pass; run the forward pass again");
   }
   check_same(grad_output, context.output);
+  const DeviceGuard device(grad_output);
   if (context.layers != nullptr) context.layers->want_gradients(wanted, accumulate_into);
   context.used = true;
   const Recursion recursion{*context.solver, *context.functions, context.steps, context.h};

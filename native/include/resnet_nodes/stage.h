@@ -95,7 +95,8 @@ class RESNET_NODES_API Stage {
   int64_t parameter_count() const;
   int64_t buffer_count() const;
   /// How function n is evaluated on a state like x: "fused conv3x3, 16 channels, avx512", "operators, channels_last",
-  /// "operators", "callbacks". RESNET_NODES_FUSED decides (runtime.h), then layers, dtype, device and shape.
+  /// "operators", "callbacks"; with ", cuda steps" where the steps around it are kernels on the GPU. RESNET_NODES_FUSED
+  /// decides (runtime.h), then layers, dtype, device and shape.
   std::string function_path(int64_t function, const Tensor& x) const;
 
   /// x_N alone; nothing is kept. x: [B, C, H, W] or [B, D]. `training` chooses batch normalization's statistics.
