@@ -1,6 +1,7 @@
 #include "layer_function.h"
 
 #include <atomic>
+#include <utility>
 
 #include "cuda_launch.h"
 #include "resnet_nodes/error.h"
@@ -225,8 +226,10 @@ Corrected LayerFunctions::correct_step(Use use, const Tensor& y, const Tensor& p
   if (!table_->fuses(use.function, y)) {
     return ResidualFunctions::correct_step(use, y, predicted, a, keep_slope, cotangent, tape);
   }
-  return fused(use, y,
-               [&](FusedFunction& f) { return f.correct(y, predicted, a, keep_slope, cotangent, *fused_tape(&tape)); });
+  Corrected result = fused(
+      use, y, [&](FusedFunction& f) { return f.correct(y, predicted, a, keep_slope, cotangent, *fused_tape(&tape)); });
+  if (norms_place().defined()) set_norms(norms_place(), std::exchange(result.norms, StepNorms()), y, predicted);
+  return result;
 }
 
 Tensor LayerFunctions::vjp_step(Use use, Tape& tape, const Tensor& cotangent, double a) {

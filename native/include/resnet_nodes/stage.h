@@ -70,8 +70,12 @@ class RESNET_NODES_API StageContext {
   /// Gradients of the parameters, in the order of the forward pass's list; undefined where none was asked for and where
   /// it was added to a given buffer.
   std::vector<Tensor> parameter_gradients() const;
-  /// What the backward pass found out. Throws Error before it.
+  /// What the backward pass found out. Throws Error before it. Waits for a GPU that has not come so far.
   StageReport report() const;
+  /// Whether `report` would return without a wait. Throws Error before the backward pass.
+  bool report_is_ready() const;
+  /// Lets go of the gradients, for those who read the report later. Throws Error before the backward pass.
+  void keep_report_alone();
   Impl& impl() const { return *impl_; }
 
  private:
