@@ -71,6 +71,27 @@ Tensor number_like(const Tensor& x, double value) {
   return torch::stable::full(std::vector<int64_t>{}, value, x.scalar_type(), std::nullopt, x.device());
 }
 
+Tensor cudnn_relu(const Tensor& x, const Tensor& weight, const Tensor& bias, const std::vector<int64_t>& padding,
+                  const std::vector<int64_t>& dilation, int64_t groups) {
+  return call<1>("aten::cudnn_convolution_relu", "", x, weight, optional(bias), kUnitStride, padding, dilation,
+                 groups)[0];
+}
+
+// LibTorch may be built without cuDNN: asked once, with a convolution of one number.
+bool has_cudnn_relu(const Tensor& x) {
+  static const bool found = [&] {
+    const Tensor one =
+        torch::stable::full(std::vector<int64_t>{1, 1, 1, 1}, 1.0, x.scalar_type(), std::nullopt, x.device());
+    try {
+      cudnn_relu(one, one, Tensor(), {0, 0}, {1, 1}, 1);
+      return true;
+    } catch (const Error&) {
+      return false;
+    }
+  }();
+  return found;
+}
+
 // One pass over memory where both are dense CPU tensors of one layout; nothing where they are not.
 std::optional<Tensor> relu_backward_on_cpu(const Tensor& grad, const Tensor& output) {
   using torch::headeronly::ScalarType;
@@ -161,6 +182,11 @@ Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, co
                  false, kNoOutputPadding, shape.groups)[0];
 }
 
+Tensor convolution_relu(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape) {
+  if (!x.is_cuda() || !has_cudnn_relu(x)) return relu(convolution(x, weight, bias, shape));
+  return cudnn_relu(x, weight, bias, padding(shape), dilation(shape), shape.groups);
+}
+
 GradientTriple convolution_backward(const Tensor& grad, const Tensor& x, const Tensor& weight, const LayerSpec& shape,
                                     const GradientMask& mask) {
   std::optional<std::vector<int64_t>> bias_sizes;
@@ -243,6 +269,10 @@ double number_of(const Tensor& x) {
   const Tensor here = torch::stable::to(x, torch::stable::Device(torch::headeronly::DeviceType::CPU));
   return *static_cast<const double*>(here.const_data_ptr());
 }
+
+Tensor product(const Tensor& x, const Tensor& y) { return call<1>("aten::mul", "Tensor", x, y)[0]; }
+
+Tensor column(const Tensor& x) { return call<1>("aten::reshape", "", x, std::vector<int64_t>{-1, 1, 1, 1})[0]; }
 
 Tensor scaled(const Tensor& x, double a) { return call<1>("aten::mul", "Tensor", x, number_like(x, a))[0]; }
 

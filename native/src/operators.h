@@ -29,6 +29,9 @@ using GradientMask = std::array<bool, 3>;
 using GradientTriple = std::array<Tensor, 3>;
 
 Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape);
+/// max(0, .) of the convolution; in one pass by cuDNN for float32 on CUDA where LibTorch has it. (Its other fused form
+/// adds before it rectifies, which no step does.)
+Tensor convolution_relu(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape);
 GradientTriple convolution_backward(const Tensor& grad, const Tensor& x, const Tensor& weight, const LayerSpec& shape,
                                     const GradientMask& mask);
 /// x [..., in] W^T + b.
@@ -59,6 +62,10 @@ Tensor plus_scaled(const Tensor& x, const Tensor& y, double a);
 Tensor sum_of_squares(const Tensor& x);
 /// The number of such a tensor. Waits for the device.
 double number_of(const Tensor& x);
+/// x y, broadcast.
+Tensor product(const Tensor& x, const Tensor& y);
+/// [n] as [n, 1, 1, 1].
+Tensor column(const Tensor& x);
 /// a x.
 Tensor scaled(const Tensor& x, double a);
 /// x in the layout of a stage's state: channels_last for four dimensions, row-major otherwise. x itself where it has
