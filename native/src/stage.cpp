@@ -29,6 +29,14 @@ void check_state(const Tensor& x) {
   }
 }
 
+[[noreturn]] void refuse_graphs(const Tensor& x) {
+  if (!x.is_cuda()) throw Error("cuda_graphs needs CUDA tensors, x is on " + device_text(x));
+  throw Error(
+      "cuda_graphs can't be had: LibTorch's stable ABI gives no memory pool for a capture, so a graph's memory could "
+      "be "
+      "given to others; leave it off");
+}
+
 void check_same(const Tensor& grad, const Tensor& output) {
   if (!grad.defined()) throw Error("grad_output is undefined, expected " + shape_text(output));
   if (shape_text(grad) != shape_text(output)) {
@@ -133,6 +141,7 @@ struct Stage::Impl {
 
   Tensor prepare(const Tensor& x) const {
     check_state(x);
+    if (options.cuda_graphs) refuse_graphs(x);
     // A callback's module works in the layout that its caller chose; native layers are fastest in their own.
     return table ? state_layout(x) : x;
   }

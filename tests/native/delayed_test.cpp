@@ -18,18 +18,6 @@ class Delay {
   Delay& operator=(const Delay&) = delete;
 };
 
-Outcome pass(const Stage& stage, const Problem& problem) {
-  const auto context = stage.forward(problem.x, problem.parameters, copies(problem.buffers), problem.training);
-  Outcome outcome;
-  outcome.output = context->output();
-  stage.backward(*context, problem.grad, std::vector<int32_t>(problem.parameters.size(), 1), {});
-  EXPECT_TRUE(context->report_is_ready());
-  outcome.input_gradient = context->input_gradient();
-  outcome.gradients = context->parameter_gradients();
-  outcome.report = context->report();
-  return outcome;
-}
-
 Outcome stored(const Problem& problem) {
   StageOptions options;
   options.reconstruction = ReconstructionKind::backprop;
@@ -61,8 +49,9 @@ TEST(Delayed, FirstPassIsCorrected) {
     const Outcome expected = run(problem, options);
     const Delay delay;
     const Outcome found = pass(stage, problem);
-    EXPECT_EQ(values(found.gradients), values(expected.gradients));
-    EXPECT_EQ(values(found.input_gradient), values(expected.input_gradient));
+    // The same arithmetic; LibTorch's sums on a GPU may take another order each time.
+    EXPECT_LT(relative_error(values(found.gradients), values(expected.gradients)), 1e-12);
+    EXPECT_LT(relative_error(values(found.input_gradient), values(expected.input_gradient)), 1e-12);
     EXPECT_EQ(found.report.evaluations, expected.report.evaluations);
     for (size_t n = 0; n < 6; ++n) EXPECT_NEAR(found.report.residuals[n], expected.report.residuals[n], 1e-12);
   }
@@ -118,8 +107,7 @@ TEST(Delayed, FollowsWeightsThatChange) {
 // size, and every step is reported.
 TEST(Delayed, KeepsStillWhereTheFixedPointRepels) {
   Problem problem = make_problem({FunctionSpec{{linear(4, 4, false)}}}, 5, {2, 4}, 3);
-  problem.parameters = {constant({4, 4}, 0)};
-  for (int64_t i = 0; i < 4; ++i) static_cast<double*>(problem.parameters[0].mutable_data_ptr())[5 * i] = 3;
+  problem.parameters = {diagonal(4, 3)};
   StageOptions options;
   options.step_size = 1.0;
   options.keep_input = true;
@@ -150,7 +138,7 @@ TEST(Delayed, OtherKindsReportTheSame) {
     const Outcome expected = run(problem, options);
     const Delay delay;
     const Outcome found = run(problem, options);
-    EXPECT_EQ(values(found.gradients), values(expected.gradients)) << plan.name;
+    EXPECT_LT(relative_error(values(found.gradients), values(expected.gradients)), 1e-12) << plan.name;
     ASSERT_EQ(found.report.residuals.size(), expected.report.residuals.size()) << plan.name;
     for (size_t n = 0; n < found.report.residuals.size(); ++n) {
       EXPECT_NEAR(found.report.residuals[n], expected.report.residuals[n], 1e-12) << plan.name;

@@ -26,9 +26,10 @@ struct StageOptions {
   /// checkpoint: steps between stored states; corrected: iterations; extrapolated: order (2 or 3); adaptive: iterations
   /// at most. 0 stands for the method's own default.
   int64_t count = 0;
-  double tolerance = 0.1;   ///< adaptive: residual of a reconstructed state, relative to its increment
-  double step_size = 0;     ///< h; 0 stands for 1/N
-  bool keep_input = false;  ///< store x_0 and report |x~_0 - x_0| / |x_0| after backward
+  double tolerance = 0.1;    ///< adaptive: residual of a reconstructed state, relative to its increment
+  double step_size = 0;      ///< h; 0 stands for 1/N
+  bool cuda_graphs = false;  ///< refused with an Error that says why: docs/cuda.md
+  bool keep_input = false;   ///< store x_0 and report |x~_0 - x_0| / |x_0| after backward
 };
 
 /// One row of the table of reconstructions: what users read of a method.
