@@ -36,6 +36,11 @@ class BatchNorm2d final : public Layer {
     return result[0];
   }
 
+  std::optional<KnownNorm> known_norm(const LayerCall& call) const override {
+    if (!uses_batch(call) || call.statistics == nullptr) return std::nullopt;
+    return KnownNorm{call.statistics->mean, call.statistics->inverse_deviation, weight(call), bias(call)};
+  }
+
   Tensor replay(const Tensor& x, const LayerCall& call, Tensor* saved) const override {
     if (!uses_batch(call)) return forward(x, call, saved);
     if (saved != nullptr) *saved = x;

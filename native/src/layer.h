@@ -2,8 +2,10 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "joined_layers.h"
 #include "operators.h"
 #include "resnet_nodes/layers.h"
 
@@ -42,6 +44,9 @@ class Layer {
   virtual std::vector<int64_t> parameter_sizes(int64_t index) const;
   /// Throws Error where an input of this shape does not fit. `where` names the layer.
   virtual void check_input(const Tensor& x, const std::string& where) const;
+
+  /// batch_norm2d with the forward pass's batch statistics: what it is on the way back.
+  virtual std::optional<KnownNorm> known_norm(const LayerCall&) const { return std::nullopt; }
 
   /// The forward pass's evaluation. `saved`, where given, receives what vjp needs.
   virtual Tensor forward(const Tensor& x, const LayerCall& call, Tensor* saved) const = 0;

@@ -1,7 +1,9 @@
 #include "layer_function.h"
 
 #include <atomic>
+#include <utility>
 
+#include "cuda_launch.h"
 #include "resnet_nodes/error.h"
 #include "steps.h"
 
@@ -97,7 +99,8 @@ bool LayerTable::fuses(int64_t n, const Tensor& x) const {
 
 std::string LayerTable::path(int64_t n, const Tensor& x) const {
   if (fuses(n, x)) return fused_path_name(function(n).channels());
-  return x.dim() == 4 ? "operators, channels_last" : "operators";
+  const std::string layers = x.dim() == 4 ? "operators, channels_last" : "operators";
+  return cuda_kernels_for(x) != nullptr ? layers + ", cuda steps" : layers;
 }
 
 void LayerTable::check(const Tensor& x, const std::vector<Tensor>& parameters,
@@ -147,6 +150,30 @@ LayerCall LayerFunctions::call_for(Use use, const LayerTable::Row& row) {
   return call;
 }
 
+// On the way back: row `row` and those behind it in one, where they go together. Says how many; 0: none.
+size_t LayerFunctions::apply_joined(Use use, size_t row, Tensor& state, std::vector<Tensor>* saved) {
+  const std::vector<LayerTable::Row>& rows = table_->function(use.function).rows;
+  const auto is = [&](size_t r, LayerKind kind) { return r < rows.size() && rows[r].layer->spec().kind == kind; };
+  // A tape needs what stands between a convolution and its normalization.
+  const bool folding = saved == nullptr && is(row, LayerKind::conv2d) && folds(state);
+  const size_t at = folding ? row + 1 : row;
+  if (!is(at, LayerKind::batch_norm2d)) return 0;
+  const std::optional<KnownNorm> norm = rows[at].layer->known_norm(call_for(use, rows[at]));
+  if (!norm) return 0;
+  const bool relu = is(at + 1, LayerKind::relu);
+  if (folding) {
+    const LayerCall call = call_for(use, rows[row]);
+    const LayerSpec& spec = rows[row].layer->spec();
+    state = folded_convolution(state, call.parameters[0], spec.bias ? call.parameters[1] : Tensor(), spec, *norm, relu);
+    return relu ? 3 : 2;
+  }
+  if (!normalizes_at_once(state, *norm)) return 0;
+  if (saved != nullptr) (*saved)[at] = state;
+  state = normalized(state, *norm, relu);
+  if (saved != nullptr && relu) (*saved)[at + 1] = state;
+  return relu ? 2 : 1;
+}
+
 Tensor LayerFunctions::apply(Use use, const Tensor& x, Tape* tape, bool replay) {
   const int64_t n = use.function;
   const LayerTable::Function& function = table_->function(n);
@@ -157,7 +184,9 @@ Tensor LayerFunctions::apply(Use use, const Tensor& x, Tape* tape, bool replay) 
     const LayerTable::Row& row = function.rows[r];
     const LayerCall call = call_for(use, row);
     Tensor* keep = saved != nullptr ? &(*saved)[r] : nullptr;
-    if (replay) {
+    if (const size_t joined = replay ? apply_joined(use, r, state, saved) : 0) {
+      r += joined - 1;
+    } else if (replay) {
       state = row.layer->replay(state, call, keep);
     } else {
       row.layer->check_input(state, place(n, r));
@@ -223,8 +252,10 @@ Corrected LayerFunctions::correct_step(Use use, const Tensor& y, const Tensor& p
   if (!table_->fuses(use.function, y)) {
     return ResidualFunctions::correct_step(use, y, predicted, a, keep_slope, cotangent, tape);
   }
-  return fused(use, y,
-               [&](FusedFunction& f) { return f.correct(y, predicted, a, keep_slope, cotangent, *fused_tape(&tape)); });
+  Corrected result = fused(
+      use, y, [&](FusedFunction& f) { return f.correct(y, predicted, a, keep_slope, cotangent, *fused_tape(&tape)); });
+  if (norms_place().defined()) set_norms(norms_place(), std::exchange(result.norms, StepNorms()), y, predicted);
+  return result;
 }
 
 Tensor LayerFunctions::vjp_step(Use use, Tape& tape, const Tensor& cotangent, double a) {

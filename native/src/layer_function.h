@@ -79,6 +79,7 @@ class LayerFunctions final : public ResidualFunctions {
  private:
   LayerCall call_for(Use use, const LayerTable::Row& row);
   Tensor apply(Use use, const Tensor& x, Tape* tape, bool replay);
+  size_t apply_joined(Use use, size_t row, Tensor& state, std::vector<Tensor>* saved);
   template <typename Evaluate>
   auto fused(Use use, const Tensor& x, const Evaluate& evaluate, bool gradients = false);
   GradientTarget gradient_target(int64_t index);

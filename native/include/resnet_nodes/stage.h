@@ -26,9 +26,10 @@ struct StageOptions {
   /// checkpoint: steps between stored states; corrected: iterations; extrapolated: order (2 or 3); adaptive: iterations
   /// at most. 0 stands for the method's own default.
   int64_t count = 0;
-  double tolerance = 0.1;   ///< adaptive: residual of a reconstructed state, relative to its increment
-  double step_size = 0;     ///< h; 0 stands for 1/N
-  bool keep_input = false;  ///< store x_0 and report |x~_0 - x_0| / |x_0| after backward
+  double tolerance = 0.1;    ///< adaptive: residual of a reconstructed state, relative to its increment
+  double step_size = 0;      ///< h; 0 stands for 1/N
+  bool cuda_graphs = false;  ///< refused with an Error that says why: docs/cuda.md
+  bool keep_input = false;   ///< store x_0 and report |x~_0 - x_0| / |x_0| after backward
 };
 
 /// One row of the table of reconstructions: what users read of a method.
@@ -70,8 +71,12 @@ class RESNET_NODES_API StageContext {
   /// Gradients of the parameters, in the order of the forward pass's list; undefined where none was asked for and where
   /// it was added to a given buffer.
   std::vector<Tensor> parameter_gradients() const;
-  /// What the backward pass found out. Throws Error before it.
+  /// What the backward pass found out. Throws Error before it. Waits for a GPU that has not come so far.
   StageReport report() const;
+  /// Whether `report` would return without a wait. Throws Error before the backward pass.
+  bool report_is_ready() const;
+  /// Lets go of the gradients, for those who read the report later. Throws Error before the backward pass.
+  void keep_report_alone();
   Impl& impl() const { return *impl_; }
 
  private:
@@ -95,7 +100,8 @@ class RESNET_NODES_API Stage {
   int64_t parameter_count() const;
   int64_t buffer_count() const;
   /// How function n is evaluated on a state like x: "fused conv3x3, 16 channels, avx512", "operators, channels_last",
-  /// "operators", "callbacks". RESNET_NODES_FUSED decides (runtime.h), then layers, dtype, device and shape.
+  /// "operators", "callbacks"; with ", cuda steps" where the steps around it are kernels on the GPU. RESNET_NODES_FUSED
+  /// decides (runtime.h), then layers, dtype, device and shape.
   std::string function_path(int64_t function, const Tensor& x) const;
 
   /// x_N alone; nothing is kept. x: [B, C, H, W] or [B, D]. `training` chooses batch normalization's statistics.
