@@ -56,7 +56,7 @@ internal sealed class AdjointFailure : ModelOptions
         {
             var own = folder.Point(name, () =>
             {
-                var stage = new StageOptions { Solver = solver, Reconstruction = reconstruction, ReportReconstructionError = true, CheckpointOnFailure = fallback };
+                var stage = new StageOptions { Solver = solver, Reconstruction = reconstruction, ReportReconstructionError = true, CheckpointOnFailure = fallback || Is(CheckpointOnFailure) };
                 using var model = Build(Network, 16, size, stage, images.Classes);
                 return Descend(name, model, loader, steps, options, terminal, cancellation);
             });

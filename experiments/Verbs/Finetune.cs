@@ -98,7 +98,7 @@ internal sealed class Finetune : ModelOptions
         }
 
         var (train, images) = Batches(true, terminal, cancellation);
-        var (test, _) = Batches(false, terminal, cancellation, options.TestBatchSize);
+        var (test, _) = Batches(false, terminal, cancellation, TestBatch);
         var folder = RunFolder.Open(this);
         using var tied = Build("tied", 1, size, stage, images.Classes);
         if (CheckpointFile is not null)

@@ -51,11 +51,10 @@ internal sealed class Tied : ModelOptions
         var options = Optimization() with
         {
             Epochs = Read.Whole("epochs", Epochs, 1),
-            TestBatchSize = 2048,
             Schedule = Read.Checked("schedule", ScheduleName, Schedule.Parse),
         };
         var (train, images) = Batches(true, terminal, cancellation);
-        var (test, _) = Batches(false, terminal, cancellation, options.TestBatchSize);
+        var (test, _) = Batches(false, terminal, cancellation, TestBatch);
         var folder = RunFolder.Open(this);
         var rows = new List<TiedRow>();
         var series = new List<Series>();
