@@ -116,6 +116,17 @@ internal abstract class ModelOptions : ImageOptions
         });
     }
 
+    /// <summary>Refuses an option that was given, by the command line or a configuration, where nothing reads it.</summary>
+    protected void Unused(string name, string value, string why)
+    {
+        var preset = Preset is null ? [] : PresetAttribute.Of(GetType(), Preset);
+        var usual = StrictArguments.OptionsOf(GetType()).First(pair => pair.Option.LongName == name).Option.Default as string;
+        if (value != usual && !preset.Concat(DefaultsAttribute.Of(GetType())).Contains($"{name}={value}"))
+        {
+            throw new UsageException($"--{name} is {value}, but {why}");
+        }
+    }
+
     protected NetworkSize SizeOf(string text) => Read.Checked("size", text, NetworkSize.Parse);
 
     /// <summary>The residual stages of a network, in order.</summary>

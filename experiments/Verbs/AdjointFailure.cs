@@ -85,7 +85,8 @@ internal sealed class AdjointFailure : ModelOptions
                 {
                     try
                     {
-                        var (loss, _) = trainer.TrainStep(batch.Images.to(options.Device), batch.Labels.to(options.Device));
+                        var (images, labels) = batch.On(options.Device);
+                        var (loss, _) = trainer.TrainStep(images, labels);
                         rows.Add(Row(name, rows.Count + 1, loss, stages));
                     }
                     catch (ResNetNodesException) when (rows.Count > 0)

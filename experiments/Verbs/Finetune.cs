@@ -155,7 +155,7 @@ internal sealed class Finetune : ModelOptions
         List<string> words =
         [
             "memory-point", "--network", "ode", "--size", $"{size}", "--planes", $"{PlanesOf(Network)}", "--classes", $"{images.Classes}", "--batch", Batch,
-            "--reconstruction", method.ToString(), "--seed", Seed, "--device", Device, "--image", $"{Pixels}",
+            "--reconstruction", method.ToString(), "--precision", Precision, "--seed", Seed, "--device", Device, "--image", $"{Pixels}",
         ];
         if (TrainStage != "all")
         {

@@ -45,6 +45,8 @@ internal sealed class Tied : ModelOptions
 
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
+        Read.OneOf("network", Network, "tied", "ode", "resnet");
+        Unused("size", Size, "tied trains the sizes of --sizes");
         var sizes = Sizes.Split(',').Select(SizeOf).ToList();
         var methods = Read.Reconstructions("reconstructions", Methods);
         var solver = Read.Choice<Solver>("solver", SolverName);

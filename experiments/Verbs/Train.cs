@@ -44,6 +44,16 @@ internal sealed class Train : ModelOptions
 
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
+        if (Network == "tiny")
+        {
+            Unused("size", Size, "--network tiny has a --depth");
+            Unused("adjoint-from", AdjointFrom, "--network tiny has one stage");
+        }
+        else
+        {
+            Unused("depth", Depth, $"--network {Network} has a --size");
+        }
+
         var options = Optimization() with
         {
             Epochs = Read.Whole("epochs", Epochs, 1),
