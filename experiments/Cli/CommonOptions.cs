@@ -87,11 +87,14 @@ internal abstract class CommonOptions
         var device = FindDevice();
         if (Is(Verbose))
         {
-            terminal.Say($"native engine {NativeRuntime.Version}, kernel path {NativeRuntime.ActiveKernelPath}, {torch.get_num_threads()} threads, device {device}");
+            terminal.Say($"native engine {NativeRuntime.Version}, kernel path {NativeRuntime.ActiveKernelPath}, {torch.get_num_threads()} threads, device {device}{Chosen}");
         }
 
         Run(terminal, cancellation);
     }
+
+    /// <summary>What else --verbose names on its first line.</summary>
+    protected virtual string Chosen => string.Empty;
 
     /// <summary>The verb's work.</summary>
     protected abstract void Run(Terminal terminal, CancellationToken cancellation);

@@ -53,6 +53,8 @@ internal abstract class ModelOptions : ImageOptions
     [Section("training")]
     public string WeightDecay { get; set; } = "5e-4";
 
+    protected override string Chosen => $", functions in {Precision}";
+
     /// <summary>How networks are trained, as far as all verbs have it.</summary>
     protected TrainingOptions Optimization() => new()
     {

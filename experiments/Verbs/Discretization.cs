@@ -46,6 +46,8 @@ internal sealed class Discretization : ImageOptions
     [Section("data")]
     public string? Npy { get; set; }
 
+    protected override string Chosen => $", precision {Precision}";
+
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
         var planes = Read.Whole("planes", Planes, 1);

@@ -50,6 +50,8 @@ internal sealed class Memory : CommonOptions
     [Section("training")]
     public string Batch { get; set; } = "128";
 
+    protected override string Chosen => $", functions in {Precision}";
+
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
         var networks = Network.Split(',').Select(n => Read.OneOf("network", n.Trim(), MemoryPoint.Networks)).Distinct().ToList();

@@ -43,7 +43,7 @@ public sealed class VerbTests : IDisposable
         var (code, _, error) = Run([.. words, "--precision", "bfloat16", "--out", At("mixed")]);
         Assert.True(code == 0, error);
         Assert.Contains("compute=bfloat16", error);
-        Assert.Contains("device cpu", error);
+        Assert.Contains("device cpu, functions in bfloat16", error);
         Assert.Equal(0, Run([.. words, "--out", At("single")]).Code);
         string Losses(string name) => string.Join(',', File.ReadLines(Path.Combine(At(name), "metrics.csv")).Last().Split(',')[..6]);
         Assert.NotEqual(Losses("single"), Losses("mixed"));

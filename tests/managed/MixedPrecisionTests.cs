@@ -105,7 +105,7 @@ public sealed class MixedPrecisionTests
 
         List<double> Losses(StageOptions stage) => [.. Enumerable.Range(1, 3).Select(seed =>
         {
-            using var model = new TinyResNet(new TinyResNetOptions { Depth = 4, Planes = 8, Seed = seed, Stage = stage with { AccumulateGradientsInPlace = true } });
+            using var model = new TinyResNet(new TinyResNetOptions { Depth = 4, Planes = 8, ZeroInit = false, Seed = seed, Stage = stage with { AccumulateGradientsInPlace = true } });
             using var trainer = new Trainer(model, new TrainingOptions { Epochs = 20, LearningRate = 0.05 });
             var loader = new BatchLoader(images, new Augmentation().WithoutRandomness(), 20, seed);
             trainer.Run(loader, loader, _ => { });
