@@ -143,7 +143,7 @@ internal sealed class StageEngine : IDisposable
     }
 
     public string Describe(string name) =>
-        $"{name}(depth={Depth}, solver={Text(options.Solver)}, reconstruction={options.Reconstruction}, execution={Text(Execution)})";
+        $"{name}(depth={Depth}, solver={Text(options.Solver)}, reconstruction={options.Reconstruction}, execution={Text(Execution)}{(options.ComputeType == ComputeType.SameAsState ? string.Empty : $", compute={Text(options.ComputeType)}")})";
 
     public void Dispose()
     {
@@ -205,6 +205,12 @@ internal sealed class StageEngine : IDisposable
         if (value.Execution == StageExecution.Layers && map is null)
         {
             throw new ArgumentException($"the stage can't run as native layers: {reason}");
+        }
+
+        if (value.ComputeType == ComputeType.BFloat16 && map is null)
+        {
+            var why = value.Execution == StageExecution.Callback ? "the modules are to be called (StageExecution.Callback)" : reason;
+            throw new ArgumentException($"ComputeType.BFloat16 needs native layers: {why}; cast inside of the modules in its place");
         }
 
         Stage? built = null;

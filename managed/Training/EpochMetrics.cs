@@ -9,7 +9,7 @@ namespace ResNetNodes.Training;
 /// <param name="LearningRate">The epoch's.</param>
 /// <param name="Seconds">Of the training steps.</param>
 /// <param name="WaitedShare">Share of those seconds spent waiting for batches.</param>
-/// <param name="PeakBytes">The process's resident high-water mark over the epoch.</param>
+/// <param name="PeakBytes">The process's resident high-water mark over the epoch; on a GPU, of the memory taken there (<see cref="MemoryProbe.PeakBytesOn"/>).</param>
 /// <param name="Residual">The largest residual of a reconstructed step in the epoch; null where none is measured.</param>
 /// <param name="FailedSteps">Steps, over all training steps, that could not be reconstructed to the tolerance.</param>
 /// <param name="ReconstructionError">The largest ‖x̃_0 − x_0‖/‖x_0‖ in the epoch; null where it was not asked for.</param>

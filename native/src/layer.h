@@ -40,6 +40,8 @@ class Layer {
   virtual bool has_statistics() const { return false; }
   /// Whether the output is a new tensor that the layer's tape does not hold, so that it may be written over.
   virtual bool output_is_fresh() const { return false; }
+  /// Whether the parameters have to be of the input's dtype. Those of others stay float32 beside narrower inputs.
+  virtual bool parameters_follow_input() const { return false; }
   /// Sizes of parameter i, to check what comes in.
   virtual std::vector<int64_t> parameter_sizes(int64_t index) const;
   /// Throws Error where an input of this shape does not fit. `where` names the layer.

@@ -186,12 +186,15 @@ void StageContext::keep_report_alone() {
 
 Stage::Stage(const std::vector<FunctionSpec>& functions, int64_t depth, const StageOptions& options)
     : impl_(std::make_unique<Impl>(depth, options)) {
-  impl_->table = std::make_shared<LayerTable>(functions, depth);
+  impl_->table = std::make_shared<LayerTable>(functions, depth, options.compute_type);
 }
 
 Stage::Stage(const CallbackTable& callbacks, int64_t depth, const StageOptions& options)
     : impl_(std::make_unique<Impl>(depth, options)) {
   CallbackFunctions::check(callbacks);
+  if (options.compute_type != ComputeType::same_as_state) {
+    throw Error("compute_type is bfloat16, but functions of the outside choose their own type; cast inside of them");
+  }
   impl_->callbacks = callbacks;
 }
 

@@ -17,6 +17,11 @@ namespace resnet_nodes {
 using torch::stable::Tensor;
 
 enum class Solver { euler, heun };
+/// What residual functions are evaluated in.
+enum class ComputeType {
+  same_as_state,  ///< the dtype of x
+  bfloat16,       ///< mixed precision; x and all parameters are float32
+};
 enum class ReconstructionKind { backprop, checkpoint, inverse, corrected, extrapolated, adaptive };
 
 /// How a stage is integrated and differentiated. A value; the defaults are what most users want.
@@ -30,6 +35,10 @@ struct StageOptions {
   double step_size = 0;      ///< h; 0 stands for 1/N
   bool cuda_graphs = false;  ///< refused with an Error that says why: docs/cuda.md
   bool keep_input = false;   ///< store x_0 and report |x~_0 - x_0| / |x_0| after backward
+  /// bfloat16: f_n is evaluated and differentiated in it, with copies of the parameters of its convolutions and linear
+  /// layers that live for one or two functions at a time. Parameters, states, statistics and gradients stay float32;
+  /// products of one evaluation are rounded to bfloat16 before they are added up. Not with callbacks.
+  ComputeType compute_type = ComputeType::same_as_state;
 };
 
 /// One row of the table of reconstructions: what users read of a method.
@@ -100,8 +109,8 @@ class RESNET_NODES_API Stage {
   int64_t parameter_count() const;
   int64_t buffer_count() const;
   /// How function n is evaluated on a state like x: "fused conv3x3, 16 channels, avx512", "operators, channels_last",
-  /// "operators", "callbacks"; with ", cuda steps" where the steps around it are kernels on the GPU. RESNET_NODES_FUSED
-  /// decides (runtime.h), then layers, dtype, device and shape.
+  /// "operators", "callbacks"; ", bfloat16" follows where they compute in that, ", cuda steps" where the steps around
+  /// it are kernels on the GPU. RESNET_NODES_FUSED decides (runtime.h), then layers, dtype, device and shape.
   std::string function_path(int64_t function, const Tensor& x) const;
 
   /// x_N alone; nothing is kept. x: [B, C, H, W] or [B, D]. `training` chooses batch normalization's statistics.
