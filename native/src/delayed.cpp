@@ -5,17 +5,15 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <deque>
-#include <limits>
+
+#include "slopes.h"
 
 namespace resnet_nodes {
 namespace {
 
-// As in extrapolation.cpp: a prediction this far off is no better a start than y.
-constexpr double kWorthwhile = 0.5;
 // Passes after which what was given up is looked at again.
 constexpr int64_t kLookAgain = 8;
-const std::vector<double> kLinear{2, -1};
+constexpr int64_t kOrder = 2;
 
 std::atomic<bool> delays_on_cpu{false};
 
@@ -27,7 +25,7 @@ class Delayed final : public Predictor {
     current_ = n;
     const StepChoice& choice = at(n);
     if (choice.keep) return y;
-    Tensor x = choice.extrapolate && ready() ? foreseen(recursion, y) : y;
+    Tensor x = choice.extrapolate && slopes_.ready() ? slopes_.foreseen(y, recursion.h) : y;
     for (int64_t k = 0; k < choice.iterations; ++k) {
       const Tensor before = x;
       x = recursion.solver.refine(recursion.functions, n, y, before, recursion.h);
@@ -41,14 +39,10 @@ class Delayed final : public Predictor {
 
   void observe(const Recursion& recursion, const FoundStep& found) override {
     const StepChoice& choice = at(current_);
-    if (!choice.extrapolate && !choice.keep && choice.wait == 0 && ready()) {
-      distance_measured(foreseen(recursion, found.y), found.state, norm_row(norms_, foresight_row(current_)));
+    if (!choice.extrapolate && !choice.keep && choice.wait == 0 && slopes_.ready()) {
+      distance_measured(slopes_.foreseen(found.y, recursion.h), found.state, norm_row(norms_, foresight_row(current_)));
     }
-    slopes_.push_front(found.slope);
-    if (slopes_.size() > kLinear.size()) {
-      recursion.functions.recycle(slopes_.back());
-      slopes_.pop_back();
-    }
+    slopes_.add(recursion.functions, found.slope);
   }
 
   bool keeps_slopes() const override { return true; }
@@ -56,16 +50,11 @@ class Delayed final : public Predictor {
 
  private:
   const StepChoice& at(int64_t n) const { return choices_[static_cast<size_t>(n)]; }
-  bool ready() const { return slopes_.size() == kLinear.size(); }
-  Tensor foreseen(const Recursion& recursion, const Tensor& y) const {
-    return extrapolate(y, {slopes_.begin(), slopes_.end()}, kLinear, recursion.h);
-  }
-
   std::vector<StepChoice> choices_;
   Tensor norms_;
   int64_t current_ = 0;
   int64_t evaluations_ = 0;
-  std::deque<Tensor> slopes_;  // the latest first
+  Slopes slopes_{kOrder};
 };
 
 }  // namespace
@@ -76,13 +65,11 @@ Tensor norm_row(const Tensor& norms, int64_t row) {
 }
 
 double residual_of(const MeasuredStep& step) {
-  const double difference = step.correction[kDifference], reference = step.correction[kReference];
-  if (difference == 0) return 0;
-  return reference > 0 ? std::sqrt(difference / reference) : std::numeric_limits<double>::infinity();
+  return relative_residual(step.correction[kDifference], step.correction[kReference]);
 }
 
 bool is_rounding(const MeasuredStep& step, double unit) {
-  return std::sqrt(step.correction[kDifference]) <= 4 * unit * std::sqrt(step.correction[kState]);
+  return is_rounding(step.correction[kDifference], step.correction[kState], unit);
 }
 
 StepChoice next_choice(const StepChoice& choice, const MeasuredStep& found, double unit, const DelayedLimits& limits) {

@@ -109,7 +109,6 @@ void FusedWorkspace::prepare(Slot& slot) const {
   slot.inner.resize(dense_size(image_));
   slot.outer.resize(dense_size(image_));
   slot.scratch.resize(scratch_size(image_));
-  slot.weight_sums.resize(transformed_weight_size(image_));
 }
 
 const float* FusedWorkspace::packed(const PackedKey& key, size_t convolution, bool transposed, const Tensor& weight) {
@@ -142,7 +141,8 @@ const float* FusedWorkspace::packed(const PackedKey& key, size_t convolution, bo
 void FusedWorkspace::start_sums(int64_t part, bool weights, Slot& slot) {
   std::memset(bias_sums(part), 0, static_cast<size_t>(image_.channels) * sizeof(float));
   if (!weights) return;
-  std::memset(slot.weight_sums.data(), 0, static_cast<size_t>(transformed_weight_size(image_)) * sizeof(float));
+  std::memset(slot.weight_sums.resize(transformed_weight_size(image_)), 0,
+              static_cast<size_t>(transformed_weight_size(image_)) * sizeof(float));
 }
 
 // [square][tap][in][out].

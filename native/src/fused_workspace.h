@@ -80,7 +80,6 @@ class FusedWorkspace {
 
   /// The batch in parts, a number that only the shape decides. Each part has sums of its own, added up in order:
   /// results do not depend on threads.
-  int64_t parts() const { return parts_; }
   float* weight_sums(int64_t part) { return weight_sums_.data() + part * weight_size(image_); }
   float* bias_sums(int64_t part) { return bias_sums_.data() + part * image_.channels; }
   /// Adds the parts' sums up: to the gradient or in its place.

@@ -12,9 +12,8 @@
 #include <vector>
 
 #include "cuda_launch.h"
-#include "kernels/step_kernels.h"
 #include "resnet_nodes/error.h"
-#include "resnet_nodes/runtime.h"
+#include "steps.h"
 
 namespace resnet_nodes {
 namespace {
@@ -102,8 +101,7 @@ std::optional<Tensor> relu_backward_on_cpu(const Tensor& grad, const Tensor& out
   }
   Tensor result = torch::stable::empty_like(grad);
   if (!same_dense_layout(grad, result)) return std::nullopt;
-  const StepKernelPath* path = active_step_kernels();
-  if (path == nullptr) active_kernel_path();  // throws, naming the paths that there are
+  const StepKernelPath& path = step_kernels();
   const auto mask = [&]<typename T>(const StepKernels<T>& kernels) {
     auto* to = static_cast<T*>(result.mutable_data_ptr());
     const auto *from = static_cast<const T*>(grad.const_data_ptr()),
@@ -113,9 +111,9 @@ std::optional<Tensor> relu_backward_on_cpu(const Tensor& grad, const Tensor& out
     });
   };
   if (type == ScalarType::Float) {
-    mask(path->float32);
+    mask(path.float32);
   } else {
-    mask(path->float64);
+    mask(path.float64);
   }
   return result;
 }

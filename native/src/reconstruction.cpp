@@ -17,15 +17,10 @@ std::string number(double value) {
   return text;
 }
 
-double relative(const StepNorms& norms) {
-  if (norms.difference == 0) return 0;
-  return norms.reference > 0 ? std::sqrt(norms.difference / norms.reference) : std::numeric_limits<double>::infinity();
-}
+double relative(const StepNorms& norms) { return relative_residual(norms.difference, norms.reference); }
 
-// A state of this dtype can't be found any better: what is left is rounding, as where an increment is nearly 0.
 bool is_rounding(const StepNorms& norms, const Tensor& y) {
-  const double state = std::sqrt(distance(y, y).reference);
-  return std::sqrt(norms.difference) <= 4 * rounding_unit(y) * state;
+  return resnet_nodes::is_rounding(norms.difference, distance(y, y).reference, rounding_unit(y));
 }
 
 }  // namespace
@@ -42,6 +37,15 @@ double rounding_unit(const Tensor& x) {
     default:
       return 1.0 / 1024;
   }
+}
+
+double relative_residual(double difference, double increment) {
+  if (difference == 0) return 0;
+  return increment > 0 ? std::sqrt(difference / increment) : std::numeric_limits<double>::infinity();
+}
+
+bool is_rounding(double difference, double state, double unit) {
+  return std::sqrt(difference) <= 4 * unit * std::sqrt(state);
 }
 
 std::vector<ReconstructionPlan> reconstruction_plans() {

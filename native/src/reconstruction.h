@@ -64,6 +64,11 @@ struct WalkPlan {
 WalkPlan make_plan(const StageOptions& options);
 /// The distance of 1 and the next number of x's dtype.
 double rounding_unit(const Tensor& x);
+/// From sums of squares: |x~ - out| / |increment|; infinity where only the increment is 0.
+double relative_residual(double difference, double increment);
+/// From sums of squares: whether a state of this rounding unit can't be found any better, as where an increment is
+/// nearly 0.
+bool is_rounding(double difference, double state, double unit);
 /// Throws Error where an option is out of its range.
 void check_options(const StageOptions& options);
 

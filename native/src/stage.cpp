@@ -32,9 +32,9 @@ void check_state(const Tensor& x) {
 [[noreturn]] void refuse_graphs(const Tensor& x) {
   if (!x.is_cuda()) throw Error("cuda_graphs needs CUDA tensors, x is on " + device_text(x));
   throw Error(
-      "cuda_graphs can't be had: LibTorch's stable ABI gives no memory pool for a capture, so a graph's memory could "
-      "be "
-      "given to others; leave it off");
+      "cuda_graphs can't be had: LibTorch's stable ABI has no memory pool for a capture, so that a graph's memory "
+      "could "
+      "go to others; leave it off");
 }
 
 void check_same(const Tensor& grad, const Tensor& output) {

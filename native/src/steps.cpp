@@ -23,12 +23,6 @@ using torch::headeronly::ScalarType;
 constexpr int64_t kBlock = 16384;
 constexpr size_t kInputs = 4;
 
-const StepKernelPath& kernels() {
-  const StepKernelPath* path = active_step_kernels();
-  if (path == nullptr) active_kernel_path();  // throws, naming the paths that there are
-  return *path;
-}
-
 struct Argument {
   const char* name;
   const Tensor& tensor;
@@ -139,7 +133,7 @@ T* target(const Tensor& tensor) {
 // Calls body(kernels of T, T(), begin, count) for each block.
 template <typename Body>
 void for_blocks(const Tensor& like, const Body& body) {
-  const StepKernelPath& path = kernels();
+  const StepKernelPath& path = step_kernels();
   const int64_t total = like.numel();
   const int64_t blocks = (total + kBlock - 1) / kBlock;
   const bool single = like.scalar_type() == ScalarType::Float;
@@ -212,6 +206,12 @@ StepNorms read(const Tensor& norms) {
 }
 
 }  // namespace
+
+const StepKernelPath& step_kernels() {
+  const StepKernelPath* path = active_step_kernels();
+  if (path == nullptr) active_kernel_path();  // throws, naming the paths that there are
+  return *path;
+}
 
 Tensor add_scaled(const Tensor& x, const Tensor& f, double a, const Tensor& out) {
   check("add_scaled", {{"x", x}, {"f", f}}, out);

@@ -12,6 +12,9 @@ namespace resnet_nodes {
 
 using torch::stable::Tensor;
 
+/// The CPU's kernels. Throws Error where the environment names none that can run here.
+const StepKernelPath& step_kernels();
+
 /// All tensors have one shape, dtype, device and layout (dense, equal strides); the functions make them so where they
 /// are not. `out` is a defined tensor to write to, or an undefined one: then a fresh tensor is returned.
 Tensor add_scaled(const Tensor& x, const Tensor& f, double a, const Tensor& out = Tensor());
