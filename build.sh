@@ -7,10 +7,7 @@ cache="${RESNET_NODES_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/resnet-nodes}"
 preset="${CONFIG:-release}"
 jobs="${JOBS:-$(nproc)}"
 logs="$root/build/logs"
-headers="$cache/libtorch/include"
 needed_symbol=GLIBCXX_3.4.32
-libtorch_suite=forky
-runtime_suite=trixie
 
 say() { printf '== %s\n' "$*" >&2; }
 fail() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }
@@ -19,10 +16,10 @@ usage() {
   cat <<EOF
 usage: ./build.sh [COMMAND]
 
-  (none)    setup, native and managed
+  (none)     setup, native and managed
 EOF
   # The line above each command's function is its help.
-  awk '/^## /{sub(/^## /,""); text=text (text?"\n            ":"") $0; next} /^command_[a-z]+\(\)/{n=$1; sub(/^command_/,"",n); sub(/\(\).*/,"",n); printf "  %-9s %s\n", n, text} {text=""}' "${BASH_SOURCE[0]}"
+  awk '/^## /{sub(/^## /,""); text=text (text?"\n             ":"") $0; next} /^command_[a-z_]+\(\)/{n=$1; sub(/^command_/,"",n); sub(/\(\).*/,"",n); gsub(/_/,"-",n); printf "  %-10s %s\n", n, text} {text=""}' "${BASH_SOURCE[0]}"
   cat <<EOF
 
 variables:
@@ -33,6 +30,9 @@ variables:
   RESNET_NODES_CACHE  cache folder, outside of the tree (now: $cache)
 EOF
 }
+
+# shellcheck source=scripts/debian.sh
+source "$root/scripts/debian.sh"
 
 # Runs a command with its output in a log; on failure shows the log's end.
 logged() {
@@ -77,43 +77,6 @@ check_dotnet() {
   [[ "$(dotnet --version)" == 10.* ]] || fail ".NET SDK 10 is needed, dotnet --version is $(dotnet --version)"
 }
 
-# The address of this machine's own Debian mirror, from its apt configuration.
-mirror() {
-  local uri
-  uri="$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources} 2>/dev/null | grep -E '^(URIs:|deb )' |
-    grep -oE '[a-z+]+://[^] ]*debian[^] ]*' | grep -v security | head -n 1 || true)"
-  [[ -n "$uri" ]] || fail "no Debian mirror in this machine's apt configuration; set LIBTORCH_HOME to a LibTorch 2.10 or later"
-  echo "$uri"
-}
-
-keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-
-fetch_headers() {
-  if [[ -n "${LIBTORCH_HOME:-}" ]]; then
-    [[ -e "$LIBTORCH_HOME/include/torch/csrc/stable/tensor.h" ]] || fail "LIBTORCH_HOME=$LIBTORCH_HOME holds no include/torch/csrc/stable/tensor.h (LibTorch 2.10 or later)"
-    headers="$LIBTORCH_HOME/include"
-    return 0
-  fi
-  [[ ! -e "$headers/torch/csrc/stable/tensor.h" ]] || return 0
-  command -v apt-get >/dev/null || fail "no apt-get here; set LIBTORCH_HOME to a LibTorch 2.10 or later"
-  say "unpacking LibTorch's headers from Debian $libtorch_suite into $cache (nothing is installed)"
-  local work
-  work="$(mktemp -d)"
-  chmod 755 "$work"
-  mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
-  echo "deb [signed-by=$keyring] $(mirror) $libtorch_suite main" >"$work/sources.list"
-  # A private list and cache: the system's own apt stays as it was.
-  local options=(-o "Dir::Etc::sourcelist=$work/sources.list" -o "Dir::Etc::sourceparts=-" -o "Dir::State::lists=$work/lists"
-    -o "Dir::Cache=$work/cache" -o "APT::Sandbox::User=")
-  logged headers-update apt-get "${options[@]}" update
-  (cd "$work" && logged headers-download apt-get "${options[@]}" download libtorch-dev)
-  dpkg -x "$work"/libtorch-dev_*.deb "$work/unpacked"
-  mkdir -p "$cache/libtorch"
-  rm -rf "$headers"
-  mv "$work/unpacked/usr/include" "$headers"
-  rm -rf "$work"
-}
-
 has_runtime() {
   local library
   library="$(ldconfig -p | awk '/libstdc\+\+\.so\.6 .*x86-64/{print $NF; exit}')"
@@ -128,7 +91,7 @@ install_runtime() {
   [[ "${ID:-}" == debian && "${VERSION_ID:-}" == 12 ]] ||
     fail "libstdc++ has no $needed_symbol (GCC 13.2 or later); upgrade to Debian 13 or Ubuntu 24.04, or install a newer libstdc++6"
   local source
-  source="deb [signed-by=$keyring] $(mirror) $runtime_suite main"
+  source="deb [signed-by=$keyring] $(mirror 'libstdc++6 has to come from elsewhere') $runtime_suite main"
   local pin="Package: *\nPin: release n=$runtime_suite\nPin-Priority: 100\n"
   if ((EUID != 0)); then
     printf 'as root:\n  echo "%s" > /etc/apt/sources.list.d/resnet-nodes-%s.list\n  printf "%s" > /etc/apt/preferences.d/resnet-nodes\n  apt-get update && apt-get install -y --no-install-recommends -t %s libstdc++6\n' \
@@ -175,13 +138,17 @@ libtorch_libraries() {
   find "$packages"/libtorch-c*-linux-x64* -name libtorch_cpu.so -path '*/native/*' -printf '%h\n' 2>/dev/null | sort | tail -n 1
 }
 
+# build_native PRESET [CMAKE-BUILD-OPTION...]; configure_options: more for CMake, where the preset is not yet configured.
+configure_options=()
+
 build_native() {
   local name="$1" libraries
   shift
   libraries="$(libtorch_libraries)"
   [[ -n "$libraries" ]] || fail "no restored LibTorch found; is TorchSharp's package restored?"
   if [[ ! -e "$root/build/$name/CMakeCache.txt" ]]; then
-    logged "configure-$name" cmake -S "$root" --preset "$name" "-DLIBTORCH_INCLUDE_DIR=$headers" "-DLIBTORCH_LIBRARY_DIR=$libraries"
+    logged "configure-$name" cmake -S "$root" --preset "$name" "-DLIBTORCH_INCLUDE_DIR=$headers" "-DLIBTORCH_LIBRARY_DIR=$libraries" \
+      "${configure_options[@]}"
   fi
   logged "native-$name" cmake --build "$root/build/$name" -j "$jobs" "$@"
 }
@@ -259,6 +226,19 @@ command_test() {
   ((failed == 0))
 }
 
+# --- cuda -------------------------------------------------------------------------------------------------------------
+
+## compiles the CUDA kernels without a GPU, with Debian's compiler unpacked into the cache folder (1 GB to fetch, 250 MB
+## to keep); loads the library where there is no CUDA; runs the native tests on it
+command_cuda_check() {
+  command_setup
+  restore
+  fetch_cuda_compiler
+  # shellcheck source=scripts/cuda-check.sh
+  source "$root/scripts/cuda-check.sh"
+  cuda_check
+}
+
 # --- demo and clean ---------------------------------------------------------------------------------------------------
 
 ## trains on Fashion-MNIST with the adjoint, compares gradients, profiles memory (5 minutes on 2 cores); runs/demo
@@ -287,9 +267,9 @@ main() {
   local command="${1:-managed}"
   case "$command" in
     -h | --help | help) usage ;;
-    setup | native | managed | test | demo | clean)
+    setup | native | managed | test | cuda-check | demo | clean)
       shift || true
-      "command_$command" "$@"
+      "command_${command//-/_}" "$@"
       ;;
     *) fail "'$command' is no command; ./build.sh --help lists them" ;;
   esac

@@ -83,13 +83,18 @@ internal abstract class CommonOptions
             torch.set_num_threads(Read.Whole("threads", Threads, 1));
         }
 
+        // Before anything is loaded or started, in verbs too that leave the work to other processes.
+        var device = FindDevice();
         if (Is(Verbose))
         {
-            terminal.Say($"native engine {NativeRuntime.Version}, kernel path {NativeRuntime.ActiveKernelPath}, {torch.get_num_threads()} threads");
+            terminal.Say($"native engine {NativeRuntime.Version}, kernel path {NativeRuntime.ActiveKernelPath}, {torch.get_num_threads()} threads, device {device}{Chosen}");
         }
 
         Run(terminal, cancellation);
     }
+
+    /// <summary>What else --verbose names on its first line.</summary>
+    protected virtual string Chosen => string.Empty;
 
     /// <summary>The verb's work.</summary>
     protected abstract void Run(Terminal terminal, CancellationToken cancellation);
@@ -100,25 +105,19 @@ internal abstract class CommonOptions
     /// <summary>The device, if this build and machine have it.</summary>
     protected torch.Device FindDevice()
     {
-        if (Device == "cpu")
+        try
         {
-            return torch.CPU;
+            var device = Devices.Parse(Device);
+            Devices.Require(device);
+            return device;
         }
-
-        var parts = Device.Split(':');
-        if (parts[0] != "cuda" || parts.Length > 2)
+        catch (ArgumentException)
         {
-            throw new UsageException($"--device is {Device}, expected cpu, cuda or cuda:K");
+            throw new UsageException($"--device is {Device}, expected cpu, cuda or cuda:K, K a whole number from 0");
         }
-
-        var index = parts.Length == 2 ? Read.Whole("device", parts[1], 0) : 0;
-        if (!torch.cuda.is_available())
+        catch (ResNetNodesException exception)
         {
-            throw new ResNetNodesException($"--device {Device}: this build of LibTorch has no CUDA, or no GPU is there; TorchBackend=cuda ./build.sh builds with it");
+            throw new ResNetNodesException($"--{exception.Message}", exception);
         }
-
-        return index < torch.cuda.device_count()
-            ? new torch.Device(DeviceType.CUDA, index)
-            : throw new ResNetNodesException($"--device {Device}: there are {torch.cuda.device_count()} GPUs, numbered from 0");
     }
 }

@@ -39,6 +39,9 @@ internal abstract class ImageOptions : CommonOptions
     [Section("training")]
     public string Batch { get; set; } = "128";
 
+    /// <summary>Images a batch in testing.</summary>
+    protected const int TestBatch = 500;
+
     protected int BatchNumber => Read.Whole("batch", Batch, 1);
 
     protected int WorkersNumber => Workers is null ? BatchLoader.DefaultWorkers : Read.Whole("workers", Workers, 1);

@@ -33,6 +33,14 @@ internal abstract class ModelOptions : ImageOptions
     [Section("method")]
     public string Execution { get; set; } = "auto";
 
+    [Option("precision", Default = "float32", MetaValue = "float32|bfloat16", HelpText = "What residual functions are evaluated in; states, parameters and gradients are float32.")]
+    [Section("method")]
+    public string Precision { get; set; } = "float32";
+
+    [Option("checkpoint-on-failure", HelpText = "Go on with stored states once a step could not be reconstructed.")]
+    [Section("method")]
+    public bool? CheckpointOnFailure { get; set; }
+
     [Option('l', "lr", Default = "0.1", MetaValue = "RATE", HelpText = "First learning rate of SGD.")]
     [Section("training")]
     public string Rate { get; set; } = "0.1";
@@ -45,15 +53,14 @@ internal abstract class ModelOptions : ImageOptions
     [Section("training")]
     public string WeightDecay { get; set; } = "5e-4";
 
+    protected override string Chosen => $", functions in {Precision}";
+
     /// <summary>How networks are trained, as far as all verbs have it.</summary>
     protected TrainingOptions Optimization() => new()
     {
-        BatchSize = BatchNumber,
         LearningRate = Read.Number("lr", Rate, 0, aboveLeast: true),
         Momentum = Read.Number("momentum", Momentum, 0),
         WeightDecay = Read.Number("weight-decay", WeightDecay, 0),
-        Seed = SeedNumber,
-        Workers = WorkersNumber,
         Device = FindDevice(),
     };
 
@@ -68,7 +75,18 @@ internal abstract class ModelOptions : ImageOptions
     protected nn.Module<Tensor, Tensor> Build(string network, int depth, NetworkSize size, StageOptions stage, int classes)
     {
         Read.OneOf("network", network, "tiny", "resnet", "ode", "tied");
-        stage = stage with { Execution = Read.Choice<StageExecution>("execution", Execution), AccumulateGradientsInPlace = true };
+        stage = stage with
+        {
+            Execution = Read.Choice<StageExecution>("execution", Execution),
+            ComputeType = Read.Precision(Precision),
+            CheckpointOnFailure = stage.CheckpointOnFailure || Is(CheckpointOnFailure),
+            AccumulateGradientsInPlace = true,
+        };
+        if (stage is { Execution: StageExecution.Callback, ComputeType: ComputeType.BFloat16 })
+        {
+            throw new UsageException("--precision bfloat16 needs native layers; leave --execution callback out");
+        }
+
         if (network == "tiny")
         {
             if (Pixels != 32)
@@ -98,6 +116,17 @@ internal abstract class ModelOptions : ImageOptions
             Seed = SeedNumber,
             Stage = stage,
         });
+    }
+
+    /// <summary>Refuses an option that was given, by the command line or a configuration, where nothing reads it.</summary>
+    protected void Unused(string name, string value, string why)
+    {
+        var preset = Preset is null ? [] : PresetAttribute.Of(GetType(), Preset);
+        var usual = StrictArguments.OptionsOf(GetType()).First(pair => pair.Option.LongName == name).Option.Default as string;
+        if (value != usual && !preset.Concat(DefaultsAttribute.Of(GetType())).Contains($"{name}={value}"))
+        {
+            throw new UsageException($"--{name} is {value}, but {why}");
+        }
     }
 
     protected NetworkSize SizeOf(string text) => Read.Checked("size", text, NetworkSize.Parse);

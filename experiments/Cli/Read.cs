@@ -54,6 +54,8 @@ internal static class Read
         where T : struct, Enum =>
         [.. text.Split(',').Select(part => Choice<T>(option, part)).Distinct()];
 
+    public static ComputeType Precision(string text) => OneOf("precision", text, "float32", "bfloat16") == "float32" ? ComputeType.SameAsState : ComputeType.BFloat16;
+
     /// <summary>The kind of a network of four stages, of a name that has been checked.</summary>
     public static ResNetKind Kind(string network) => network switch { "resnet" => ResNetKind.Ordinary, "ode" => ResNetKind.Ode, _ => ResNetKind.Tied };
 

@@ -56,7 +56,7 @@ internal sealed class AdjointFailure : ModelOptions
         {
             var own = folder.Point(name, () =>
             {
-                var stage = new StageOptions { Solver = solver, Reconstruction = reconstruction, ReportReconstructionError = true, CheckpointOnFailure = fallback };
+                var stage = new StageOptions { Solver = solver, Reconstruction = reconstruction, ReportReconstructionError = true, CheckpointOnFailure = fallback || Is(CheckpointOnFailure) };
                 using var model = Build(Network, 16, size, stage, images.Classes);
                 return Descend(name, model, loader, steps, options, terminal, cancellation);
             });
@@ -85,7 +85,8 @@ internal sealed class AdjointFailure : ModelOptions
                 {
                     try
                     {
-                        var (loss, _) = trainer.TrainStep(batch.Images.to(options.Device), batch.Labels.to(options.Device));
+                        var (images, labels) = batch.On(options.Device);
+                        var (loss, _) = trainer.TrainStep(images, labels);
                         rows.Add(Row(name, rows.Count + 1, loss, stages));
                     }
                     catch (ResNetNodesException) when (rows.Count > 0)

@@ -60,6 +60,11 @@ internal sealed class CompareGradients : ModelOptions
         var depths = Read.Wholes("depths", Depths, 1);
         var solvers = Read.Choices<Solver>("solvers", Solvers);
         var methods = Read.Reconstructions("reconstructions", Methods);
+        if (Is(CheckpointOnFailure))
+        {
+            throw new UsageException("--checkpoint-on-failure is for training; here every method is compared as it is");
+        }
+
         var steps = Read.Whole("train-steps", TrainSteps, 0);
         var stretch = StretchFrom is null ? (int?)null : Read.Whole("stretch-from", StretchFrom, 1);
         var options = Optimization();
@@ -128,7 +133,8 @@ internal sealed class CompareGradients : ModelOptions
                 using (batch)
                 {
                     cancellation.ThrowIfCancellationRequested();
-                    trainer.TrainStep(batch.Images.to(options.Device), batch.Labels.to(options.Device));
+                    var (images, labels) = batch.On(options.Device);
+                    trainer.TrainStep(images, labels);
                 }
 
                 terminal.Progress((double)++done / steps, $"{what}: training step {done}/{steps}");
@@ -174,7 +180,8 @@ internal sealed class CompareGradients : ModelOptions
             parameter.grad = null;
         }
 
-        using var loss = nn.functional.cross_entropy(model.call(batch.Images.to(device)), batch.Labels.to(device));
+        var (images, labels) = batch.On(device);
+        using var loss = nn.functional.cross_entropy(model.call(images), labels);
         loss.BackwardThroughStages();
         return [.. model.Stage.parameters().Select(p => p.grad!.detach().to(ScalarType.Float64).cpu().clone())];
     }

@@ -112,14 +112,14 @@ internal sealed class DepthSweep : ModelOptions
             [
                 "train", "--depth", $"{depth}", "--solver", Rows.Spelled(solver), "--reconstruction", method.ToString(), "--seed", $"{seed}", "--out", path, again, "--quiet",
                 "--epochs", Epochs, "--schedule", ScheduleName, "--batch", Batch, "--lr", Rate, "--momentum", Momentum, "--weight-decay", WeightDecay,
-                "--dataset", Dataset, "--execution", Execution, "--planes", $"{PlanesOf(Network)}", "--device", Device,
+                "--dataset", Dataset, "--execution", Execution, "--precision", Precision, "--planes", $"{PlanesOf(Network)}", "--device", Device,
                 "--stage-rate-factor", factor.ToString(CultureInfo.InvariantCulture),
                 "--threads", Threads ?? Math.Max(1, Environment.ProcessorCount / jobs).ToString(CultureInfo.InvariantCulture),
             ];
             (string Name, string? Value)[] given =
             [
                 ("--data", Data), ("--workers", Workers), ("--limit", Limit), ("--download", Is(Download) ? "true" : null), ("--skip-corrupt", Is(SkipCorrupt) ? "true" : null),
-                ("--zero-init", ZeroInit?.ToString().ToLowerInvariant()),
+                ("--checkpoint-on-failure", Is(CheckpointOnFailure) ? "true" : null), ("--zero-init", ZeroInit?.ToString().ToLowerInvariant()),
             ];
             words.AddRange(given.Where(pair => pair.Value is not null).SelectMany(pair => new[] { pair.Name, pair.Value! }));
             OwnProcess.Run(words, path, cancellation);

@@ -13,7 +13,7 @@ internal sealed record DiscretizationRow(Solver Solver, string Reconstruction, i
 /// <summary>Forth and back through one stage.</summary>
 [Verb("discretization", HelpText = "Error of going forth and back through stage 1 of a ResNet, over its number of blocks.")]
 [Page(
-    "The discretization experiment of arXiv 2205.14612: stem and first residual stage with random weights, float64, all blocks with the same weights.",
+    "The discretization experiment of arXiv 2205.14612: stem and first residual stage with random weights, all blocks with the same weights.",
     "resnet-nodes discretization --max-depth 1024 --planes 8 --batch 8                (1 minute on 2 cores)",
     "resnet-nodes discretization --npy images.npy --max-depth 32768 --planes 64 --batch 128")]
 [JsonRows(typeof(DiscretizationRow))]
@@ -38,9 +38,15 @@ internal sealed class Discretization : ImageOptions
     [Section("method")]
     public string Methods { get; set; } = "inverse,corrected";
 
+    [Option("precision", Default = "float64", MetaValue = "float64|float32|bfloat16|bfloat16-state", HelpText = "State and weights; bfloat16: functions in it, the state in float32; bfloat16-state: the state too.")]
+    [Section("method")]
+    public string Precision { get; set; } = "float64";
+
     [Option("npy", MetaValue = "FILE", HelpText = "Normalized images [B, 3, H, W], float32, in place of --dataset.")]
     [Section("data")]
     public string? Npy { get; set; }
+
+    protected override string Chosen => $", precision {Precision}";
 
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
@@ -53,6 +59,7 @@ internal sealed class Discretization : ImageOptions
             throw new UsageException($"--reconstructions: {stored} stores the states: nothing comes back");
         }
 
+        Read.OneOf("precision", Precision, "float64", "float32", "bfloat16", "bfloat16-state");
         var device = FindDevice();
         var (images, name) = Images(terminal, cancellation);
         using var _ = images;
@@ -86,13 +93,13 @@ internal sealed class Discretization : ImageOptions
             var exponent = rows.First(r => r.Reconstruction == method.ToString() && r.Depth is null).Exponent;
             return new Series($"{method}: N^{exponent:0.00}", [.. own.Select(r => (double)r.Depth!)], [.. own.Select(r => r.RelativeError!.Value)], i == 0 ? PaperFigure.DarkBlue : PaperFigure.ColourAt(i));
         }).ToList();
-        terminal.Say("figure: " + PaperFigure.Save(folder, "discretization", $"Forth and back through stage 1, {name}", new Panel("Blocks N", "Relative error of the input", series)
+        terminal.Say("figure: " + PaperFigure.Save(folder, "discretization", $"Forth and back through stage 1, {name}, {Precision}", new Panel("Blocks N", "Relative error of the input", series)
         {
             LogX = true,
             LogY = true,
             TicksX = [.. depths.Where((_, i) => i % Math.Max(1, depths.Count / 8) == 0).Select(n => ((double)n, $"{n}"))],
         }));
-        folder.Finish(terminal, $"Discretization error of stage 1 on {name}", "discretization experiment", [.. methods.Select(m => Judge(m, solver, rows)).OfType<Finding>()]);
+        folder.Finish(terminal, $"Discretization error of stage 1 on {name}", "discretization experiment", [.. methods.Select(m => Judge(m, solver, rows)).Where(_ => Precision == "float64").OfType<Finding>()]);
     }
 
     private (Tensor Images, string Name) Images(Terminal terminal, CancellationToken cancellation)
@@ -108,7 +115,7 @@ internal sealed class Discretization : ImageOptions
         return (batch.Images.clone(), images.Name);
     }
 
-    // In float64: at 32,768 blocks rounding in float32 would hide what the method leaves.
+    // By default in float64: at 32,768 blocks rounding in float32 would hide what the method leaves.
     private double ForthAndBack(Tensor images, int planes, int depth, Solver solver, Reconstruction method, Device device)
     {
         using var scope = NewDisposeScope();
@@ -117,10 +124,18 @@ internal sealed class Discretization : ImageOptions
         using var function = nn.Sequential(
             nn.ReLU(), nn.Conv2d(planes, planes, 3, padding: 1, bias: false), nn.BatchNorm2d(planes),
             nn.ReLU(), nn.Conv2d(planes, planes, 3, padding: 1, bias: false), nn.BatchNorm2d(planes));
-        using var stage = ResidualStage.Shared(function, depth, new StageOptions { Solver = solver, Reconstruction = method, ReportReconstructionError = true, AccumulateGradientsInPlace = true });
+        using var stage = ResidualStage.Shared(function, depth, new StageOptions
+        {
+            Solver = solver,
+            Reconstruction = method,
+            ReportReconstructionError = true,
+            AccumulateGradientsInPlace = true,
+            ComputeType = Precision == "bfloat16" ? ComputeType.BFloat16 : ComputeType.SameAsState,
+        });
+        var type = Precision switch { "float64" => ScalarType.Float64, "bfloat16-state" => ScalarType.BFloat16, _ => ScalarType.Float32 };
         stem.to(ScalarType.Float64).to(device);
-        stage.to(ScalarType.Float64).to(device);
-        stage.call(stem.call(images.to(ScalarType.Float64).to(device)).detach().requires_grad_()).pow(2).mean().BackwardThroughStages();
+        stage.to(type).to(device);
+        stage.call(stem.call(images.to(ScalarType.Float64).to(device)).to(type).detach().requires_grad_()).pow(2).mean().BackwardThroughStages();
         return stage.LastReport!.ReconstructionError!.Value;
     }
 

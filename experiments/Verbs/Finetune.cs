@@ -98,7 +98,7 @@ internal sealed class Finetune : ModelOptions
         }
 
         var (train, images) = Batches(true, terminal, cancellation);
-        var (test, _) = Batches(false, terminal, cancellation, options.TestBatchSize);
+        var (test, _) = Batches(false, terminal, cancellation, TestBatch);
         var folder = RunFolder.Open(this);
         using var tied = Build("tied", 1, size, stage, images.Classes);
         if (CheckpointFile is not null)
@@ -155,7 +155,7 @@ internal sealed class Finetune : ModelOptions
         List<string> words =
         [
             "memory-point", "--network", "ode", "--size", $"{size}", "--planes", $"{PlanesOf(Network)}", "--classes", $"{images.Classes}", "--batch", Batch,
-            "--reconstruction", method.ToString(), "--seed", Seed, "--device", Device, "--image", $"{Pixels}",
+            "--reconstruction", method.ToString(), "--precision", Precision, "--seed", Seed, "--device", Device, "--image", $"{Pixels}",
         ];
         if (TrainStage != "all")
         {

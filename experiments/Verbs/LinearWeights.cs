@@ -83,8 +83,9 @@ internal sealed class LinearWeights : CommonOptions
     {
         using var scope = NewDisposeScope();
         random.manual_seed(SeedNumber);
-        var identity = eye(dimension, dtype: ScalarType.Float64);
-        var target = identity + randn(dimension, dimension, dtype: ScalarType.Float64);
+        var device = FindDevice();
+        var identity = eye(dimension, dtype: ScalarType.Float64, device: device);
+        var target = identity + randn(dimension, dimension, dtype: ScalarType.Float64).to(device);
         // A row vector x (I + A/N) is x + h W x with W = A^T: a residual stage of linear functions, run on the rows of I.
         var functions = Enumerable.Range(0, depth).Select(_ => nn.Linear(dimension, dimension, hasBias: false, dtype: ScalarType.Float64)).ToArray();
         foreach (var function in functions)
@@ -93,6 +94,7 @@ internal sealed class LinearWeights : CommonOptions
         }
 
         using var stage = new ResidualStage(functions, new StageOptions { Reconstruction = Reconstruction.Backprop, AccumulateGradientsInPlace = true });
+        stage.to(device);
         using var descent = optim.SGD(stage.parameters(), rate);
         // Which steps are drawn is known at the end alone: the first 100 and then each tenth are kept, 8·N·d² bytes each.
         var smoothness = new List<SmoothnessRow>();
@@ -138,7 +140,7 @@ internal sealed class LinearWeights : CommonOptions
     private static double[] Weights(Linear[] functions)
     {
         using var guard = no_grad();
-        using var all = stack([.. functions.Select(f => f.weight.t())]).contiguous();
+        using var all = stack([.. functions.Select(f => f.weight.t())]).cpu().contiguous();
         return [.. all.data<double>()];
     }
 

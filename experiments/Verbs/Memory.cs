@@ -42,9 +42,15 @@ internal sealed class Memory : CommonOptions
     [Section("method")]
     public string Methods { get; set; } = "adaptive,backprop";
 
+    [Option("precision", Default = "float32", MetaValue = "float32|bfloat16", HelpText = "What residual functions are evaluated in.")]
+    [Section("method")]
+    public string Precision { get; set; } = "float32";
+
     [Option('b', "batch", Default = "128", MetaValue = "B", HelpText = "Images a step (not for linear).")]
     [Section("training")]
     public string Batch { get; set; } = "128";
+
+    protected override string Chosen => $", functions in {Precision}";
 
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
@@ -52,6 +58,7 @@ internal sealed class Memory : CommonOptions
         var depths = Read.Wholes("depths", Depths, 1);
         var methods = Read.Reconstructions("reconstructions", Methods);
         Read.Choice<Solver>("solver", SolverName);
+        Read.Precision(Precision);
         Read.Whole("planes", Planes, 1);
         Read.Whole("batch", Batch, 1);
         var device = FindDevice();
@@ -92,7 +99,7 @@ internal sealed class Memory : CommonOptions
             ]));
         }
 
-        folder.Finish(terminal, $"Memory of training steps on {device}", "memory experiment", [.. networks.Select(n => Judge(n, rows)).OfType<Finding>()]);
+        folder.Finish(terminal, $"Memory of training steps on {device}, functions in {Precision}", "memory experiment", [.. networks.Select(n => Judge(n, rows)).OfType<Finding>()]);
     }
 
     private MemoryRow Point(string network, Reconstruction method, int depth)
@@ -100,7 +107,7 @@ internal sealed class Memory : CommonOptions
         var size = NetworkSize.Custom([3, 4, depth, 3], bottleneck: false);
         string[] words =
         [
-            "memory-point", "--network", network, "--depth", $"{depth}", "--size", $"{size}", "--planes", Planes, "--solver", SolverName,
+            "memory-point", "--network", network, "--depth", $"{depth}", "--size", $"{size}", "--planes", Planes, "--solver", SolverName, "--precision", Precision,
             "--reconstruction", method.ToString(), "--batch", Batch, "--seed", Seed, "--device", Device,
         ];
         var (peak, step) = MemoryProcess.Measure($"{network}, {method}, depth {depth}", Threads is null ? words : [.. words, "--threads", Threads]);

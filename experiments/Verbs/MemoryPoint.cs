@@ -40,6 +40,9 @@ internal sealed class MemoryPoint : CommonOptions
     [Option("reconstruction")]
     public string Method { get; set; } = "adaptive";
 
+    [Option("precision")]
+    public string Precision { get; set; } = "float32";
+
     [Option("batch")]
     public string Batch { get; set; } = "128";
 
@@ -50,6 +53,7 @@ internal sealed class MemoryPoint : CommonOptions
         {
             Solver = Read.Choice<Solver>("solver", SolverName),
             Reconstruction = Read.One("reconstruction", Method),
+            ComputeType = Read.Precision(Precision),
             AccumulateGradientsInPlace = true,
         };
         var device = FindDevice();

@@ -45,17 +45,18 @@ internal sealed class Tied : ModelOptions
 
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
+        Read.OneOf("network", Network, "tied", "ode", "resnet");
+        Unused("size", Size, "tied trains the sizes of --sizes");
         var sizes = Sizes.Split(',').Select(SizeOf).ToList();
         var methods = Read.Reconstructions("reconstructions", Methods);
         var solver = Read.Choice<Solver>("solver", SolverName);
         var options = Optimization() with
         {
             Epochs = Read.Whole("epochs", Epochs, 1),
-            TestBatchSize = 2048,
             Schedule = Read.Checked("schedule", ScheduleName, Schedule.Parse),
         };
         var (train, images) = Batches(true, terminal, cancellation);
-        var (test, _) = Batches(false, terminal, cancellation, options.TestBatchSize);
+        var (test, _) = Batches(false, terminal, cancellation, TestBatch);
         var folder = RunFolder.Open(this);
         var rows = new List<TiedRow>();
         var series = new List<Series>();

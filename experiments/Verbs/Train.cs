@@ -29,10 +29,6 @@ internal sealed class Train : ModelOptions
     [Section("method")]
     public string Method { get; set; } = "adaptive";
 
-    [Option("checkpoint-on-failure", HelpText = "Go on with stored states once a step could not be reconstructed.")]
-    [Section("method")]
-    public bool? CheckpointOnFailure { get; set; }
-
     [Option('e', "epochs", Default = "3", MetaValue = "N", HelpText = "Epochs in all.")]
     [Section("training")]
     [MayChange]
@@ -48,6 +44,16 @@ internal sealed class Train : ModelOptions
 
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
+        if (Network == "tiny")
+        {
+            Unused("size", Size, "--network tiny has a --depth");
+            Unused("adjoint-from", AdjointFrom, "--network tiny has one stage");
+        }
+        else
+        {
+            Unused("depth", Depth, $"--network {Network} has a --size");
+        }
+
         var options = Optimization() with
         {
             Epochs = Read.Whole("epochs", Epochs, 1),
@@ -59,15 +65,14 @@ internal sealed class Train : ModelOptions
             Solver = Read.Choice<Solver>("solver", SolverName),
             Reconstruction = Read.One("reconstruction", Method),
             ReportReconstructionError = true,
-            CheckpointOnFailure = Is(CheckpointOnFailure),
         };
         var size = SizeOf(Size);
         var depth = Read.Whole("depth", Depth, 1);
         var (train, images) = Batches(true, terminal, cancellation);
-        var (test, testImages) = Batches(false, terminal, cancellation, options.TestBatchSize);
+        var (test, testImages) = Batches(false, terminal, cancellation, TestBatch);
         using var model = Build(Network, depth, size, stage, images.Classes);
         var folder = RunFolder.Open(this);
-        terminal.Say($"{images.Name}: {images.Count} + {testImages.Count} images; {string.Join("; ", StagesOf(model).Select(s => s.ToString()))}; batch {options.BatchSize}; output in {folder.Path}");
+        terminal.Say($"{images.Name}: {images.Count} + {testImages.Count} images; {string.Join("; ", StagesOf(model).Select(s => s.ToString()))}; batch {Batch}; output in {folder.Path}");
         if (Is(Verbose))
         {
             terminal.Say(string.Join(Environment.NewLine, StagesOf(model).Select((s, i) => $"stage {i + 1}: execution {s.Execution}, {s.ExecutionReason}")));

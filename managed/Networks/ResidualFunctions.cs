@@ -64,7 +64,7 @@ internal sealed class ResidualBlock : nn.Module<Tensor, Tensor>
         branch = ResidualFunctions.Branch(input, planes, bottleneck, stride, reluFirst: false, zeroInit);
         shortcut = stride == 1 && input == output
             ? null
-            : nn.Sequential(("conv", ResidualFunctions.Convolution(input, output, 1, stride)), ("norm", nn.BatchNorm2d(output)));
+            : nn.Sequential(("subsample", new Subsample(stride)), ("conv", ResidualFunctions.Convolution(input, output, 1, 1)), ("norm", nn.BatchNorm2d(output)));
         RegisterComponents();
     }
 
@@ -72,5 +72,18 @@ internal sealed class ResidualBlock : nn.Module<Tensor, Tensor>
     {
         using var scope = NewDisposeScope();
         return (branch.call(input) + (shortcut?.call(input) ?? input)).relu_().MoveToOuterDisposeScope();
+    }
+}
+
+/// <summary>
+/// Every stride-th row and column. In front of a 1×1 convolution it is the same as that convolution's own stride, whose weight
+/// gradient writes past its memory in LibTorch 2.10 (oneDNN, AVX-512, channels last) where the channels don't fill a register.
+/// </summary>
+internal sealed class Subsample(int stride) : nn.Module<Tensor, Tensor>(nameof(Subsample))
+{
+    public override Tensor forward(Tensor input)
+    {
+        using var rows = input.slice(2, 0, input.shape[2], stride);
+        return rows.slice(3, 0, input.shape[3], stride);
     }
 }

@@ -72,6 +72,7 @@ internal sealed class StageCall
         }
 
         var done = context;
+        var kept = false;
         context = null;
         try
         {
@@ -85,13 +86,19 @@ internal sealed class StageCall
                 stage.Backward(done, gradOutput, wanted, targets!);
                 return 0;
             });
-            using var report = done.Report();
-            engine.Finish(StageReport.FromNative(report));
-            return Gradients(done);
+            var gradients = Gradients(done);
+            done.KeepReportAlone();
+            engine.Finish(done);
+            kept = true;
+            return gradients;
         }
         finally
         {
-            done.Dispose();
+            if (!kept)
+            {
+                done.Dispose();
+            }
+
             Close();
         }
     }

@@ -14,6 +14,8 @@ internal sealed class StageEngine : IDisposable
     private Stage? native;
     private StageOptions options;
     private List<Tensor?> returned = [];
+    private StageReport? lastReport;
+    private StageContext? unread;
     private bool disposed;
 
     /// <param name="modules">The functions, N or one that all share.</param>
@@ -52,7 +54,15 @@ internal sealed class StageEngine : IDisposable
 
     public string ExecutionReason { get; private set; }
 
-    public StageReport? LastReport { get; private set; }
+    /// <summary>Waits for a GPU that has not come so far.</summary>
+    public StageReport? LastReport
+    {
+        get
+        {
+            ReadReport();
+            return lastReport;
+        }
+    }
 
     public bool IsDisposed => disposed;
 
@@ -74,6 +84,11 @@ internal sealed class StageEngine : IDisposable
         ObjectDisposedException.ThrowIf(disposed, typeof(ResidualStage));
         ArgumentNullException.ThrowIfNull(x);
         ReleaseReturned();
+        if (unread?.ReportIsReady() ?? false)
+        {
+            ReadReport();
+        }
+
         mapping?.CheckModes(training);
         IReadOnlyList<Tensor> parameters = mapping is not null
             ? mapping.Parameters()
@@ -109,12 +124,14 @@ internal sealed class StageEngine : IDisposable
 
     public IReadOnlyList<Tensor> Buffers() => mapping?.Buffers() ?? [];
 
-    public void Finish(StageReport report)
+    /// <summary>Takes over a context whose backward pass is done. Its report is read at once where nothing has to wait for it.</summary>
+    public void Finish(StageContext context)
     {
-        LastReport = report;
-        if (options.CheckpointOnFailure && report.FailedSteps.Count > 0)
+        unread?.Dispose();
+        unread = context;
+        if (context.ReportIsReady())
         {
-            Options = options with { Reconstruction = Reconstruction.Checkpoint() };
+            ReadReport();
         }
     }
 
@@ -126,14 +143,36 @@ internal sealed class StageEngine : IDisposable
     }
 
     public string Describe(string name) =>
-        $"{name}(depth={Depth}, solver={Text(options.Solver)}, reconstruction={options.Reconstruction}, execution={Text(Execution)})";
+        $"{name}(depth={Depth}, solver={Text(options.Solver)}, reconstruction={options.Reconstruction}, execution={Text(Execution)}{(options.ComputeType == ComputeType.SameAsState ? string.Empty : $", compute={Text(options.ComputeType)}")})";
 
     public void Dispose()
     {
         disposed = true;
         ReleaseReturned();
+        unread?.Dispose();
+        unread = null;
         native?.Dispose();
         mapping?.Functions.Dispose();
+    }
+
+    private void ReadReport()
+    {
+        if (unread is not { } context)
+        {
+            return;
+        }
+
+        unread = null;
+        using (context)
+        {
+            using var report = context.Report();
+            lastReport = StageReport.FromNative(report);
+        }
+
+        if (options.CheckpointOnFailure && lastReport.FailedSteps.Count > 0)
+        {
+            Options = options with { Reconstruction = Reconstruction.Checkpoint() };
+        }
     }
 
     private void ReleaseReturned()
@@ -166,6 +205,12 @@ internal sealed class StageEngine : IDisposable
         if (value.Execution == StageExecution.Layers && map is null)
         {
             throw new ArgumentException($"the stage can't run as native layers: {reason}");
+        }
+
+        if (value.ComputeType == ComputeType.BFloat16 && map is null)
+        {
+            var why = value.Execution == StageExecution.Callback ? "the modules are to be called (StageExecution.Callback)" : reason;
+            throw new ArgumentException($"ComputeType.BFloat16 needs native layers: {why}; cast inside of the modules in its place");
         }
 
         Stage? built = null;

@@ -17,6 +17,12 @@ public sealed record StageOptions
     /// <summary>How the residual functions are evaluated.</summary>
     public StageExecution Execution { get; init; } = StageExecution.Auto;
 
+    /// <summary>
+    /// What the residual functions are evaluated in. <see cref="ComputeType.BFloat16"/> takes float32 states and parameters, and
+    /// native layers: a module that is called chooses its own type.
+    /// </summary>
+    public ComputeType ComputeType { get; init; } = ComputeType.SameAsState;
+
     /// <summary>Keep x_0 (one tensor a stage) and report ‖x̃_0 − x_0‖/‖x_0‖ after each backward pass.</summary>
     public bool ReportReconstructionError { get; init; }
 
@@ -44,6 +50,11 @@ public sealed record StageOptions
             throw new ArgumentException($"Execution is {(int)Execution}, expected one of {string.Join(", ", Enum.GetNames<StageExecution>())}");
         }
 
+        if (!Enum.IsDefined(ComputeType))
+        {
+            throw new ArgumentException($"ComputeType is {(int)ComputeType}, expected one of {string.Join(", ", Enum.GetNames<ComputeType>())}");
+        }
+
         if (Reconstruction is null)
         {
             throw new ArgumentException("Reconstruction is null, expected a method such as Reconstruction.Adaptive()");
@@ -64,6 +75,7 @@ public sealed record StageOptions
             Count = Reconstruction.Count,
             StepSize = StepSize ?? 0,
             KeepInput = ReportReconstructionError,
+            ComputeType = (Interop.ComputeType)(int)ComputeType,
         };
         if (Reconstruction.Tolerance is { } tolerance)
         {

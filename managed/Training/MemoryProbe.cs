@@ -61,15 +61,35 @@ public static partial class MemoryProbe
             return Measure(step);
         }
 
-        var free = DeviceMemory.FreeBytes(device, out var total);
+        var (free, total) = DeviceMemory.Of(device);
         for (var i = 0; i < 4; i++)
         {
             step();
         }
 
         torch.cuda.synchronize(device);
-        var left = DeviceMemory.FreeBytes(device, out _);
+        var (left, _) = DeviceMemory.Of(device);
         return (total - left, free - left);
+    }
+
+    /// <summary>
+    /// The high-water mark where a device's tensors live: the process's since <see cref="ResetPeak"/>; a GPU's memory in use, other
+    /// processes' included: LibTorch's allocator gives nothing back, so that what is taken now is the most since the start.
+    /// </summary>
+    /// <param name="device">Where it runs.</param>
+    /// <returns>Bytes.</returns>
+    /// <exception cref="ResNetNodesException">The CUDA run time is not found beside LibTorch.</exception>
+    public static long PeakBytesOn(torch.Device device)
+    {
+        ArgumentNullException.ThrowIfNull(device);
+        if (device.type == DeviceType.CPU)
+        {
+            return PeakBytes;
+        }
+
+        torch.cuda.synchronize(device);
+        var (free, total) = DeviceMemory.Of(device);
+        return total - free;
     }
 
     private static long Read(string key)

@@ -28,6 +28,7 @@ public sealed class Trainer : IDisposable
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(options);
         options.Validate();
+        Devices.Require(options.Device);
         this.model = model;
         this.options = options;
         model.to(options.Device);
@@ -94,7 +95,7 @@ public sealed class Trainer : IDisposable
             using var scope = NewDisposeScope();
             using (batch)
             {
-                var (images, labels) = OnDevice(batch);
+                var (images, labels) = batch.On(options.Device);
                 var scores = model.call(images);
                 total += loss.call(scores, labels).item<float>() * batch.Count;
                 right += Correct(scores, labels);
@@ -132,6 +133,7 @@ public sealed class Trainer : IDisposable
     public void Resume(string path)
     {
         var done = Checkpoint.Load(path, model, optimizer);
+        optimizer.FollowParameters();
         history.Clear();
         history.AddRange(done);
     }
@@ -148,9 +150,6 @@ public sealed class Trainer : IDisposable
         using var guard = no_grad();
         return scores.argmax(1).eq(labels).sum().item<long>();
     }
-
-    private (Tensor Images, Tensor Labels) OnDevice(Batch batch) =>
-        options.Device.type == DeviceType.CPU ? (batch.Images, batch.Labels) : (batch.Images.to(options.Device), batch.Labels.to(options.Device));
 
     private EpochMetrics RunEpoch(int epoch, BatchLoader train, BatchLoader test, CancellationToken cancellation)
     {
@@ -174,7 +173,7 @@ public sealed class Trainer : IDisposable
             using (batch)
             {
                 cancellation.ThrowIfCancellationRequested();
-                var (images, labels) = OnDevice(batch);
+                var (images, labels) = batch.On(options.Device);
                 var (mean, correct) = TrainStep(images, labels);
                 (total, right, count) = (total + (mean * batch.Count), right + correct, count + batch.Count);
                 foreach (var report in stages.Select(s => s.LastReport).OfType<StageReport>())
@@ -190,7 +189,7 @@ public sealed class Trainer : IDisposable
         }
 
         var seconds = clock.Elapsed.TotalSeconds;
-        var peak = MemoryProbe.PeakBytes;
+        var peak = MemoryProbe.PeakBytesOn(options.Device);
         var (testLoss, testAccuracy) = Test(test);
         return new EpochMetrics(
             epoch + 1, total / count, (double)right / count, testLoss, testAccuracy, options.LearningRate * factor, seconds,

@@ -2,17 +2,11 @@ using TorchSharp;
 
 namespace ResNetNodes.Training;
 
-/// <summary>How a network is trained: SGD with momentum, cross-entropy.</summary>
+/// <summary>How a network is trained: SGD with momentum, cross-entropy. Batches are a <see cref="Data.BatchLoader"/>'s.</summary>
 public sealed record TrainingOptions
 {
     /// <summary>Epochs in all; a resumed run goes on to this number.</summary>
     public int Epochs { get; init; } = 3;
-
-    /// <summary>Images a training step.</summary>
-    public int BatchSize { get; init; } = 128;
-
-    /// <summary>Images a batch in testing.</summary>
-    public int TestBatchSize { get; init; } = 500;
 
     /// <summary>The first learning rate.</summary>
     public double LearningRate { get; init; } = 0.1;
@@ -26,12 +20,6 @@ public sealed record TrainingOptions
     /// <summary>Learning rate over the epochs.</summary>
     public Schedule Schedule { get; init; } = Schedule.Cosine;
 
-    /// <summary>Seed of the order of images and of their augmentation.</summary>
-    public long Seed { get; init; } = 1;
-
-    /// <summary>Threads that prepare batches.</summary>
-    public int Workers { get; init; } = Data.BatchLoader.DefaultWorkers;
-
     /// <summary>Where the network runs.</summary>
     public torch.Device Device { get; init; } = torch.CPU;
 
@@ -44,9 +32,6 @@ public sealed record TrainingOptions
     internal void Validate()
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(Epochs, 1);
-        ArgumentOutOfRangeException.ThrowIfLessThan(BatchSize, 1);
-        ArgumentOutOfRangeException.ThrowIfLessThan(TestBatchSize, 1);
-        ArgumentOutOfRangeException.ThrowIfLessThan(Workers, 1);
         Positive(LearningRate, nameof(LearningRate));
         Positive(StageRateFactor, nameof(StageRateFactor));
         ArgumentOutOfRangeException.ThrowIfNegative(Momentum);

@@ -89,22 +89,23 @@ void measure_convolutions(const char* name) {
     const auto add = [&](const std::string& loop, const auto& body) {
       const std::string full = loop + "/" + name + "/C" + std::to_string(channels) + "/" + std::to_string(pixels);
       benchmark::RegisterBenchmark(full.c_str(), [=](benchmark::State& state) {
-        FloatBuffer input, gradient, weights, dense;
+        FloatBuffer input, gradient, weights, dense, scratch;
         input.resize(bordered_size(shape)), gradient.resize(bordered_size(shape));
-        weights.resize(weight_size(shape)), dense.resize(dense_size(shape));
+        weights.resize(transformed_weight_size(shape)), dense.resize(dense_size(shape));
+        scratch.resize(scratch_size(shape));
         for (auto _ : state) {
-          body(input.data(), gradient.data(), weights.data(), dense.data());
+          body(input.data(), gradient.data(), weights.data(), dense.data(), scratch.data());
           benchmark::ClobberMemory();
         }
         const double operations = 18.0 * static_cast<double>(pixels * pixels * channels * channels);
         state.counters["FLOP/s"] = benchmark::Counter(operations, benchmark::Counter::kIsIterationInvariantRate);
       });
     };
-    add("convolve", [=](float* input, float*, float* weights, float* dense) {
-      kernels.convolve(dense, input, weights, nullptr, nullptr, shape);
+    add("convolve", [=](float* input, float*, float* weights, float* dense, float* scratch) {
+      kernels.convolve(dense, input, weights, nullptr, nullptr, scratch, shape);
     });
-    add("weight_gradient", [=](float* input, float* gradient, float* weights, float*) {
-      kernels.weight_gradient(weights, input, gradient, shape);
+    add("weight_gradient", [=](float* input, float* gradient, float* weights, float*, float* scratch) {
+      kernels.weight_gradient(weights, input, gradient, scratch, shape);
     });
   }
 }

@@ -1,4 +1,8 @@
 // batch_norm2d.cpp: batch normalization whose statistics are those of the one forward pass (docs/reconstructions.md).
+#include <torch/csrc/stable/ops.h>
+
+#include <optional>
+
 #include "layer.h"
 #include "resnet_nodes/error.h"
 
@@ -30,17 +34,23 @@ class BatchNorm2d final : public Layer {
       throw Error("batch_norm2d: input is " + shape_text(x) +
                   ", expected more than one value a channel for training statistics");
     }
-    GradientTriple result = batch_norm(x, weight(call), bias(call), running(call, 0), running(call, 1), batch,
+    GradientTriple result = batch_norm(x, weight(call, x), bias(call), running(call, 0), running(call, 1), batch,
                                        spec().momentum, spec().epsilon);
     if (batch && call.statistics != nullptr) *call.statistics = {result[1], result[2]};
     return result[0];
+  }
+
+  std::optional<KnownNorm> known_norm(const LayerCall& call) const override {
+    if (!uses_batch(call) || call.statistics == nullptr) return std::nullopt;
+    return KnownNorm{call.statistics->mean, call.statistics->inverse_deviation,
+                     spec().affine ? call.parameters[0] : Tensor(), bias(call)};
   }
 
   Tensor replay(const Tensor& x, const LayerCall& call, Tensor* saved) const override {
     if (!uses_batch(call)) return forward(x, call, saved);
     if (saved != nullptr) *saved = x;
     // With the saved statistics in the place of running ones the normalization is an affine map: no reduction.
-    return batch_norm(x, weight(call), bias(call), call.statistics->mean,
+    return batch_norm(x, weight(call, x), bias(call), call.statistics->mean,
                       inverse_square(call.statistics->inverse_deviation), false, 0.0, 0.0)[0];
   }
 
@@ -49,14 +59,21 @@ class BatchNorm2d final : public Layer {
     const bool batch = uses_batch(call);
     const Statistics none;
     const Statistics& statistics = batch ? *call.statistics : none;
-    return batch_norm_backward(grad, saved, weight(call), running(call, 0), running(call, 1), statistics.mean,
+    return batch_norm_backward(grad, saved, weight(call, saved), running(call, 0), running(call, 1), statistics.mean,
                                statistics.inverse_deviation, batch, spec().epsilon, mask);
   }
 
  private:
   // Without running statistics there are only those of the batch, in evaluation too.
   bool uses_batch(const LayerCall& call) const { return call.training || !spec().track_statistics; }
-  Tensor weight(const LayerCall& call) const { return spec().affine ? call.parameters[0] : Tensor(); }
+  Tensor weight(const LayerCall& call, const Tensor& x) const {
+    using torch::headeronly::ScalarType;
+    if (spec().affine) return call.parameters[0];
+    const ScalarType type = x.scalar_type();
+    if (spec().track_statistics || (type != ScalarType::BFloat16 && type != ScalarType::Half)) return Tensor();
+    // The statistics' type is that of weights or running statistics; with neither they would be rounded to x's.
+    return torch::stable::full({spec().in_features}, 1.0, ScalarType::Float, std::nullopt, x.device());
+  }
   Tensor bias(const LayerCall& call) const { return spec().affine ? call.parameters[1] : Tensor(); }
   Tensor running(const LayerCall& call, int index) const {
     return spec().track_statistics ? call.buffers[index] : Tensor();

@@ -11,6 +11,7 @@ class Conv2d final : public Layer {
 
   int64_t parameter_count() const override { return spec().bias ? 2 : 1; }
   bool output_is_fresh() const override { return true; }
+  bool parameters_follow_input() const override { return true; }
 
   std::vector<int64_t> parameter_sizes(int64_t index) const override {
     if (index == 1) return {spec().out_features};

@@ -1,6 +1,5 @@
 #include "fused_function.h"
 
-#include <cmath>
 #include <cstdlib>
 
 #include "operators.h"
@@ -12,17 +11,11 @@ namespace {
 
 using torch::headeronly::ScalarType;
 
-// Where each normalization's coefficients lie in the workspace, and what else does.
-constexpr size_t kOfNorm = 4, kByGradient = 8, kByValue = 9, kConstant = 10, kStepScale = 11, kStepShift = 12;
 // Floats of one bordered image, of which a thread holds two: beyond, it leaves the second-level cache, and LibTorch's
 // blocked convolutions are the faster.
 constexpr int64_t kLargestImage = 1 << 16;
 // Channels beyond which a convolution's weights leave it.
 constexpr int64_t kMostChannels = 128;
-
-const float* data(const Tensor& tensor) { return static_cast<const float*>(tensor.const_data_ptr()); }
-float* target(const Tensor& tensor) { return static_cast<float*>(tensor.mutable_data_ptr()); }
-float number(const Tensor& tensor, int64_t i) { return data(tensor)[i * tensor.stride(0)]; }
 
 bool is_dense_state(const Tensor& x) {
   const int64_t c = x.size(1), h = x.size(2), w = x.size(3);
@@ -79,106 +72,9 @@ std::string fused_path_name(int64_t channels) {
   return "fused conv3x3, " + std::to_string(channels) + " channels, " + active_kernel_path();
 }
 
-// A batch normalization as an affine map of each channel. The numbers lie in the workspace.
-struct FusedFunction::Norm {
-  float* mean;
-  float* inverse_deviation;
-  float* scale;
-  float* shift;
-};
-
 FusedFunction::FusedFunction(FusedWorkspace& workspace, const FusedCall& call, const Tensor& x)
     : workspace_(workspace), call_(call) {
   workspace_.prepare(image_shape(x.size(1), x.size(2), x.size(3)), x.size(0), image_kernels());
-}
-
-bool FusedFunction::uses_batch(size_t index) const {
-  return call_.norm[index].training || !call_.norm_spec[index].track_statistics;
-}
-
-float FusedFunction::gamma(size_t index, int64_t channel) const {
-  return call_.norm_spec[index].affine ? number(call_.norm[index].parameters[0], channel) : 1.0f;
-}
-
-FusedFunction::Norm FusedFunction::place_of(size_t index) const {
-  const size_t first = index * kOfNorm;
-  return {workspace_.coefficients(first), workspace_.coefficients(first + 1), workspace_.coefficients(first + 2),
-          workspace_.coefficients(first + 3)};
-}
-
-void FusedFunction::bind(size_t index, const Norm& norm) const {
-  for (int64_t c = 0; c < workspace_.image().channels; ++c) {
-    const float beta = call_.norm_spec[index].affine ? number(call_.norm[index].parameters[1], c) : 0.0f;
-    norm.scale[c] = gamma(index, c) * norm.inverse_deviation[c];
-    norm.shift[c] = beta - norm.mean[c] * norm.scale[c];
-  }
-}
-
-FusedFunction::Norm FusedFunction::saved_norm(size_t index) const {
-  const Norm norm = place_of(index);
-  const LayerCall& call = call_.norm[index];
-  for (int64_t c = 0; c < workspace_.image().channels; ++c) {
-    if (uses_batch(index)) {
-      norm.mean[c] = number(call.statistics->mean, c);
-      norm.inverse_deviation[c] = number(call.statistics->inverse_deviation, c);
-    } else {
-      norm.mean[c] = number(call.buffers[0], c);
-      const double variance = static_cast<double>(number(call.buffers[1], c));
-      norm.inverse_deviation[c] = static_cast<float>(1 / std::sqrt(variance + call_.norm_spec[index].epsilon));
-    }
-  }
-  bind(index, norm);
-  return norm;
-}
-
-// From the images' means and sums of squared distances from them to the batch's, without the cancellation of sums of
-// squares.
-FusedFunction::Norm FusedFunction::batch_norm(size_t index) {
-  const ImageShape& image = workspace_.image();
-  const LayerSpec& spec = call_.norm_spec[index];
-  const LayerCall& call = call_.norm[index];
-  const Norm norm = place_of(index);
-  const int64_t images = workspace_.batch(), channels = image.channels;
-  const auto pixels = static_cast<double>(image.height * image.width), count = pixels * static_cast<double>(images);
-  if (call.statistics != nullptr) {
-    *call.statistics = {torch::stable::empty({channels}, ScalarType::Float),
-                        torch::stable::empty({channels}, ScalarType::Float)};
-  }
-  for (int64_t c = 0; c < channels; ++c) {
-    double mean = 0, squares = 0;
-    for (int64_t i = 0; i < images; ++i) mean += static_cast<double>(workspace_.image_sums(i)[c]);
-    mean /= static_cast<double>(images);
-    for (int64_t i = 0; i < images; ++i) {
-      const double off = static_cast<double>(workspace_.image_sums(i)[c]) - mean;
-      squares += static_cast<double>(workspace_.image_sums(i)[channels + c]) + pixels * off * off;
-    }
-    norm.mean[c] = static_cast<float>(mean);
-    norm.inverse_deviation[c] = static_cast<float>(1 / std::sqrt(squares / count + spec.epsilon));
-    if (call.statistics != nullptr) {
-      target(call.statistics->mean)[c] = norm.mean[c];
-      target(call.statistics->inverse_deviation)[c] = norm.inverse_deviation[c];
-    }
-    if (!spec.track_statistics) continue;
-    const auto move = [&](const Tensor& running, double value) {
-      float& element = target(running)[c * running.stride(0)];
-      element = static_cast<float>(spec.momentum * value + (1 - spec.momentum) * static_cast<double>(element));
-    };
-    move(call.buffers[0], mean);
-    move(call.buffers[1], squares / (count - 1));
-  }
-  bind(index, norm);
-  return norm;
-}
-
-// scale and shift of a f(x) = a (scale outer + shift).
-FusedFunction::Norm FusedFunction::scaled(const Norm& norm, double a) const {
-  const Norm step{norm.mean, norm.inverse_deviation, workspace_.coefficients(kStepScale),
-                  workspace_.coefficients(kStepShift)};
-  for (int64_t c = 0; c < workspace_.image().channels; ++c) {
-    step.scale[c] = static_cast<float>(a) * norm.scale[c];
-    step.shift[c] = static_cast<float>(a) * norm.shift[c];
-  }
-  return step;
 }
 
 FusedFunction::Convolution FusedFunction::convolution(size_t index) const {
@@ -186,7 +82,8 @@ FusedFunction::Convolution FusedFunction::convolution(size_t index) const {
   float* bias = nullptr;
   if (call_.has_bias[index]) {
     bias = workspace_.bias(index);
-    for (int64_t c = 0; c < workspace_.image().channels; ++c) bias[c] = number(call.parameters[1], c);
+    const Numbers numbers(call.parameters[1]);
+    for (int64_t c = 0; c < workspace_.image().channels; ++c) bias[c] = numbers[c];
   }
   return {workspace_.packed(call_.key, index, false, call.parameters[0]), bias};
 }
@@ -206,20 +103,22 @@ Tensor FusedFunction::forward(const Tensor& base_state, const Tensor& state, dou
     float* sums = workspace_.image_sums(i);
     kernels.moments(sums, sums + channels, values, image);
   };
-  workspace_.for_images([&](int64_t i, int64_t, FusedWorkspace::Slot& slot) {
+  workspace_.for_images([&](int64_t i, FusedWorkspace::Slot& slot) {
     kernels.border(slot.input.data(), data(x) + i * size, image);
-    kernels.convolve(inner + i * size, slot.input.data(), first.weights, first.bias, nullptr, image);
+    kernels.convolve(inner + i * size, slot.input.data(), first.weights, first.bias, nullptr, slot.scratch.data(),
+                     image);
     moments(i, inner + i * size);
   });
   const Norm inner_norm = uses_batch(0) ? batch_norm(0) : saved_norm(0);
-  workspace_.for_images([&](int64_t i, int64_t, FusedWorkspace::Slot& slot) {
+  workspace_.for_images([&](int64_t i, FusedWorkspace::Slot& slot) {
     kernels.affine_relu(slot.input.data(), inner + i * size, inner_norm.scale, inner_norm.shift, image);
-    kernels.convolve(outer + i * size, slot.input.data(), second.weights, second.bias, nullptr, image);
+    kernels.convolve(outer + i * size, slot.input.data(), second.weights, second.bias, nullptr, slot.scratch.data(),
+                     image);
     moments(i, outer + i * size);
   });
   const Norm outer_norm = uses_batch(1) ? batch_norm(1) : saved_norm(1);
   const Norm step = scaled(outer_norm, a);
-  workspace_.for_images([&](int64_t i, int64_t, FusedWorkspace::Slot&) {
+  workspace_.for_images([&](int64_t i, FusedWorkspace::Slot&) {
     kernels.affine(target(out) + i * size, base.defined() ? data(base) + i * size : nullptr, outer + i * size,
                    step.scale, step.shift, image);
   });
@@ -235,13 +134,13 @@ void FusedFunction::evaluate(const Tensor& x, const Norm& inner_norm, FusedTape*
   const int64_t size = dense_size(image);
   if (tape != nullptr) tape->keep(x);
   const Convolution first = convolution(0), second = convolution(1);
-  workspace_.for_images([&](int64_t i, int64_t, FusedWorkspace::Slot& slot) {
+  workspace_.for_images([&](int64_t i, FusedWorkspace::Slot& slot) {
     float* inner = tape != nullptr ? target(tape->inner) + i * size : slot.inner.data();
     float* outer = tape != nullptr ? target(tape->outer) + i * size : slot.outer.data();
     kernels.border(slot.input.data(), data(x) + i * size, image);
-    kernels.convolve(inner, slot.input.data(), first.weights, first.bias, nullptr, image);
+    kernels.convolve(inner, slot.input.data(), first.weights, first.bias, nullptr, slot.scratch.data(), image);
     kernels.affine_relu(slot.input.data(), inner, inner_norm.scale, inner_norm.shift, image);
-    kernels.convolve(outer, slot.input.data(), second.weights, second.bias, nullptr, image);
+    kernels.convolve(outer, slot.input.data(), second.weights, second.bias, nullptr, slot.scratch.data(), image);
     finish(i, outer);
   });
 }
@@ -285,38 +184,6 @@ Corrected FusedFunction::correct(const Tensor& y_state, const Tensor& predicted_
   return result;
 }
 
-// From the images' sums of g and g (x - mean): the normalization's own gradients, and the coefficients of
-// by_g g + by_x (x - mean) + constant, the gradient of its input where its output's is a g.
-FusedFunction::NormGradient FusedFunction::norm_gradient(size_t index, const Norm& norm, double a, const float* sums) {
-  const int64_t channels = workspace_.image().channels, images = workspace_.batch();
-  const auto count = static_cast<double>(images * workspace_.image().height * workspace_.image().width);
-  const NormGradient result{workspace_.coefficients(kByGradient), workspace_.coefficients(kByValue),
-                            workspace_.coefficients(kConstant)};
-  const bool batch = uses_batch(index);
-  const GradientTarget& weight = call_.targets[4 * index + 2];
-  const GradientTarget& bias = call_.targets[4 * index + 3];
-  for (int64_t c = 0; c < channels; ++c) {
-    double sum = 0, product = 0;
-    for (int64_t i = 0; i < images; ++i) {
-      sum += static_cast<double>(sums[i * 2 * channels + c]);
-      product += static_cast<double>(sums[(i * 2 + 1) * channels + c]);
-    }
-    const auto inverse = static_cast<double>(norm.inverse_deviation[c]);
-    const auto put = [&](const GradientTarget& to, double value) {
-      if (!to.gradient.defined()) return;
-      float& element = target(to.gradient)[c * to.gradient.stride(0)];
-      element = static_cast<float>(to.add ? static_cast<double>(element) + value : value);
-    };
-    put(weight, a * product * inverse);
-    put(bias, a * sum);
-    const double by_g = a * inverse * static_cast<double>(gamma(index, c));
-    result.by_g[c] = static_cast<float>(by_g);
-    result.by_x[c] = batch ? static_cast<float>(-by_g * inverse * inverse * product / count) : 0.0f;
-    result.constant[c] = batch ? static_cast<float>(-by_g * sum / count) : 0.0f;
-  }
-  return result;
-}
-
 void FusedFunction::add_convolution_gradients(size_t index) {
   const GradientTarget& weight = call_.targets[4 * index];
   const GradientTarget& bias = call_.targets[4 * index + 1];
@@ -335,7 +202,7 @@ Tensor FusedFunction::vjp(const Tensor& base_state, const Tensor& cotangent_stat
   float* outer = target(tape.outer);
   if (!tape.has_sums) {
     float* sums = tape.sums.resize(workspace_.batch() * 2 * channels);
-    workspace_.for_images([&](int64_t i, int64_t, FusedWorkspace::Slot&) {
+    workspace_.for_images([&](int64_t i, FusedWorkspace::Slot&) {
       float* of_image = sums + i * 2 * channels;
       kernels.product_sums(of_image, of_image + channels, g + i * size, outer + i * size, outer_norm.mean, image);
     });
@@ -346,14 +213,14 @@ Tensor FusedFunction::vjp(const Tensor& base_state, const Tensor& cotangent_stat
   const bool outer_weight = wants(4), inner_weight = wants(0);
   const NormGradient outer_gradient = norm_gradient(1, outer_norm, a, tape.sums.data());
   const float* outer_weights = workspace_.packed(call_.key, 1, true, call_.convolution[1].parameters[0]);
-  workspace_.clear_sums();
-  workspace_.for_images([&](int64_t i, int64_t part, FusedWorkspace::Slot& slot) {
+  workspace_.for_images_with_sums(outer_weight, [&](int64_t i, int64_t part, FusedWorkspace::Slot& slot) {
     float *activation = slot.input.data(), *gradient = slot.gradient.data(), *middle = outer + i * size;
     kernels.norm_gradient(gradient, workspace_.bias_sums(part), g + i * size, middle, outer_norm.mean,
                           outer_gradient.by_g, outer_gradient.by_x, outer_gradient.constant, image);
     kernels.affine_relu(activation, inner + i * size, inner_norm.scale, inner_norm.shift, image);
-    if (outer_weight) kernels.weight_gradient(workspace_.weight_sums(part), activation, gradient, image);
-    kernels.convolve(middle, gradient, outer_weights, nullptr, nullptr, image);
+    if (outer_weight)
+      kernels.weight_gradient(slot.weight_sums.data(), activation, gradient, slot.scratch.data(), image);
+    kernels.convolve(middle, gradient, outer_weights, nullptr, nullptr, slot.scratch.data(), image);
     kernels.mask(middle, activation, image);
     float* sums = workspace_.image_sums(i);
     kernels.product_sums(sums, sums + channels, middle, inner + i * size, inner_norm.mean, image);
@@ -362,17 +229,16 @@ Tensor FusedFunction::vjp(const Tensor& base_state, const Tensor& cotangent_stat
 
   const NormGradient inner_gradient = norm_gradient(0, inner_norm, 1.0, workspace_.image_sums(0));
   const float* inner_weights = workspace_.packed(call_.key, 0, true, call_.convolution[0].parameters[0]);
-  workspace_.clear_sums();
-  workspace_.for_images([&](int64_t i, int64_t part, FusedWorkspace::Slot& slot) {
+  workspace_.for_images_with_sums(inner_weight, [&](int64_t i, int64_t part, FusedWorkspace::Slot& slot) {
     float* gradient = slot.gradient.data();
     kernels.norm_gradient(gradient, workspace_.bias_sums(part), outer + i * size, inner + i * size, inner_norm.mean,
                           inner_gradient.by_g, inner_gradient.by_x, inner_gradient.constant, image);
     if (inner_weight) {
       kernels.border(slot.input.data(), x + i * size, image);
-      kernels.weight_gradient(workspace_.weight_sums(part), slot.input.data(), gradient, image);
+      kernels.weight_gradient(slot.weight_sums.data(), slot.input.data(), gradient, slot.scratch.data(), image);
     }
     kernels.convolve(target(out) + i * size, gradient, inner_weights, nullptr,
-                     base.defined() ? data(base) + i * size : nullptr, image);
+                     base.defined() ? data(base) + i * size : nullptr, slot.scratch.data(), image);
   });
   add_convolution_gradients(0);
   return out;

@@ -21,6 +21,10 @@ bool fusing_is_on();
 /// "fused conv3x3, 16 channels, avx512".
 std::string fused_path_name(int64_t channels);
 
+/// The elements of a float32 tensor.
+inline const float* data(const Tensor& tensor) { return static_cast<const float*>(tensor.const_data_ptr()); }
+inline float* target(const Tensor& tensor) { return static_cast<float*>(tensor.mutable_data_ptr()); }
+
 /// What one evaluation keeps.
 struct FusedTape {
   Tensor x;
@@ -83,7 +87,21 @@ class FusedFunction {
   Tensor vjp(const Tensor& base, const Tensor& cotangent, double a, FusedTape& tape);
 
  private:
-  struct Norm;
+  // The numbers of a vector of any stride, or one number for all.
+  struct Numbers {
+    const float* first;
+    int64_t stride;
+    explicit Numbers(const Tensor& tensor) : first(data(tensor)), stride(tensor.stride(0)) {}
+    explicit Numbers(const float& all) : first(&all), stride(0) {}
+    float operator[](int64_t i) const { return first[i * stride]; }
+  };
+  // A batch normalization as an affine map of each channel. The numbers lie in the workspace.
+  struct Norm {
+    float* mean;
+    float* inverse_deviation;
+    float* scale;
+    float* shift;
+  };
   struct Convolution {
     const float* weights;
     const float* bias;
@@ -94,18 +112,22 @@ class FusedFunction {
     float* constant;
   };
 
+  Convolution convolution(size_t index) const;
+  template <typename Finish>
+  void evaluate(const Tensor& x, const Norm& inner_norm, FusedTape* tape, const Finish& finish);
+  void add_convolution_gradients(size_t index);
+
+  // fused_norms.cpp
   bool uses_batch(size_t index) const;
-  float gamma(size_t index, int64_t channel) const;
+  Numbers gamma(size_t index) const;
+  float inverse_deviation(double variance, size_t index) const;
   Norm place_of(size_t index) const;
   void bind(size_t index, const Norm& norm) const;
   Norm saved_norm(size_t index) const;
   Norm batch_norm(size_t index);
   Norm scaled(const Norm& norm, double a) const;
-  Convolution convolution(size_t index) const;
-  template <typename Finish>
-  void evaluate(const Tensor& x, const Norm& inner_norm, FusedTape* tape, const Finish& finish);
   NormGradient norm_gradient(size_t index, const Norm& norm, double a, const float* sums);
-  void add_convolution_gradients(size_t index);
+
   bool wants(size_t target) const { return call_.targets[target].gradient.defined(); }
 
   FusedWorkspace& workspace_;

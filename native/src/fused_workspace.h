@@ -6,7 +6,9 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <array>
+#include <atomic>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -21,8 +23,11 @@ using torch::stable::Tensor;
 ImageShape image_shape(int64_t channels, int64_t height, int64_t width);
 int64_t dense_size(const ImageShape& image);
 int64_t bordered_size(const ImageShape& image);
-/// Of one convolution's weights.
+/// Of one convolution's weights: the taps themselves, and transformed as the kernels take them.
 int64_t weight_size(const ImageShape& image);
+int64_t transformed_weight_size(const ImageShape& image);
+/// Of what a convolution or a weight gradient works in.
+int64_t scratch_size(const ImageShape& image);
 
 /// Floats at the start of a cache line; zeros when they are new.
 class FloatBuffer {
@@ -47,11 +52,14 @@ struct PackedKey {
 
 class FusedWorkspace {
  public:
-  /// What one thread writes while it works on an image.
-  struct Slot {
-    FloatBuffer input;         // bordered
-    FloatBuffer gradient;      // bordered
-    FloatBuffer inner, outer;  // dense: what the two convolutions give where no tape keeps it
+  /// What one thread writes while it works on an image; on cache lines of its own.
+  struct alignas(64) Slot {
+    FloatBuffer input;                  // bordered
+    FloatBuffer gradient;               // bordered
+    FloatBuffer inner, outer;           // dense: what the two convolutions give where no tape keeps it
+    FloatBuffer scratch;                // of the convolutions
+    FloatBuffer weight_sums;            // of the part's images, for transformed weights
+    std::atomic<int64_t> next_part{0};  // of those that this thread has the first claim to
   };
 
   void prepare(const ImageShape& image, int64_t batch, const ImageKernelPath& path);
@@ -75,29 +83,54 @@ class FusedWorkspace {
   int64_t parts() const { return parts_; }
   float* weight_sums(int64_t part) { return weight_sums_.data() + part * weight_size(image_); }
   float* bias_sums(int64_t part) { return bias_sums_.data() + part * image_.channels; }
-  void clear_sums();
   /// Adds the parts' sums up: to the gradient or in its place.
   void weight_gradient(const Tensor& gradient, bool add);
   void bias_gradient(const Tensor& gradient, bool add);
 
-  /// body(image, part, slot) for each image of the batch.
+  /// body(image, slot) for each image of the batch.
   template <typename Body>
   void for_images(const Body& body) {
-    torch::stable::parallel_for(0, parts_, 1, [&](int64_t first, int64_t last) {
-      // A range has a slot of its own, wherever it runs.
-      Slot& slot = slots_[static_cast<size_t>(first)];
-      slot.input.resize(bordered_size(image_));
-      slot.gradient.resize(bordered_size(image_));
-      slot.inner.resize(dense_size(image_));
-      slot.outer.resize(dense_size(image_));
-      for (int64_t part = first; part < last; ++part) {
-        const int64_t end = (part + 1) * batch_ / parts_;
-        for (int64_t image = part * batch_ / parts_; image < end; ++image) body(image, part, slot);
-      }
+    for_parts([&](int64_t, int64_t first, int64_t end, Slot& slot) {
+      for (int64_t image = first; image < end; ++image) body(image, slot);
+    });
+  }
+
+  /// body(image, part, slot) for each image of the batch, where the convolution whose weights are differentiated adds
+  /// to slot.weight_sums and bias_sums(part), which start at 0. `weights`: whether the former are wanted.
+  template <typename Body>
+  void for_images_with_sums(bool weights, const Body& body) {
+    for_parts([&](int64_t part, int64_t first, int64_t end, Slot& slot) {
+      start_sums(part, weights, slot);
+      for (int64_t image = first; image < end; ++image) body(image, part, slot);
+      if (weights) finish_sums(part, slot);
     });
   }
 
  private:
+  // body(part, first image, behind the last, slot). Each worker has a range of parts, the same in every pass, so that
+  // it finds its images in its own cache; then it helps the others, so that none waits for one that is held up.
+  template <typename Body>
+  void for_parts(const Body& body) {
+    const auto workers = static_cast<int64_t>(slots_.size());
+    for (int64_t worker = 0; worker < workers; ++worker) {
+      slots_[static_cast<size_t>(worker)].next_part = worker * parts_ / workers;
+    }
+    torch::stable::parallel_for(0, workers, 1, [&](int64_t worker, int64_t) {
+      Slot& slot = slots_[static_cast<size_t>(worker)];
+      prepare(slot);
+      for (int64_t k = 0; k < workers; ++k) {
+        const int64_t owner = (worker + k) % workers, end = (owner + 1) * parts_ / workers;
+        std::atomic<int64_t>& next = slots_[static_cast<size_t>(owner)].next_part;
+        for (int64_t part = next++; part < end; part = next++) {
+          body(part, part * batch_ / parts_, (part + 1) * batch_ / parts_, slot);
+        }
+      }
+    });
+  }
+  void prepare(Slot& slot) const;
+  void start_sums(int64_t part, bool weights, Slot& slot);
+  void finish_sums(int64_t part, Slot& slot);
+
   ImageShape image_;
   int64_t batch_ = 0;
   int64_t parts_ = 0;
@@ -107,7 +140,7 @@ class FusedWorkspace {
   std::array<bool, 4> packed_ready_{};
   std::array<FloatBuffer, 2> biases_;
   FloatBuffer image_sums_, coefficients_, inner_, outer_, weight_sums_, bias_sums_;
-  std::vector<Slot> slots_;
+  std::deque<Slot> slots_;
 };
 
 /// The workspaces of one stage: one for each thread that is inside of it at a time.

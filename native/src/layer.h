@@ -2,8 +2,10 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "joined_layers.h"
 #include "operators.h"
 #include "resnet_nodes/layers.h"
 
@@ -38,10 +40,15 @@ class Layer {
   virtual bool has_statistics() const { return false; }
   /// Whether the output is a new tensor that the layer's tape does not hold, so that it may be written over.
   virtual bool output_is_fresh() const { return false; }
+  /// Whether the parameters have to be of the input's dtype. Those of others stay float32 beside narrower inputs.
+  virtual bool parameters_follow_input() const { return false; }
   /// Sizes of parameter i, to check what comes in.
   virtual std::vector<int64_t> parameter_sizes(int64_t index) const;
   /// Throws Error where an input of this shape does not fit. `where` names the layer.
   virtual void check_input(const Tensor& x, const std::string& where) const;
+
+  /// batch_norm2d with the forward pass's batch statistics: what it is on the way back.
+  virtual std::optional<KnownNorm> known_norm(const LayerCall&) const { return std::nullopt; }
 
   /// The forward pass's evaluation. `saved`, where given, receives what vjp needs.
   virtual Tensor forward(const Tensor& x, const LayerCall& call, Tensor* saved) const = 0;

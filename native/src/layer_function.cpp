@@ -1,12 +1,18 @@
 #include "layer_function.h"
 
-#include <atomic>
+#include <torch/csrc/stable/ops.h>
 
+#include <atomic>
+#include <utility>
+
+#include "cuda_launch.h"
 #include "resnet_nodes/error.h"
 #include "steps.h"
 
 namespace resnet_nodes {
 namespace {
+
+using torch::headeronly::ScalarType;
 
 class LayerTape final : public Tape {
  public:
@@ -66,7 +72,8 @@ int64_t parameter_count(const FunctionSpec& function) { return LayerTable({funct
 
 int64_t buffer_count(const FunctionSpec& function) { return LayerTable({function}, 1).buffer_count(); }
 
-LayerTable::LayerTable(const std::vector<FunctionSpec>& functions, int64_t depth) : fusing_(fusing_is_on()) {
+LayerTable::LayerTable(const std::vector<FunctionSpec>& functions, int64_t depth, ComputeType compute_type)
+    : fusing_(fusing_is_on()), compute_type_(compute_type) {
   if (functions.empty()) throw Error("functions is empty, expected one or as many as the depth");
   if (functions.size() != 1 && static_cast<int64_t>(functions.size()) != depth) {
     throw Error("functions has " + std::to_string(functions.size()) + " entries, expected 1 or the depth " +
@@ -92,16 +99,21 @@ LayerTable::LayerTable(const std::vector<FunctionSpec>& functions, int64_t depth
 }
 
 bool LayerTable::fuses(int64_t n, const Tensor& x) const {
-  return fusing_ && function(n).fusible && resnet_nodes::fuses(x, function(n).channels());
+  return fusing_ && !is_mixed() && function(n).fusible && resnet_nodes::fuses(x, function(n).channels());
 }
 
 std::string LayerTable::path(int64_t n, const Tensor& x) const {
   if (fuses(n, x)) return fused_path_name(function(n).channels());
-  return x.dim() == 4 ? "operators, channels_last" : "operators";
+  return std::string("operators") + (x.dim() == 4 ? ", channels_last" : "") + (is_mixed() ? ", bfloat16" : "") +
+         (cuda_kernels_for(x) != nullptr ? ", cuda steps" : "");
 }
 
 void LayerTable::check(const Tensor& x, const std::vector<Tensor>& parameters,
                        const std::vector<Tensor>& buffers) const {
+  if (is_mixed() && x.scalar_type() != ScalarType::Float) {
+    throw Error("x is " + dtype_text(x) +
+                ", expected float32: compute_type bfloat16 keeps states and parameters in it");
+  }
   check_length(parameters, parameter_count_, "parameters");
   check_length(buffers, buffer_count_, "buffers");
   for (size_t f = 0; f < functions_.size(); ++f) {
@@ -136,7 +148,12 @@ std::unique_ptr<Tape> LayerFunctions::make_tape() { return std::make_unique<Laye
 
 LayerCall LayerFunctions::call_for(Use use, const LayerTable::Row& row) {
   LayerCall call;
-  call.parameters = parameters_.data() + row.first_parameter;
+  if (table_->is_mixed() && row.layer->parameters_follow_input()) {
+    const int64_t first = table_->function(use.function).first_parameter();
+    call.parameters = narrow_parameters(use.function).data() + (row.first_parameter - first);
+  } else {
+    call.parameters = parameters_.data() + row.first_parameter;
+  }
   call.buffers = buffers_.data() + row.first_buffer;
   if (row.statistics >= 0 && !statistics_.empty()) {
     std::vector<Statistics>& of_use = statistics_[static_cast<size_t>(use.index)];
@@ -147,17 +164,63 @@ LayerCall LayerFunctions::call_for(Use use, const LayerTable::Row& row) {
   return call;
 }
 
+// On the way back: row `row` and those behind it in one, where they go together. Says how many; 0: none.
+size_t LayerFunctions::apply_joined(Use use, size_t row, Tensor& state, std::vector<Tensor>* saved) {
+  const std::vector<LayerTable::Row>& rows = table_->function(use.function).rows;
+  const auto is = [&](size_t r, LayerKind kind) { return r < rows.size() && rows[r].layer->spec().kind == kind; };
+  // A tape needs what stands between a convolution and its normalization.
+  const bool folding = saved == nullptr && is(row, LayerKind::conv2d) && folds(state);
+  const size_t at = folding ? row + 1 : row;
+  if (!is(at, LayerKind::batch_norm2d)) return 0;
+  const std::optional<KnownNorm> norm = rows[at].layer->known_norm(call_for(use, rows[at]));
+  if (!norm) return 0;
+  const bool relu = is(at + 1, LayerKind::relu);
+  if (folding) {
+    const LayerCall call = call_for(use, rows[row]);
+    const LayerSpec& spec = rows[row].layer->spec();
+    state = folded_convolution(state, call.parameters[0], spec.bias ? call.parameters[1] : Tensor(), spec, *norm, relu);
+    return relu ? 3 : 2;
+  }
+  if (!normalizes_at_once(state, *norm)) return 0;
+  if (saved != nullptr) (*saved)[at] = state;
+  state = normalized(state, *norm, relu);
+  if (saved != nullptr && relu) (*saved)[at + 1] = state;
+  return relu ? 2 : 1;
+}
+
+Tensor LayerFunctions::narrowed(const Tensor& tensor) const {
+  return table_->is_mixed() ? torch::stable::to(tensor, ScalarType::BFloat16) : tensor;
+}
+
+// Made once for all evaluations of a function that follow one another.
+const std::vector<Tensor>& LayerFunctions::narrow_parameters(int64_t function) {
+  const int64_t key = table_->shared() ? 0 : function;
+  if (narrow_[0].function != key) std::swap(narrow_[0], narrow_[1]);
+  if (narrow_[0].function == key) return narrow_[0].tensors;
+  narrow_[0] = {key, {}};
+  for (const LayerTable::Row& row : table_->function(function).rows) {
+    for (int64_t i = 0; i < row.layer->parameter_count(); ++i) {
+      const bool follows = row.layer->parameters_follow_input();
+      narrow_[0].tensors.push_back(follows ? narrowed(parameters_[static_cast<size_t>(row.first_parameter + i)])
+                                           : Tensor());
+    }
+  }
+  return narrow_[0].tensors;
+}
+
 Tensor LayerFunctions::apply(Use use, const Tensor& x, Tape* tape, bool replay) {
   const int64_t n = use.function;
   const LayerTable::Function& function = table_->function(n);
   auto* saved = tape != nullptr ? &static_cast<LayerTape*>(tape)->saved : nullptr;
   if (saved != nullptr) saved->assign(function.rows.size(), Tensor());
-  Tensor state = x;
+  Tensor state = narrowed(x);
   for (size_t r = 0; r < function.rows.size(); ++r) {
     const LayerTable::Row& row = function.rows[r];
     const LayerCall call = call_for(use, row);
     Tensor* keep = saved != nullptr ? &(*saved)[r] : nullptr;
-    if (replay) {
+    if (const size_t joined = replay ? apply_joined(use, r, state, saved) : 0) {
+      r += joined - 1;
+    } else if (replay) {
       state = row.layer->replay(state, call, keep);
     } else {
       row.layer->check_input(state, place(n, r));
@@ -168,7 +231,7 @@ Tensor LayerFunctions::apply(Use use, const Tensor& x, Tape* tape, bool replay) 
     throw Error("function " + std::to_string(n) + " gives " + shape_text(state) + ", expected " + shape_text(x) +
                 " like its input");
   }
-  return state;
+  return table_->is_mixed() ? torch::stable::to(state, x.scalar_type()) : state;
 }
 
 // Calls evaluate(the function, ready to work on states like x).
@@ -223,8 +286,10 @@ Corrected LayerFunctions::correct_step(Use use, const Tensor& y, const Tensor& p
   if (!table_->fuses(use.function, y)) {
     return ResidualFunctions::correct_step(use, y, predicted, a, keep_slope, cotangent, tape);
   }
-  return fused(use, y,
-               [&](FusedFunction& f) { return f.correct(y, predicted, a, keep_slope, cotangent, *fused_tape(&tape)); });
+  Corrected result = fused(
+      use, y, [&](FusedFunction& f) { return f.correct(y, predicted, a, keep_slope, cotangent, *fused_tape(&tape)); });
+  if (norms_place().defined()) set_norms(norms_place(), std::exchange(result.norms, StepNorms()), y, predicted);
+  return result;
 }
 
 Tensor LayerFunctions::vjp_step(Use use, Tape& tape, const Tensor& cotangent, double a) {
@@ -240,7 +305,7 @@ Tensor LayerFunctions::vjp(Use use, Tape& tape, const Tensor& cotangent) {
   }
   const LayerTable::Function& function = table_->function(use.function);
   std::vector<Tensor>& saved = static_cast<LayerTape&>(tape).saved;
-  Tensor grad = cotangent;
+  Tensor grad = narrowed(cotangent);
   for (size_t r = function.rows.size(); r-- > 0;) {
     const LayerTable::Row& row = function.rows[r];
     GradientMask mask{true, false, false};
@@ -255,7 +320,7 @@ Tensor LayerFunctions::vjp(Use use, Tape& tape, const Tensor& cotangent) {
     }
     grad = gradients[0];
   }
-  return grad;
+  return table_->is_mixed() ? torch::stable::to(grad, cotangent.scalar_type()) : grad;
 }
 
 void LayerFunctions::want_gradients(const std::vector<int32_t>& wanted, const std::vector<Tensor>& accumulate_into) {
@@ -277,6 +342,7 @@ void LayerFunctions::want_gradients(const std::vector<int32_t>& wanted, const st
     if (device_text(given) != device_text(parameter)) fail("on " + device_text(given), device_text(parameter));
   }
   pass_ = next_pass();
+  narrow_ = {};     // parameters may have changed since the forward pass
   states_.leave();  // the forward pass's output is the caller's
   wanted_ = wanted;
   given_ = accumulate_into;
@@ -292,8 +358,9 @@ GradientTarget LayerFunctions::gradient_target(int64_t index) {
   return {gradients_[i], add};
 }
 
-void LayerFunctions::add_gradient(int64_t index, const Tensor& gradient) {
+void LayerFunctions::add_gradient(int64_t index, const Tensor& computed) {
   const size_t i = static_cast<size_t>(index);
+  const Tensor gradient = table_->is_mixed() ? torch::stable::to(computed, parameters_[i].scalar_type()) : computed;
   if (!given_.empty() && given_[i].defined()) {
     add_scaled(given_[i], gradient, 1.0, given_[i]);
   } else if (gradients_[i].defined()) {

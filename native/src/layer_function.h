@@ -1,12 +1,14 @@
 // layer_function.h: residual functions that are lists of native layers.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <vector>
 
 #include "fused_function.h"
 #include "layer.h"
 #include "residual_function.h"
+#include "resnet_nodes/stage.h"
 
 namespace resnet_nodes {
 
@@ -14,7 +16,8 @@ namespace resnet_nodes {
 class LayerTable {
  public:
   /// `functions`: `depth` of them, or one that all share.
-  LayerTable(const std::vector<FunctionSpec>& functions, int64_t depth);
+  LayerTable(const std::vector<FunctionSpec>& functions, int64_t depth,
+             ComputeType compute_type = ComputeType::same_as_state);
 
   struct Row {
     std::unique_ptr<Layer> layer;
@@ -27,6 +30,7 @@ class LayerTable {
     int64_t statistics_count = 0;
     bool fusible = false;
 
+    int64_t first_parameter() const { return rows.front().first_parameter; }
     int64_t channels() const { return rows.front().layer->spec().in_features; }
   };
 
@@ -34,7 +38,10 @@ class LayerTable {
   bool shared() const { return functions_.size() == 1; }
   int64_t parameter_count() const { return parameter_count_; }
   int64_t buffer_count() const { return buffer_count_; }
-  bool results_are_fresh() const { return fresh_; }
+  /// Casts make new tensors of what layers pass through.
+  bool results_are_fresh() const { return fresh_ || is_mixed(); }
+  /// Whether functions compute in a narrower type than that of the state.
+  bool is_mixed() const { return compute_type_ != ComputeType::same_as_state; }
   /// Whether function n is evaluated image by image on states like x.
   bool fuses(int64_t n, const Tensor& x) const;
   /// How function n is evaluated on states like x, as users read it.
@@ -49,6 +56,7 @@ class LayerTable {
   int64_t buffer_count_ = 0;
   bool fresh_ = true;
   bool fusing_ = true;
+  ComputeType compute_type_;
   mutable FusedPool pool_;
 };
 
@@ -77,12 +85,21 @@ class LayerFunctions final : public ResidualFunctions {
   std::vector<Tensor> take_gradients();
 
  private:
+  /// Parameters of one function, those that follow their input in the type that functions compute in.
+  struct NarrowParameters {
+    int64_t function = -1;
+    std::vector<Tensor> tensors;
+  };
+
   LayerCall call_for(Use use, const LayerTable::Row& row);
+  const std::vector<Tensor>& narrow_parameters(int64_t function);
+  Tensor narrowed(const Tensor& tensor) const;
   Tensor apply(Use use, const Tensor& x, Tape* tape, bool replay);
+  size_t apply_joined(Use use, size_t row, Tensor& state, std::vector<Tensor>* saved);
   template <typename Evaluate>
   auto fused(Use use, const Tensor& x, const Evaluate& evaluate, bool gradients = false);
   GradientTarget gradient_target(int64_t index);
-  void add_gradient(int64_t index, const Tensor& gradient);
+  void add_gradient(int64_t index, const Tensor& computed);
   bool wants(int64_t index) const { return wanted_.empty() || wanted_[static_cast<size_t>(index)] != 0; }
 
   std::shared_ptr<const LayerTable> table_;
@@ -92,6 +109,7 @@ class LayerFunctions final : public ResidualFunctions {
   std::vector<std::vector<Statistics>> statistics_;  // [use][batch normalization]; empty where nothing is kept
   uint64_t pass_;
   FusedStates states_;
+  std::array<NarrowParameters, 2> narrow_;  // the latest first; Heun's step goes back and forth between two
   std::vector<int32_t> wanted_;
   std::vector<Tensor> given_;
   std::vector<Tensor> gradients_;

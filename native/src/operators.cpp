@@ -11,6 +11,7 @@
 #include <sstream>
 #include <vector>
 
+#include "cuda_launch.h"
 #include "kernels/elementwise.h"
 #include "resnet_nodes/error.h"
 
@@ -70,6 +71,27 @@ Tensor number_like(const Tensor& x, double value) {
   return torch::stable::full(std::vector<int64_t>{}, value, x.scalar_type(), std::nullopt, x.device());
 }
 
+Tensor cudnn_relu(const Tensor& x, const Tensor& weight, const Tensor& bias, const std::vector<int64_t>& padding,
+                  const std::vector<int64_t>& dilation, int64_t groups) {
+  return call<1>("aten::cudnn_convolution_relu", "", x, weight, optional(bias), kUnitStride, padding, dilation,
+                 groups)[0];
+}
+
+// LibTorch may be built without cuDNN: asked once, with a convolution of one number.
+bool has_cudnn_relu(const Tensor& x) {
+  static const bool found = [&] {
+    const Tensor one =
+        torch::stable::full(std::vector<int64_t>{1, 1, 1, 1}, 1.0, x.scalar_type(), std::nullopt, x.device());
+    try {
+      cudnn_relu(one, one, Tensor(), {0, 0}, {1, 1}, 1);
+      return true;
+    } catch (const Error&) {
+      return false;
+    }
+  }();
+  return found;
+}
+
 // One pass over memory where both are dense CPU tensors of one layout; nothing where they are not.
 std::optional<Tensor> relu_backward_on_cpu(const Tensor& grad, const Tensor& output) {
   using torch::headeronly::ScalarType;
@@ -89,6 +111,18 @@ std::optional<Tensor> relu_backward_on_cpu(const Tensor& grad, const Tensor& out
                              static_cast<const double*>(grad.const_data_ptr()) + begin,
                              static_cast<const double*>(output.const_data_ptr()) + begin, end - begin);
     }
+  });
+  return result;
+}
+
+std::optional<Tensor> relu_backward_on_cuda(const Tensor& grad, const Tensor& output) {
+  const CudaKernels* kernels = cuda_kernels_for(grad);
+  if (kernels == nullptr || !same_dense_layout(grad, output)) return std::nullopt;
+  Tensor result = torch::stable::empty_like(grad);
+  if (!same_dense_layout(grad, result)) return std::nullopt;
+  launch("relu_backward", grad, [&](ElementType type, void* stream) {
+    return kernels->relu_backward(type, result.mutable_data_ptr(), grad.const_data_ptr(), output.const_data_ptr(),
+                                  grad.numel(), stream);
   });
   return result;
 }
@@ -148,6 +182,11 @@ Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, co
                  false, kNoOutputPadding, shape.groups)[0];
 }
 
+Tensor convolution_relu(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape) {
+  if (!x.is_cuda() || !has_cudnn_relu(x)) return relu(convolution(x, weight, bias, shape));
+  return cudnn_relu(x, weight, bias, padding(shape), dilation(shape), shape.groups);
+}
+
 GradientTriple convolution_backward(const Tensor& grad, const Tensor& x, const Tensor& weight, const LayerSpec& shape,
                                     const GradientMask& mask) {
   std::optional<std::vector<int64_t>> bias_sizes;
@@ -195,7 +234,8 @@ Tensor inverse_square(const Tensor& x) {
 Tensor relu(const Tensor& x) { return call<1>("aten::relu", "", x)[0]; }
 
 Tensor relu_backward(const Tensor& grad, const Tensor& output) {
-  const std::optional<Tensor> masked = relu_backward_on_cpu(grad, output);
+  std::optional<Tensor> masked = relu_backward_on_cpu(grad, output);
+  if (!masked) masked = relu_backward_on_cuda(grad, output);
   if (masked) return *masked;
   const Tensor zero = number_like(grad, 0);
   return call<1>("aten::where", "self", call<1>("aten::gt", "Tensor", output, zero)[0], grad, zero)[0];
@@ -217,15 +257,22 @@ Tensor gelu_backward(const Tensor& grad, const Tensor& x, bool tanh_approximatio
 
 Tensor plus_scaled(const Tensor& x, const Tensor& y, double a) { return torch::stable::subtract(x, y, -a); }
 
-double sum_of_squares(const Tensor& x) {
+Tensor sum_of_squares(const Tensor& x) {
   using torch::headeronly::ScalarType;
   const ScalarType type = x.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
   const Tensor wide = torch::stable::to(x, type);
-  const Tensor total = call<1>("aten::sum", "", call<1>("aten::mul", "Tensor", wide, wide)[0],
-                               std::optional<ScalarType>(ScalarType::Double))[0];
-  const Tensor here = torch::stable::to(total, torch::stable::Device(torch::headeronly::DeviceType::CPU));
+  return call<1>("aten::sum", "", call<1>("aten::mul", "Tensor", wide, wide)[0],
+                 std::optional<ScalarType>(ScalarType::Double))[0];
+}
+
+double number_of(const Tensor& x) {
+  const Tensor here = torch::stable::to(x, torch::stable::Device(torch::headeronly::DeviceType::CPU));
   return *static_cast<const double*>(here.const_data_ptr());
 }
+
+Tensor product(const Tensor& x, const Tensor& y) { return call<1>("aten::mul", "Tensor", x, y)[0]; }
+
+Tensor column(const Tensor& x) { return call<1>("aten::reshape", "", x, std::vector<int64_t>{-1, 1, 1, 1})[0]; }
 
 Tensor scaled(const Tensor& x, double a) { return call<1>("aten::mul", "Tensor", x, number_like(x, a))[0]; }
 

@@ -29,6 +29,9 @@ using GradientMask = std::array<bool, 3>;
 using GradientTriple = std::array<Tensor, 3>;
 
 Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape);
+/// max(0, .) of the convolution; in one pass by cuDNN for float32 on CUDA where LibTorch has it. (Its other fused form
+/// adds before it rectifies, which no step does.)
+Tensor convolution_relu(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape);
 GradientTriple convolution_backward(const Tensor& grad, const Tensor& x, const Tensor& weight, const LayerSpec& shape,
                                     const GradientMask& mask);
 /// x [..., in] W^T + b.
@@ -55,8 +58,14 @@ Tensor gelu_backward(const Tensor& grad, const Tensor& x, bool tanh_approximatio
 
 /// x + a y. By operators, on any device; steps.h is the fast way.
 Tensor plus_scaled(const Tensor& x, const Tensor& y, double a);
-/// Of all elements; float32 inside where x is narrower. Waits for the device.
-double sum_of_squares(const Tensor& x);
+/// Of all elements, a float64 number on x's device; float32 inside where x is narrower.
+Tensor sum_of_squares(const Tensor& x);
+/// The number of such a tensor. Waits for the device.
+double number_of(const Tensor& x);
+/// x y, broadcast.
+Tensor product(const Tensor& x, const Tensor& y);
+/// [n] as [n, 1, 1, 1].
+Tensor column(const Tensor& x);
 /// a x.
 Tensor scaled(const Tensor& x, double a);
 /// x in the layout of a stage's state: channels_last for four dimensions, row-major otherwise. x itself where it has

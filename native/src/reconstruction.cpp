@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "delayed.h"
 #include "operators.h"
 #include "resnet_nodes/error.h"
 
@@ -14,20 +15,6 @@ constexpr int64_t kAdaptiveIterations = 6;
 std::string number(double value) {
   std::string text = std::to_string(value);
   return text;
-}
-
-double rounding_unit(const Tensor& x) {
-  using torch::headeronly::ScalarType;
-  switch (x.scalar_type()) {
-    case ScalarType::Double:
-      return std::numeric_limits<double>::epsilon();
-    case ScalarType::Float:
-      return std::numeric_limits<float>::epsilon();
-    case ScalarType::BFloat16:
-      return 1.0 / 128;
-    default:
-      return 1.0 / 1024;
-  }
 }
 
 double relative(const StepNorms& norms) {
@@ -42,6 +29,20 @@ bool is_rounding(const StepNorms& norms, const Tensor& y) {
 }
 
 }  // namespace
+
+double rounding_unit(const Tensor& x) {
+  using torch::headeronly::ScalarType;
+  switch (x.scalar_type()) {
+    case ScalarType::Double:
+      return std::numeric_limits<double>::epsilon();
+    case ScalarType::Float:
+      return std::numeric_limits<float>::epsilon();
+    case ScalarType::BFloat16:
+      return 1.0 / 128;
+    default:
+      return 1.0 / 1024;
+  }
+}
 
 std::vector<ReconstructionPlan> reconstruction_plans() {
   using Kind = ReconstructionKind;
@@ -80,13 +81,13 @@ WalkPlan make_plan(const StageOptions& options) {
     case ReconstructionKind::checkpoint:
       return {};
     case ReconstructionKind::inverse:
-      return {undo_predictor(), false, 0, 0};
+      return {undo_predictor(), false, 0, 0, Tensor()};
     case ReconstructionKind::corrected:
-      return {fixed_point_predictor(count(1)), true, 0, 0};
+      return {fixed_point_predictor(count(1)), true, 0, 0, Tensor()};
     case ReconstructionKind::extrapolated:
-      return {extrapolation_predictor(count(2), false), true, 0, 0};
+      return {extrapolation_predictor(count(2), false), true, 0, 0, Tensor()};
     case ReconstructionKind::adaptive:
-      return {extrapolation_predictor(2, true), true, options.tolerance, count(kAdaptiveIterations)};
+      return {extrapolation_predictor(2, true), true, options.tolerance, count(kAdaptiveIterations), Tensor()};
   }
   throw Error("reconstruction " + std::to_string(static_cast<int>(options.reconstruction)) + " is unknown");
 }
@@ -99,14 +100,20 @@ WalkResult walk_back(WalkPlan plan, const Recursion& recursion, const Tensor& ou
   StepTape tape = solver.make_tape(functions);
   WalkResult result;
   StageReport& report = result.report;
-  report.residuals.assign(plan.correct ? static_cast<size_t>(recursion.steps) : 0, 0.0);
+  const bool decides = plan.correct && !plan.norms.defined();
+  report.residuals.assign(decides ? static_cast<size_t>(recursion.steps) : 0, 0.0);
   Tensor y = output;
   Tensor g = grad;
   for (int64_t n = recursion.steps; n-- > 0;) {
     Tensor predicted = plan.predictor->predict(recursion, n, y);
     report.evaluations += solver.evaluations_per_step();
     Tensor state = predicted;
-    if (plan.correct) {
+    if (plan.norms.defined()) {
+      functions.measure_into(norm_row(plan.norms, correction_row(n)));
+      const Corrected found = solver.correct(functions, n, y, predicted, h, keep_slope, g, tape);
+      plan.predictor->observe(recursion, {y, found.state, found.slope, 0, 0});
+      if (!plan.predictor->keeps_state(n)) state = found.state;
+    } else if (plan.correct) {
       Corrected found = solver.correct(functions, n, y, predicted, h, keep_slope, g, tape);
       const double first = relative(found.norms);
       double residual = first;

@@ -38,6 +38,8 @@ class Predictor {
   virtual void observe(const Recursion& recursion, const FoundStep& found) = 0;
   /// Whether observe keeps slopes, which then must not be written over.
   virtual bool keeps_slopes() const = 0;
+  /// Whether the state before step n is the prediction itself, because correcting it would lead away.
+  virtual bool keeps_state(int64_t) const { return false; }
 };
 
 /// x~ <- y - Phi(x~), `iterations` times from x~ = y.
@@ -54,10 +56,14 @@ struct WalkPlan {
   bool correct = true;     ///< update: y <- y - Phi(x~); otherwise y <- x~
   double tolerance = 0;    ///< iterate while the residual is above; 0: never
   int64_t iterations = 0;  ///< at most so many
+  /// Where it is defined, norms stay on the device, in the rows of delayed.h, and decide nothing in this walk.
+  Tensor norms;
 };
 
 /// The plan of a kind that reconstructs; nullptr predictor for those that store. Throws Error on a bad option.
 WalkPlan make_plan(const StageOptions& options);
+/// The distance of 1 and the next number of x's dtype.
+double rounding_unit(const Tensor& x);
 /// Throws Error where an option is out of its range.
 void check_options(const StageOptions& options);
 

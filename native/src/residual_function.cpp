@@ -27,7 +27,9 @@ Corrected ResidualFunctions::corrected(const Tensor& y, const Tensor& f, const T
                                        bool keep_slope) const {
   Corrected result;
   const bool overwrite = results_are_fresh() && !keep_slope;
-  result.state = correct(y, f, predicted, a, result.norms, overwrite ? f : Tensor());
+  const Tensor& out = overwrite ? f : Tensor();
+  result.state = place_.defined() ? correct_measured(y, f, predicted, a, place_, out)
+                                  : correct(y, f, predicted, a, result.norms, out);
   if (keep_slope) result.slope = f;
   return result;
 }

@@ -26,9 +26,9 @@ struct Use {
 
 /// A state found from the one after it.
 struct Corrected {
-  Tensor state;  ///< y - a f(x~)
-  Tensor slope;  ///< f(x~), where it was asked for
-  StepNorms norms;
+  Tensor state;     ///< y - a f(x~)
+  Tensor slope;     ///< f(x~), where it was asked for
+  StepNorms norms;  ///< zeros where the functions measure into a tensor
 };
 
 /// The residual functions of a stage in one training step, with parameters bound and gradients adding up inside.
@@ -61,12 +61,22 @@ class ResidualFunctions {
   /// y - a f and how far that is from `predicted`.
   Corrected corrected(const Tensor& y, const Tensor& f, const Tensor& predicted, double a, bool keep_slope) const;
 
+  /// Corrections from here on leave their norms in `place` (steps.h: correct_measured), and nothing waits for them;
+  /// undefined: in what they return, as at first.
+  void measure_into(const Tensor& place) { place_ = place; }
+
   /// Says that nobody reads `state` any more. Where it is a result of the running pass, its memory may be used again;
   /// where it is anything else, nothing happens.
   virtual void recycle(const Tensor&) {}
 
   /// Whether results are new tensors that no tape holds, so that the walk may write over them.
   virtual bool results_are_fresh() const = 0;
+
+ protected:
+  const Tensor& norms_place() const { return place_; }
+
+ private:
+  Tensor place_;
 };
 
 }  // namespace resnet_nodes

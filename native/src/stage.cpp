@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "callback_function.h"
+#include "delayed.h"
+#include "device_guard.h"
 #include "layer_function.h"
 #include "live_objects.h"
 #include "operators.h"
@@ -30,6 +32,14 @@ void check_state(const Tensor& x) {
       type != ScalarType::Half) {
     throw Error("x is " + dtype_text(x) + ", expected float32, float64, bfloat16 or float16");
   }
+}
+
+[[noreturn]] void refuse_graphs(const Tensor& x) {
+  if (!x.is_cuda()) throw Error("cuda_graphs needs CUDA tensors, x is on " + device_text(x));
+  throw Error(
+      "cuda_graphs can't be had: LibTorch's stable ABI gives no memory pool for a capture, so a graph's memory could "
+      "be "
+      "given to others; leave it off");
 }
 
 void check_same(const Tensor& grad, const Tensor& output) {
@@ -63,6 +73,34 @@ struct StageContext::Impl {
   Tensor input_gradient;
   std::vector<Tensor> parameter_gradients;
   StageReport report;
+  // Where norms have stayed on the device: what completes the report when it is asked for.
+  std::shared_ptr<const Readback> found;
+  double unit = 0;
+  double tolerance = 0;
+  bool corrects = false;
+  bool has_input_error = false;
+
+  void complete_report() {
+    if (found == nullptr) return;
+    const std::vector<double> norms = found->values();
+    const auto row = [&](int64_t index) { return norms.data() + index * kMeasuredNorms; };
+    report.residuals.clear();
+    for (int64_t n = 0; corrects && n < steps; ++n) {
+      const MeasuredStep step{row(correction_row(n)), row(foresight_row(n))};
+      report.residuals.push_back(residual_of(step));
+      if (tolerance > 0 && report.residuals.back() > tolerance && !is_rounding(step, unit)) {
+        report.failed_steps.push_back(n);
+      }
+    }
+    const double* input_norms = row(input_row(steps));
+    if (has_input_error)
+      report.reconstruction_error = relative_error(input_norms[kDifference], input_norms[kReference]);
+    found.reset();
+  }
+
+  static double relative_error(double difference, double reference) {
+    return reference > 0 ? std::sqrt(difference / reference) : 0;
+  }
 
   void require_done() const {
     if (!done) throw Error("context: no backward pass has run, so there are no results to read");
@@ -78,14 +116,18 @@ struct Stage::Impl {
   double h = 0;
   StageOptions options;
   const SolverMethod* solver = nullptr;
+  std::unique_ptr<DelayedAdaptive> delayed;  // of adaptive
 
   Impl(int64_t depth_in, const StageOptions& options_in) : depth(depth_in), options(options_in) {
     if (depth < 1) throw Error("depth is " + std::to_string(depth) + ", expected at least 1");
     check_options(options);
-    make_plan(options);
+    const WalkPlan plan = make_plan(options);
     solver = &solver_method(options.solver);
     steps = solver->steps(depth);
     h = options.step_size > 0 ? options.step_size : 1.0 / static_cast<double>(depth);
+    if (options.reconstruction == ReconstructionKind::adaptive) {
+      delayed = std::make_unique<DelayedAdaptive>(steps, DelayedLimits{plan.tolerance, plan.iterations});
+    }
   }
 
   // Binds parameters for one pass; null `layers` with callbacks.
@@ -104,6 +146,7 @@ struct Stage::Impl {
 
   Tensor prepare(const Tensor& x) const {
     check_state(x);
+    if (options.cuda_graphs) refuse_graphs(x);
     // A callback's module works in the layout that its caller chose; native layers are fastest in their own.
     return table ? state_layout(x) : x;
   }
@@ -131,17 +174,32 @@ std::vector<Tensor> StageContext::parameter_gradients() const {
 
 StageReport StageContext::report() const {
   impl_->require_done();
+  impl_->complete_report();
   return impl_->report;
+}
+
+bool StageContext::report_is_ready() const {
+  impl_->require_done();
+  return impl_->found == nullptr || impl_->found->arrived();
+}
+
+void StageContext::keep_report_alone() {
+  impl_->require_done();
+  impl_->input_gradient = Tensor();
+  impl_->parameter_gradients.clear();
 }
 
 Stage::Stage(const std::vector<FunctionSpec>& functions, int64_t depth, const StageOptions& options)
     : impl_(std::make_unique<Impl>(depth, options)) {
-  impl_->table = std::make_shared<LayerTable>(functions, depth);
+  impl_->table = std::make_shared<LayerTable>(functions, depth, options.compute_type);
 }
 
 Stage::Stage(const CallbackTable& callbacks, int64_t depth, const StageOptions& options)
     : impl_(std::make_unique<Impl>(depth, options)) {
   CallbackFunctions::check(callbacks);
+  if (options.compute_type != ComputeType::same_as_state) {
+    throw Error("compute_type is bfloat16, but functions of the outside choose their own type; cast inside of them");
+  }
   impl_->callbacks = callbacks;
 }
 
@@ -164,6 +222,7 @@ std::string Stage::function_path(int64_t function, const Tensor& x) const {
 Tensor Stage::evaluate(const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers,
                        bool training) const {
   const NoGradient guard;
+  const DeviceGuard device(x);
   Tensor state = impl_->prepare(x);
   const auto functions = impl_->bind(state, parameters, buffers, training, 0, nullptr);
   for (int64_t n = 0; n < impl_->steps; ++n) {
@@ -178,6 +237,7 @@ std::unique_ptr<StageContext> Stage::forward(const Tensor& x, const std::vector<
                                              const std::vector<Tensor>& buffers, bool training) const {
   const Clock::time_point start = Clock::now();
   const NoGradient guard;
+  const DeviceGuard device(x);
   auto context = std::make_unique<StageContext::Impl>();
   Tensor state = impl_->prepare(x);
   context->functions = impl_->bind(state, parameters, buffers, training,
@@ -211,21 +271,41 @@ void Stage::backward(StageContext& public_context, const Tensor& grad_output, co
     throw Error("context: a second backward pass through the same forward pass; run the forward pass again");
   }
   check_same(grad_output, context.output);
+  const DeviceGuard device(grad_output);
   if (context.layers != nullptr) context.layers->want_gradients(wanted, accumulate_into);
   context.used = true;
   const Recursion recursion{*context.solver, *context.functions, context.steps, context.h};
   const Tensor grad = impl_->table ? state_layout(grad_output) : grad_output;
   WalkPlan plan = make_plan(impl_->options);
+  std::vector<StepChoice> choices;
+  const bool measures = delays(grad) && (plan.correct || context.input.defined()) && plan.predictor != nullptr;
+  const Tensor norms = measures ? new_norms(grad, row_count(context.steps)) : Tensor();
+  if (measures && plan.correct) plan.norms = norms;
+  if (measures && impl_->delayed) {
+    choices = impl_->delayed->begin();
+    plan.predictor = delayed_predictor(choices, norms);
+  }
   // Taken out, so that they are free as the walk goes on, and gone if it fails.
   StoredStates stored = std::move(context.stored);
   const Tensor output = std::exchange(context.output, Tensor());
+  context.tolerance = plan.tolerance;
+  context.corrects = plan.correct;
+  const bool reconstructs = plan.predictor != nullptr;
   WalkResult result =
-      plan.predictor ? walk_back(std::move(plan), recursion, output, grad) : walk_back_stored(stored, recursion, grad);
-  if (context.input.defined() && result.state.defined()) {
-    const StepNorms norms = distance(result.state, context.input);
-    result.report.reconstruction_error = norms.reference > 0 ? std::sqrt(norms.difference / norms.reference) : 0;
+      reconstructs ? walk_back(std::move(plan), recursion, output, grad) : walk_back_stored(stored, recursion, grad);
+  if (context.input.defined() && result.state.defined() && measures) {
+    distance_measured(result.state, context.input, norm_row(norms, input_row(context.steps)));
+    context.has_input_error = true;
+  } else if (context.input.defined() && result.state.defined()) {
+    const StepNorms off = distance(result.state, context.input);
+    result.report.reconstruction_error = StageContext::Impl::relative_error(off.difference, off.reference);
   } else if (context.input.defined()) {
     result.report.reconstruction_error = 0;  // backprop reconstructs nothing
+  }
+  if (measures) {
+    context.found = std::make_shared<const Readback>(norms);
+    context.unit = rounding_unit(grad);
+    if (impl_->delayed) impl_->delayed->end(std::move(choices), context.found, context.unit);
   }
   context.input = Tensor();
   context.input_gradient = result.grad;

@@ -8,6 +8,7 @@
 #include <initializer_list>
 #include <string>
 
+#include "cuda_launch.h"
 #include "operators.h"
 #include "resnet_nodes/error.h"
 #include "resnet_nodes/runtime.h"
@@ -178,17 +179,52 @@ Tensor given_or(const Tensor& out, const Tensor& result) {
 }
 
 // Of a - b, subtracted in at least float32: differences of states are below what narrow types can tell.
-double squared_distance(const Tensor& a, const Tensor& b) {
+Tensor squared_distance(const Tensor& a, const Tensor& b) {
   const ScalarType type = a.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
   return sum_of_squares(plus_scaled(torch::stable::to(a, type), torch::stable::to(b, type), -1.0));
+}
+
+const void* memory(const Tensor& tensor) { return tensor.const_data_ptr(); }
+
+void set_norm(const Tensor& norms, MeasuredNorm which, const Tensor& value) {
+  Tensor all = norms;
+  Tensor one = torch::stable::narrow(all, 0, which, 1);
+  torch::stable::copy_(one, value);
+}
+
+double* doubles(const Tensor& tensor) { return static_cast<double*>(tensor.mutable_data_ptr()); }
+
+void set_all(const Tensor& norms, const StepNorms& found, const StepNorms& moved) {
+  double* values = doubles(norms);
+  values[kDifference] = found.difference, values[kReference] = found.reference;
+  values[kState] = moved.reference, values[kMoved] = moved.difference;
+}
+
+Tensor scratch_for(const CudaKernels& kernels, const Tensor& x) {
+  return torch::stable::empty(std::vector<int64_t>{kernels.scratch_doubles}, ScalarType::Double, std::nullopt,
+                              x.device());
+}
+
+StepNorms read(const Tensor& norms) {
+  const Tensor here = torch::stable::to(norms, torch::stable::Device(torch::headeronly::DeviceType::CPU));
+  const auto* values = static_cast<const double*>(here.const_data_ptr());
+  return {values[kDifference], values[kReference]};
 }
 
 }  // namespace
 
 Tensor add_scaled(const Tensor& x, const Tensor& f, double a, const Tensor& out) {
   check("add_scaled", {{"x", x}, {"f", f}}, out);
-  if (!has_kernels(x)) return given_or(out, plus_scaled(x, f, a));
+  const CudaKernels* cuda = cuda_kernels_for(x);
+  if (!has_kernels(x) && cuda == nullptr) return given_or(out, plus_scaled(x, f, a));
   Prepared p({x, f}, out);
+  if (cuda != nullptr) {
+    launch("add_scaled", x, [&](ElementType type, void* stream) {
+      return cuda->add_scaled(type, p.out.mutable_data_ptr(), memory(p.inputs[0]), memory(p.inputs[1]), a,
+                              p.out.numel(), stream);
+    });
+    return p.finish(out);
+  }
   for_blocks(p.out, [&](const auto& kernels, auto zero, int64_t begin, int64_t count) {
     using T = decltype(zero);
     kernels.add_scaled(target<T>(p.out) + begin, data<T>(p.inputs[0]) + begin, data<T>(p.inputs[1]) + begin, a, count);
@@ -198,8 +234,16 @@ Tensor add_scaled(const Tensor& x, const Tensor& f, double a, const Tensor& out)
 
 Tensor add_scaled_sum(const Tensor& x, const Tensor& f, const Tensor& g, double a, const Tensor& out) {
   check("add_scaled_sum", {{"x", x}, {"f", f}, {"g", g}}, out);
-  if (!has_kernels(x)) return given_or(out, plus_scaled(x, plus_scaled(f, g, 1.0), a));
+  const CudaKernels* cuda = cuda_kernels_for(x);
+  if (!has_kernels(x) && cuda == nullptr) return given_or(out, plus_scaled(x, plus_scaled(f, g, 1.0), a));
   Prepared p({x, f, g}, out);
+  if (cuda != nullptr) {
+    launch("add_scaled_sum", x, [&](ElementType type, void* stream) {
+      return cuda->add_scaled_sum(type, p.out.mutable_data_ptr(), memory(p.inputs[0]), memory(p.inputs[1]),
+                                  memory(p.inputs[2]), a, p.out.numel(), stream);
+    });
+    return p.finish(out);
+  }
   for_blocks(p.out, [&](const auto& kernels, auto zero, int64_t begin, int64_t count) {
     using T = decltype(zero);
     kernels.add_scaled_sum(target<T>(p.out) + begin, data<T>(p.inputs[0]) + begin, data<T>(p.inputs[1]) + begin,
@@ -212,10 +256,10 @@ Tensor correct(const Tensor& y, const Tensor& f, const Tensor& predicted, double
                const Tensor& out) {
   check("correct", {{"y", y}, {"f", f}, {"predicted", predicted}}, out);
   if (!has_kernels(y)) {
-    const double slope = sum_of_squares(f);
-    const Tensor result = plus_scaled(y, f, -a);
-    norms = {squared_distance(predicted, result), a * a * slope};
-    return given_or(out, result);
+    const Tensor measured = new_norms(y);
+    const Tensor result = correct_measured(y, f, predicted, a, measured, out);
+    norms = read(measured);
+    return result;
   }
   Prepared p({y, f, predicted}, out);
   norms = sum_of_blocks(p.out, [&](const auto& kernels, auto zero, int64_t begin, int64_t count) {
@@ -224,6 +268,43 @@ Tensor correct(const Tensor& y, const Tensor& f, const Tensor& predicted, double
                            data<T>(p.inputs[2]) + begin, a, count);
   });
   return p.finish(out);
+}
+
+Tensor new_norms(const Tensor& x, int64_t rows) {
+  return torch::stable::full(std::vector<int64_t>{rows * kMeasuredNorms}, 0.0, ScalarType::Double, std::nullopt,
+                             x.device());
+}
+
+void set_norms(const Tensor& norms, const StepNorms& found, const Tensor& y, const Tensor& predicted) {
+  set_all(norms, found, distance(predicted, y));
+}
+
+Tensor correct_measured(const Tensor& y, const Tensor& f, const Tensor& predicted, double a, const Tensor& norms,
+                        const Tensor& out) {
+  check("correct", {{"y", y}, {"f", f}, {"predicted", predicted}}, out);
+  if (has_kernels(y)) {
+    // First: `out` may be y or `predicted`.
+    const StepNorms moved = distance(predicted, y);
+    StepNorms found;
+    const Tensor result = correct(y, f, predicted, a, found, out);
+    set_all(norms, found, moved);
+    return result;
+  }
+  if (const CudaKernels* cuda = cuda_kernels_for(y)) {
+    Prepared p({y, f, predicted}, out);
+    const Tensor scratch = scratch_for(*cuda, y);
+    launch("correct", y, [&](ElementType type, void* stream) {
+      return cuda->correct(type, p.out.mutable_data_ptr(), memory(p.inputs[0]), memory(p.inputs[1]),
+                           memory(p.inputs[2]), a, p.out.numel(), doubles(norms), doubles(scratch), stream);
+    });
+    return p.finish(out);
+  }
+  const Tensor result = plus_scaled(y, f, -a);
+  set_norm(norms, kDifference, squared_distance(predicted, result));
+  set_norm(norms, kReference, scaled(sum_of_squares(f), a * a));
+  set_norm(norms, kState, sum_of_squares(y));
+  set_norm(norms, kMoved, squared_distance(predicted, y));
+  return given_or(out, result);
 }
 
 Tensor extrapolate(const Tensor& y, const std::vector<Tensor>& f, const std::vector<double>& coefficients, double a,
@@ -235,12 +316,21 @@ Tensor extrapolate(const Tensor& y, const std::vector<Tensor>& f, const std::vec
   // A missing slope is stood in for by y, which the kernel then does not read.
   const Tensor &first = f[0], &second = f.size() > 1 ? f[1] : y, &third = f.size() > 2 ? f[2] : y;
   check("extrapolate", {{"y", y}, {"f[0]", first}, {"f[1]", second}, {"f[2]", third}}, out);
-  if (!has_kernels(y)) {
+  const CudaKernels* cuda = cuda_kernels_for(y);
+  if (!has_kernels(y) && cuda == nullptr) {
     Tensor slope = scaled(f[0], coefficients[0]);
     for (size_t k = 1; k < f.size(); ++k) slope = plus_scaled(slope, f[k], coefficients[k]);
     return given_or(out, plus_scaled(y, slope, -a));
   }
   Prepared p({y, first, second, third}, out);
+  if (cuda != nullptr) {
+    const void* slopes[] = {memory(p.inputs[1]), memory(p.inputs[2]), memory(p.inputs[3])};
+    launch("extrapolate", y, [&](ElementType type, void* stream) {
+      return cuda->extrapolate(type, p.out.mutable_data_ptr(), memory(p.inputs[0]), slopes, coefficients.data(),
+                               static_cast<int64_t>(f.size()), a, p.out.numel(), stream);
+    });
+    return p.finish(out);
+  }
   for_blocks(p.out, [&](const auto& kernels, auto zero, int64_t begin, int64_t count) {
     using T = decltype(zero);
     const T* slopes[3] = {data<T>(p.inputs[1]) + begin, data<T>(p.inputs[2]) + begin, data<T>(p.inputs[3]) + begin};
@@ -252,12 +342,35 @@ Tensor extrapolate(const Tensor& y, const std::vector<Tensor>& f, const std::vec
 
 StepNorms distance(const Tensor& x, const Tensor& reference) {
   check("distance", {{"x", x}, {"reference", reference}}, Tensor());
-  if (!has_kernels(x)) return {squared_distance(x, reference), sum_of_squares(reference)};
+  if (!has_kernels(x)) {
+    const Tensor measured = new_norms(x);
+    distance_measured(x, reference, measured);
+    return read(measured);
+  }
   Prepared p({x, reference}, x);
   return sum_of_blocks(p.inputs[0], [&](const auto& kernels, auto zero, int64_t begin, int64_t count) {
     using T = decltype(zero);
     return kernels.distance(data<T>(p.inputs[0]) + begin, data<T>(p.inputs[1]) + begin, count);
   });
+}
+
+void distance_measured(const Tensor& x, const Tensor& reference, const Tensor& norms) {
+  check("distance", {{"x", x}, {"reference", reference}}, Tensor());
+  if (has_kernels(x)) {
+    const StepNorms found = distance(x, reference);
+    doubles(norms)[kDifference] = found.difference, doubles(norms)[kReference] = found.reference;
+  } else if (const CudaKernels* cuda = cuda_kernels_for(x)) {
+    // Beside x: nothing is written, but x may have gaps.
+    Prepared p({x, reference}, Tensor());
+    const Tensor scratch = scratch_for(*cuda, x);
+    launch("distance", x, [&](ElementType type, void* stream) {
+      return cuda->distance(type, memory(p.inputs[0]), memory(p.inputs[1]), p.out.numel(), doubles(norms),
+                            doubles(scratch), stream);
+    });
+  } else {
+    set_norm(norms, kDifference, squared_distance(x, reference));
+    set_norm(norms, kReference, sum_of_squares(reference));
+  }
 }
 
 }  // namespace resnet_nodes

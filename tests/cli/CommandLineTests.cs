@@ -42,6 +42,17 @@ public sealed class CommandLineTests
     [InlineData("expected true or false", "train", "--json=maybe")]
     [InlineData("is no configuration", "train", "--config", "/dev/null")]
     [InlineData("--device is gpu", "train", "--device", "gpu", "--dataset", "synthetic")]
+    [InlineData("--device is cuda:x, expected cpu, cuda or cuda:K", "memory", "--device", "cuda:x")]
+    [InlineData("--device is cuda:-1, expected", "linear-weights", "--device", "cuda:-1")]
+    [InlineData("--network is tiny, expected tied", "tied", "--network", "tiny")]
+    [InlineData("--size is 34, but tied", "tied", "--size", "34")]
+    [InlineData("--size is 34, but --network tiny", "train", "--size", "34")]
+    [InlineData("--depth is 8, but --network ode", "train", "--network", "ode", "--depth", "8")]
+    [InlineData("did you mean bfloat16?", "train", "--precision", "bfloat6", "--dataset", "synthetic")]
+    [InlineData("--precision is float16", "memory", "--precision", "float16")]
+    [InlineData("--precision is half", "discretization", "--precision", "half")]
+    [InlineData("needs native layers", "tied", "--precision", "bfloat16", "--execution", "callback", "--dataset", "synthetic")]
+    [InlineData("is for training", "compare-gradients", "--checkpoint-on-failure")]
     [InlineData("did you mean small?", "tied", "--preset", "smal")]
     [InlineData("needs --data", "tied", "--preset", "paper-imagenet")]
     [InlineData("needs --data", "finetune", "--preset", "paper-imagenet")]
@@ -68,11 +79,25 @@ public sealed class CommandLineTests
         Assert.Single(error.Trim().Split('\n'));
     }
 
-    [Fact]
-    public void Cuda_WhereThereIsNone_NamesTheBuildCommand()
+    /// <summary>cuda:99 is not there with any build: without CUDA that is said first.</summary>
+    [Theory]
+    [InlineData("train")]
+    [InlineData("tied")]
+    [InlineData("adjoint-failure")]
+    [InlineData("finetune")]
+    [InlineData("depth-sweep")]
+    [InlineData("compare-gradients")]
+    [InlineData("memory")]
+    [InlineData("discretization")]
+    [InlineData("linear-weights")]
+    [InlineData("reproduce")]
+    public void Cuda_WhereThereIsNone_IsOneLineThatNamesTheRemedy(string verb)
     {
-        var (code, _, error) = Executable.Run("train", "--dataset", "synthetic", "--device", "cuda:0");
+        var folder = Path.Combine(Path.GetTempPath(), Path.GetRandomFileName());
+        var (code, output, error) = Executable.Run(verb, "--device", "cuda:99", "--out", folder);
         Assert.Equal(1, code);
-        Assert.Contains("TorchBackend=cuda ./build.sh", error);
+        Assert.Empty(output);
+        Assert.Matches(@"^resnet-nodes: --device cuda:99: (this build .*TorchBackend=cuda \./build\.sh|there (is|are) \d+ GPU)", Assert.Single(error.Trim().Split('\n')));
+        Assert.False(Directory.Exists(folder));
     }
 }

@@ -8,11 +8,12 @@ namespace ResNetNodes.Tests;
 public sealed class LeakTests
 {
     [Theory]
-    [InlineData(StageExecution.Layers)]
-    [InlineData(StageExecution.Callback)]
-    public void Training_LeavesNoTensorsNorNativeObjects(StageExecution execution)
+    [InlineData(StageExecution.Layers, ComputeType.SameAsState)]
+    [InlineData(StageExecution.Layers, ComputeType.BFloat16)]
+    [InlineData(StageExecution.Callback, ComputeType.SameAsState)]
+    public void Training_LeavesNoTensorsNorNativeObjects(StageExecution execution, ComputeType computeType)
     {
-        using var model = new TinyResNet(new TinyResNetOptions { Depth = 3, Planes = 4, Seed = 1, Stage = new StageOptions { Execution = execution } });
+        using var model = new TinyResNet(new TinyResNetOptions { Depth = 3, Planes = 4, Seed = 1, Stage = new StageOptions { Execution = execution, ComputeType = computeType } });
         using var optimizer = optim.SGD(model.parameters(), 0.01, momentum: 0.9);
         using var loss = nn.CrossEntropyLoss();
         using var images = rand(8, 3, 32, 32);

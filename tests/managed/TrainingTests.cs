@@ -185,7 +185,7 @@ public sealed class TrainingTests : IDisposable
     private List<double> Train(TinyResNet model, int epochs, string? resume, string? save)
     {
         // The schedule does not depend on the number of epochs, so that a run can be cut in two.
-        using var trainer = new Trainer(model, new TrainingOptions { Epochs = epochs, BatchSize = 20, LearningRate = 0.05, Schedule = Schedule.Constant });
+        using var trainer = new Trainer(model, new TrainingOptions { Epochs = epochs, LearningRate = 0.05, Schedule = Schedule.Constant });
         if (resume is not null)
         {
             trainer.Resume(resume);

@@ -49,8 +49,20 @@ TEST_P(ImageKernelsTest, ConvolveAndDifferentiateAsPlainLoopsDo) {
           sums(weights.size());
       kernels.border(x_bordered.data(), x.data(), s);
       kernels.border(g_bordered.data(), g.data(), s);
-      kernels.convolve(out.data(), x_bordered.data(), weights.data(), bias.data(), g.data(), s);
-      kernels.weight_gradient(sums.data(), x_bordered.data(), g_bordered.data(), s);
+      std::vector<float> scratch(static_cast<size_t>(scratch_size(s))),
+          transformed(static_cast<size_t>(transformed_weight_size(s))), transformed_sums(transformed.size());
+      const int64_t square = s.lanes * s.lanes;
+      const auto for_squares = [&](const auto& body) {
+        for (int64_t i = 0; i < s.blocks * s.blocks; ++i) body(i * square, i * 9 * square);
+      };
+      for_squares([&](int64_t to, int64_t from) {
+        kernels.transform_weights(transformed.data() + to, weights.data() + from, square, s);
+      });
+      kernels.convolve(out.data(), x_bordered.data(), transformed.data(), bias.data(), g.data(), scratch.data(), s);
+      kernels.weight_gradient(transformed_sums.data(), x_bordered.data(), g_bordered.data(), scratch.data(), s);
+      for_squares([&](int64_t from, int64_t to) {
+        kernels.transform_sums(sums.data() + to, square, transformed_sums.data() + from, s);
+      });
       // Sums of k products of normal numbers: sqrt(k) u in the mean, and a factor 10 for the largest of many.
       const double convolved = 10 * std::sqrt(9.0 * static_cast<double>(channels)) * 6e-8 * 10;
       const double summed = 10 * std::sqrt(static_cast<double>(s.height * s.width)) * 6e-8 * 10;

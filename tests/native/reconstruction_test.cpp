@@ -184,8 +184,7 @@ TEST(Adaptive, ReportsTheStepsThatItCannotReconstruct) {
 // step.
 TEST(Adaptive, KeepsTheBestStateWhereTheFixedPointRepels) {
   Problem problem = make_problem({FunctionSpec{{linear(4, 4, false)}}}, 5, {2, 4}, 3);
-  problem.parameters = {constant({4, 4}, 0)};
-  for (int64_t i = 0; i < 4; ++i) static_cast<double*>(problem.parameters[0].mutable_data_ptr())[5 * i] = 3;
+  problem.parameters = {diagonal(4, 3)};
   StageOptions options;
   options.step_size = 1.0;
   options.keep_input = true;

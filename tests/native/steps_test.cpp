@@ -41,7 +41,7 @@ TEST(Steps, TakeTensorsWithGaps) {
   EXPECT_LT(relative_error(values(x), expected), 1e-15);
 }
 
-TEST(Steps, NarrowTypesGoByOperators) {
+TEST(Steps, TakeNarrowTypes) {
   Generator generator(3);
   const Tensor x = normal({64, 8}, generator), f = normal({64, 8}, generator), p = normal({64, 8}, generator);
   const auto half = [](const Tensor& t) { return torch::stable::to(t, ScalarType::BFloat16); };
@@ -96,22 +96,22 @@ TEST(Steps, NameTheArgumentThatDoesNotFit) {
     const Tensor x = torch::stable::to(normal({4, 6}, generator), type);
     const Tensor row = torch::stable::to(normal({1, 6}, generator), type);
     const Tensor wide = torch::stable::to(x, ScalarType::Float);
-    const std::string name = dtype_text(x), like = name + " [4, 6] on cpu like ";
+    const std::string name = dtype_text(x), place = " on " + device_text(x), like = name + " [4, 6]" + place + " like ";
     StepNorms norms;
     EXPECT_EQ(message_of([&] { add_scaled(x, row, 1.0); }),
-              "add_scaled: f is " + name + " [1, 6] on cpu, expected " + like + "x");
+              "add_scaled: f is " + name + " [1, 6]" + place + ", expected " + like + "x");
     EXPECT_EQ(message_of([&] { add_scaled(x, x, 1.0, wide); }),
-              "add_scaled: out is float32 [4, 6] on cpu, expected " + like + "x");
+              "add_scaled: out is float32 [4, 6]" + place + ", expected " + like + "x");
     EXPECT_EQ(message_of([&] { add_scaled_sum(x, x, row, 1.0); }),
-              "add_scaled_sum: g is " + name + " [1, 6] on cpu, expected " + like + "x");
+              "add_scaled_sum: g is " + name + " [1, 6]" + place + ", expected " + like + "x");
     EXPECT_EQ(message_of([&] { correct(x, x, Tensor(), 1.0, norms); }),
               "correct: predicted is undefined, expected " + like + "y");
     EXPECT_EQ(message_of([&] {
                 extrapolate(x, {x, wide}, {2, -1}, 1.0);
               }),
-              "extrapolate: f[1] is float32 [4, 6] on cpu, expected " + like + "y");
+              "extrapolate: f[1] is float32 [4, 6]" + place + ", expected " + like + "y");
     EXPECT_EQ(message_of([&] { distance(x, row); }),
-              "distance: reference is " + name + " [1, 6] on cpu, expected " + like + "x");
+              "distance: reference is " + name + " [1, 6]" + place + ", expected " + like + "x");
     EXPECT_EQ(message_of([&] { distance(Tensor(), x); }),
               "distance: x is undefined, expected float32, float64, bfloat16 or float16");
   }
@@ -122,7 +122,7 @@ TEST(Steps, NameTheArgumentThatDoesNotFit) {
             "extrapolate: 4 slopes and 4 coefficients, expected 1 to 3 of each");
   const Tensor whole = torch::stable::to(x, ScalarType::Long);
   EXPECT_EQ(message_of([&] { add_scaled(whole, whole, 1.0); }),
-            "add_scaled: x is int64 [2] on cpu, expected float32, float64, bfloat16 or float16");
+            "add_scaled: x is int64 [2] on " + device_text(whole) + ", expected float32, float64, bfloat16 or float16");
 }
 
 TEST(Steps, WriteOverTheirInputsHoweverTheyOverlap) {
@@ -142,8 +142,11 @@ TEST(Steps, WriteOverTheirInputsHoweverTheyOverlap) {
 // A column that is shown twice spans as much memory as it has elements, and is not what that memory holds.
 TEST(Steps, ReadExpandedTensorsAsTheyAre) {
   double table[] = {0, 1, 2, 3, 4, 5};
-  const Tensor x = torch::stable::from_blob(
-      table, Shape{2, 2}, Shape{0, 3}, torch::stable::Device(torch::headeronly::DeviceType::CPU), ScalarType::Double);
+  const Tensor on_cpu = torch::stable::from_blob(
+      table, Shape{6}, Shape{1}, torch::stable::Device(torch::headeronly::DeviceType::CPU), ScalarType::Double);
+  const Tensor memory = on_device(on_cpu);
+  const Tensor x = torch::stable::from_blob(memory.mutable_data_ptr(), Shape{2, 2}, Shape{0, 3}, memory.device(),
+                                            ScalarType::Double);
   ASSERT_EQ(values(x), (std::vector<double>{0, 3, 0, 3}));
   EXPECT_EQ(distance(x, x).reference, 18);
   EXPECT_EQ(distance(x, truth::constant({2, 2}, 1)).difference, 10);
@@ -167,6 +170,76 @@ TEST(Steps, TakeSumsOfNarrowTypesInFloat32) {
   EXPECT_EQ(norms.reference, 1000 * small * small);
   // 2048 + 1 has no value in float16: a difference taken there would be rounded away.
   EXPECT_EQ(distance(half(2048), half(-1)).difference, 1000 * 2049.0 * 2049.0);
+}
+
+// Elements [begin, begin + count) of drawn numbers of this type: not aligned to more than one element where begin is
+// odd.
+Tensor part(int64_t begin, int64_t count, ScalarType type, Generator& generator) {
+  Tensor memory = torch::stable::to(normal({begin + count + 1}, generator), type);
+  return torch::stable::narrow(memory, 0, begin, count);
+}
+
+// By plain loops in float64 on the numbers that the type holds; results are rounded to it once.
+TEST(Steps, MatchPlainLoopsForEveryTypeTailAndAlignment) {
+  const std::pair<ScalarType, double> types[] = {
+      {ScalarType::Float, 6e-8}, {ScalarType::Double, 1.2e-16}, {ScalarType::BFloat16, 4e-3}, {ScalarType::Half, 5e-4}};
+  const double a = 0.375;
+  Generator generator(8);
+  for (const auto& [type, u] : types) {
+    for (const int64_t count : {0, 1, 2, 3, 7, 8, 9, 17, 1000, 140001}) {
+      for (const bool together : {true, false}) {
+        auto draw = [&, from = int64_t{0}]() mutable {
+          return part(together ? 1 : from++ % 9, count, type, generator);
+        };
+        const Tensor x = draw(), f = draw(), g = draw(), k = draw();
+        const std::vector<double> xs = values(x), fs = values(f), gs = values(g), ks = values(k);
+        const auto expect = [&](const Tensor& found, const auto& truth, const char* step) {
+          const std::vector<double> got = values(found);
+          for (size_t i = 0; i < got.size(); ++i) {
+            // Narrow types by operators round each intermediate result; numbers are at most about 30.
+            ASSERT_NEAR(got[i], truth(i), 8 * u * 30) << step << ", " << dtype_text(x) << ", " << count << ", " << i;
+          }
+        };
+        expect(
+            add_scaled(x, f, a), [&](size_t i) { return xs[i] + a * fs[i]; }, "add_scaled");
+        expect(
+            add_scaled_sum(x, f, g, a), [&](size_t i) { return xs[i] + a * (fs[i] + gs[i]); }, "add_scaled_sum");
+        expect(
+            extrapolate(x, {f}, {1}, a), [&](size_t i) { return xs[i] - a * fs[i]; }, "extrapolate 1");
+        expect(
+            extrapolate(x, {f, g}, {2, -1}, a), [&](size_t i) { return xs[i] - a * (2 * fs[i] - gs[i]); },
+            "extrapolate 2");
+        expect(
+            extrapolate(x, {f, g, k}, {3, -3, 1}, a),
+            [&](size_t i) { return xs[i] - a * (3 * fs[i] - 3 * gs[i] + ks[i]); }, "extrapolate 3");
+        const Tensor norms = new_norms(x);
+        const Tensor found = correct_measured(x, f, g, a, norms);
+        expect(
+            found, [&](size_t i) { return xs[i] - a * fs[i]; }, "correct");
+        const std::vector<double> out = values(found), sums = values(norms);
+        double truth[kMeasuredNorms] = {};
+        for (size_t i = 0; i < out.size(); ++i) {
+          truth[kDifference] += (gs[i] - out[i]) * (gs[i] - out[i]);
+          truth[kReference] += a * a * fs[i] * fs[i];
+          truth[kState] += xs[i] * xs[i];
+          truth[kMoved] += (gs[i] - xs[i]) * (gs[i] - xs[i]);
+        }
+        // In float32 at least, whatever the type.
+        const double sum = type == ScalarType::Double ? 1e-12 : 2e-6;
+        for (int which = 0; which < kMeasuredNorms; ++which) {
+          EXPECT_NEAR(sums[static_cast<size_t>(which)], truth[which], sum * truth[which]) << which << ", " << count;
+        }
+        distance_measured(x, f, norms);
+        double difference = 0, reference = 0;
+        for (size_t i = 0; i < xs.size(); ++i) {
+          difference += (xs[i] - fs[i]) * (xs[i] - fs[i]);
+          reference += fs[i] * fs[i];
+        }
+        EXPECT_NEAR(values(norms)[kDifference], difference, sum * difference);
+        EXPECT_NEAR(values(norms)[kReference], reference, sum * reference);
+      }
+    }
+  }
 }
 
 }  // namespace

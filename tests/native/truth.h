@@ -6,8 +6,10 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <functional>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "resnet_nodes/stage.h"
@@ -19,17 +21,33 @@ using torch::stable::Tensor;
 using Shape = std::vector<int64_t>;
 using Generator = std::mt19937_64;
 
+/// Where the tests' tensors are: RESNET_NODES_TEST_DEVICE, "cpu" or "cuda".
+inline torch::stable::Device device() {
+  static const bool cuda = [] {
+    const char* name = std::getenv("RESNET_NODES_TEST_DEVICE");
+    return name != nullptr && std::string(name) == "cuda";
+  }();
+  using torch::headeronly::DeviceType;
+  return cuda ? torch::stable::Device(DeviceType::CUDA, 0) : torch::stable::Device(DeviceType::CPU);
+}
+
+inline Tensor on_device(const Tensor& tensor) { return torch::stable::to(tensor, device()); }
+
+inline Tensor on_host(const Tensor& tensor) {
+  return torch::stable::to(tensor, torch::stable::Device(torch::headeronly::DeviceType::CPU));
+}
+
 /// Float64 tensor of normal numbers times `scale`.
 inline Tensor normal(const Shape& shape, Generator& generator, double scale = 1.0) {
   Tensor tensor = torch::stable::empty(shape, ScalarType::Double);
   std::normal_distribution<double> distribution;
   auto* data = static_cast<double*>(tensor.mutable_data_ptr());
   for (int64_t i = 0; i < tensor.numel(); ++i) data[i] = scale * distribution(generator);
-  return tensor;
+  return on_device(tensor);
 }
 
 inline Tensor constant(const Shape& shape, double value) {
-  return torch::stable::full(shape, value, ScalarType::Double);
+  return torch::stable::full(shape, value, ScalarType::Double, std::nullopt, device());
 }
 
 /// A row-major float64 copy.
@@ -39,7 +57,7 @@ inline Tensor plain(const Tensor& tensor) {
 
 /// Values of a tensor of any layout and floating type, row-major.
 inline std::vector<double> values(const Tensor& tensor) {
-  const Tensor copy = plain(tensor);
+  const Tensor copy = on_host(plain(tensor));
   const auto* data = static_cast<const double*>(copy.const_data_ptr());
   return {data, data + copy.numel()};
 }
@@ -72,11 +90,18 @@ inline double relative_error(const std::vector<double>& a, const std::vector<dou
 
 /// tensor + amount * direction, as a fresh row-major float64 tensor.
 inline Tensor moved(const Tensor& tensor, const Tensor& direction, double amount) {
-  Tensor result = plain(tensor);
+  Tensor result = plain(on_host(tensor));
   auto* data = static_cast<double*>(result.mutable_data_ptr());
   const std::vector<double> step = values(direction);
   for (size_t i = 0; i < step.size(); ++i) data[i] += amount * step[i];
-  return result;
+  return on_device(result);
+}
+
+/// The unit matrix times `factor`.
+inline Tensor diagonal(int64_t size, double factor) {
+  Tensor result = on_host(constant({size, size}, 0));
+  for (int64_t i = 0; i < size; ++i) static_cast<double*>(result.mutable_data_ptr())[(size + 1) * i] = factor;
+  return on_device(result);
 }
 
 /// Slope of log error over log n by least squares.
@@ -193,9 +218,9 @@ inline std::vector<Tensor> copies(const std::vector<Tensor>& tensors) {
   return result;
 }
 
-/// A training step: forward, backward, on copies of the buffers.
-inline Outcome run(const Problem& problem, const StageOptions& options) {
-  const Stage stage(problem.functions, problem.depth, options);
+/// A training step of this stage: forward, backward, on copies of the buffers. The report is complete, so that the next
+/// step knows what this one found.
+inline Outcome pass(const Stage& stage, const Problem& problem) {
   const auto context = stage.forward(problem.x, problem.parameters, copies(problem.buffers), problem.training);
   Outcome outcome;
   outcome.output = context->output();
@@ -204,6 +229,14 @@ inline Outcome run(const Problem& problem, const StageOptions& options) {
   outcome.gradients = context->parameter_gradients();
   outcome.report = context->report();
   return outcome;
+}
+
+/// A training step. On a GPU `adaptive` gets the steps that it needs to come to rest: an iteration is added in each.
+inline Outcome run(const Problem& problem, const StageOptions& options) {
+  const Stage stage(problem.functions, problem.depth, options);
+  const bool learns = options.reconstruction == ReconstructionKind::adaptive && problem.x.is_cuda();
+  for (int i = 0; learns && i < 40; ++i) pass(stage, problem);
+  return pass(stage, problem);
 }
 
 /// <cotangent, stage(x)> for these parameters.

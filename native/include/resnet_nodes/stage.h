@@ -17,6 +17,11 @@ namespace resnet_nodes {
 using torch::stable::Tensor;
 
 enum class Solver { euler, heun };
+/// What residual functions are evaluated in.
+enum class ComputeType {
+  same_as_state,  ///< the dtype of x
+  bfloat16,       ///< mixed precision; x and all parameters are float32
+};
 enum class ReconstructionKind { backprop, checkpoint, inverse, corrected, extrapolated, adaptive };
 
 /// How a stage is integrated and differentiated. A value; the defaults are what most users want.
@@ -26,9 +31,14 @@ struct StageOptions {
   /// checkpoint: steps between stored states; corrected: iterations; extrapolated: order (2 or 3); adaptive: iterations
   /// at most. 0 stands for the method's own default.
   int64_t count = 0;
-  double tolerance = 0.1;   ///< adaptive: residual of a reconstructed state, relative to its increment
-  double step_size = 0;     ///< h; 0 stands for 1/N
-  bool keep_input = false;  ///< store x_0 and report |x~_0 - x_0| / |x_0| after backward
+  double tolerance = 0.1;    ///< adaptive: residual of a reconstructed state, relative to its increment
+  double step_size = 0;      ///< h; 0 stands for 1/N
+  bool cuda_graphs = false;  ///< refused with an Error that says why: docs/cuda.md
+  bool keep_input = false;   ///< store x_0 and report |x~_0 - x_0| / |x_0| after backward
+  /// bfloat16: f_n is evaluated and differentiated in it, with copies of the parameters of its convolutions and linear
+  /// layers that live for one or two functions at a time. Parameters, states, statistics and gradients stay float32;
+  /// products of one evaluation are rounded to bfloat16 before they are added up. Not with callbacks.
+  ComputeType compute_type = ComputeType::same_as_state;
 };
 
 /// One row of the table of reconstructions: what users read of a method.
@@ -72,8 +82,12 @@ class RESNET_NODES_API StageContext {
   /// Gradients of the parameters, in the order of the forward pass's list; undefined where none was asked for and where
   /// it was added to a given buffer.
   std::vector<Tensor> parameter_gradients() const;
-  /// What the backward pass found out. Throws Error before it.
+  /// What the backward pass found out. Throws Error before it. Waits for a GPU that has not come so far.
   StageReport report() const;
+  /// Whether `report` would return without a wait. Throws Error before the backward pass.
+  bool report_is_ready() const;
+  /// Lets go of the gradients, for those who read the report later. Throws Error before the backward pass.
+  void keep_report_alone();
   Impl& impl() const { return *impl_; }
 
  private:
@@ -97,7 +111,8 @@ class RESNET_NODES_API Stage {
   int64_t parameter_count() const;
   int64_t buffer_count() const;
   /// How function n is evaluated on a state like x: "fused conv3x3, 16 channels, avx512", "operators, channels_last",
-  /// "operators", "callbacks". RESNET_NODES_FUSED decides (runtime.h), then layers, dtype, device and shape.
+  /// "operators", "callbacks"; ", bfloat16" follows where they compute in that, ", cuda steps" where the steps around
+  /// it are kernels on the GPU. RESNET_NODES_FUSED decides (runtime.h), then layers, dtype, device and shape.
   std::string function_path(int64_t function, const Tensor& x) const;
 
   /// x_N alone; nothing is kept. x: [B, C, H, W] or [B, D]. `training` chooses batch normalization's statistics.

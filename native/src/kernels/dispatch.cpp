@@ -3,6 +3,7 @@
 #include <cstring>
 #include <vector>
 
+#include "kernels/cuda_kernels.h"
 #include "kernels/image_kernels.h"
 #include "kernels/step_kernels.h"
 
@@ -75,6 +76,10 @@ const ImageKernelPath* image_kernel_path(const char* name) {
   }
   return nullptr;
 }
+
+#if !defined(RESNET_NODES_HAS_CUDA)
+const CudaKernels* cuda_kernels() { return nullptr; }
+#endif
 
 const StepKernelPath* active_step_kernels() {
   static const StepKernelPath* const path = choose();

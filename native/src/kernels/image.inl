@@ -19,12 +19,12 @@ struct Block {
   static constexpr int64_t kVectors = kLanes / kWidth;
   typedef float Vector __attribute__((vector_size(kWidth * sizeof(float)), aligned(sizeof(float)), may_alias));
 
-  // A convolution's tile: as many pixels as registers hold beside the weights and, without operands that broadcast
-  // from memory, one input.
-  static constexpr int64_t kRows = kRegisters == 32 ? 2 : 1;
-  static constexpr int64_t kColumns = kRegisters == 32 ? 10 : kVectors == 1 ? 10 : kVectors == 2 ? 6 : 2;
-  // The weight gradient's: input channels at a time.
+  // What registers hold beside the weights and, without operands that broadcast from memory, one input: tiles of a
+  // convolution for one and for two blocks of output channels, and input channels of a weight gradient (0: never two).
+  static constexpr int64_t kTiles = kRegisters == 32 ? 26 : 12 / kVectors;
+  static constexpr int64_t kTilesOfPairs = kRegisters == 32 ? 13 : kVectors == 1 ? 6 : 0;
   static constexpr int64_t kInputs = kRegisters == 32 ? kLanes : 8 / kVectors;
+  static constexpr int64_t kInputsOfPairs = kRegisters == 32 ? 8 : kVectors == 1 ? 4 : 0;
 };
 
 template <int64_t kLanes>
@@ -39,140 +39,7 @@ const Vector<kLanes>& at(const float* p) {
   return *reinterpret_cast<const Vector<kLanes>*>(p);
 }
 
-struct Output {
-  float* out;
-  const float* base;
-  int64_t row;    // distance of two rows
-  int64_t pixel;  // of two pixels
-};
-
-// kRows x kColumns pixels of one block of output channels. Each step is one weight vector and a multiply-add with a
-// broadcast input for each pixel.
-template <int64_t kLanes, int64_t kRows, int64_t kColumns>
-void convolve_tile(const Output& target, const float* input, const float* weights, const float* bias,
-                   const ImageShape& shape) {
-  constexpr int64_t kVectors = Block<kLanes>::kVectors, kWidth = Block<kLanes>::kWidth;
-  const int64_t row = shape.row, plane = shape.plane, blocks = shape.blocks;
-  Vector<kLanes> sums[kRows][kColumns][kVectors];
-#pragma GCC unroll 16
-  for (int64_t v = 0; v < kVectors; ++v) {
-    const Vector<kLanes> start = bias != nullptr ? at<kLanes>(bias + v * kWidth) : Vector<kLanes>{};
-#pragma GCC unroll 16
-    for (int64_t r = 0; r < kRows; ++r) {
-#pragma GCC unroll 16
-      for (int64_t k = 0; k < kColumns; ++k) sums[r][k][v] = start;
-    }
-  }
-  for (int64_t block = 0; block < blocks; ++block) {
-    for (int64_t tap_row = 0; tap_row < 3; ++tap_row) {
-      const float* pixels = input + block * plane + tap_row * row;
-      for (int64_t tap = 0; tap < 3; ++tap, pixels += kLanes) {
-        for (int64_t c = 0; c < kLanes; ++c, weights += kLanes) {
-          Vector<kLanes> w[kVectors];
-#pragma GCC unroll 16
-          for (int64_t v = 0; v < kVectors; ++v) w[v] = at<kLanes>(weights + v * kWidth);
-#pragma GCC unroll 16
-          for (int64_t r = 0; r < kRows; ++r) {
-#pragma GCC unroll 16
-            for (int64_t k = 0; k < kColumns; ++k) {
-              const float x = pixels[r * row + k * kLanes + c];
-#pragma GCC unroll 16
-              for (int64_t v = 0; v < kVectors; ++v) sums[r][k][v] += w[v] * x;
-            }
-          }
-        }
-      }
-    }
-  }
-#pragma GCC unroll 16
-  for (int64_t r = 0; r < kRows; ++r) {
-#pragma GCC unroll 16
-    for (int64_t k = 0; k < kColumns; ++k) {
-#pragma GCC unroll 16
-      for (int64_t v = 0; v < kVectors; ++v) {
-        const int64_t offset = r * target.row + k * target.pixel + v * kWidth;
-        if (target.base != nullptr) sums[r][k][v] += at<kLanes>(target.base + offset);
-        at<kLanes>(target.out + offset) = sums[r][k][v];
-      }
-    }
-  }
-}
-
-// The tile of this many columns.
-template <int64_t kLanes, int64_t kRows, int64_t kColumns>
-void convolve_columns(int64_t columns, const Output& target, const float* input, const float* weights,
-                      const float* bias, const ImageShape& shape) {
-  if (columns == kColumns) {
-    convolve_tile<kLanes, kRows, kColumns>(target, input, weights, bias, shape);
-  } else if constexpr (kColumns > 1) {
-    convolve_columns<kLanes, kRows, kColumns - 1>(columns, target, input, weights, bias, shape);
-  }
-}
-
-template <int64_t kLanes>
-void convolve(float* out, const float* bordered, const float* weights, const float* bias, const float* base,
-              const ImageShape& shape) {
-  constexpr int64_t kRows = Block<kLanes>::kRows, kColumns = Block<kLanes>::kColumns;
-  const int64_t pixel = shape.channels, row = shape.width * pixel;
-  const int64_t tiles = (shape.width + kColumns - 1) / kColumns;
-  for (int64_t block = 0; block < shape.blocks; ++block) {
-    const float* w = weights + block * 9 * shape.channels * kLanes;
-    const float* b = bias != nullptr ? bias + block * kLanes : nullptr;
-    for (int64_t y = 0; y < shape.height; y += kRows) {
-      const bool all_rows = y + kRows <= shape.height;
-      for (int64_t tile = 0; tile < tiles; ++tile) {
-        // Tiles of nearly equal width: a narrow one would leave multipliers waiting.
-        const int64_t begin = tile * shape.width / tiles, columns = (tile + 1) * shape.width / tiles - begin;
-        const int64_t place = y * row + begin * pixel + block * kLanes;
-        const Output target{out + place, base != nullptr ? base + place : nullptr, row, pixel};
-        const float* input = bordered + y * shape.row + begin * kLanes;
-        if (all_rows) {
-          convolve_columns<kLanes, kRows, kColumns>(columns, target, input, w, b, shape);
-        } else {
-          convolve_columns<kLanes, 1, kColumns>(columns, target, input, w, b, shape);
-        }
-      }
-    }
-  }
-}
-
-// For each pair of blocks and each tap, sums over all pixels stay in registers.
-template <int64_t kLanes>
-void weight_gradient(float* sums, const float* input, const float* gradient, const ImageShape& shape) {
-  constexpr int64_t kVectors = Block<kLanes>::kVectors, kWidth = Block<kLanes>::kWidth;
-  constexpr int64_t kInputs = Block<kLanes>::kInputs;
-  const int64_t row = shape.row, plane = shape.plane, blocks = shape.blocks;
-  for (int64_t out = 0; out < blocks; ++out) {
-    const float* g_plane = gradient + out * plane + row + kLanes;
-    for (int64_t in = 0; in < blocks; ++in) {
-      for (int64_t tap = 0; tap < 9; ++tap) {
-        const float* x_plane = input + in * plane + tap / 3 * row + tap % 3 * kLanes;
-        for (int64_t first = 0; first < kLanes; first += kInputs, sums += kInputs * kLanes) {
-          Vector<kLanes> total[kInputs][kVectors] = {};
-          for (int64_t y = 0; y < shape.height; ++y) {
-            const float* g = g_plane + y * row;
-            const float* x = x_plane + y * row + first;
-            for (int64_t k = 0; k < shape.width; ++k, g += kLanes, x += kLanes) {
-              Vector<kLanes> factor[kVectors];
-#pragma GCC unroll 16
-              for (int64_t v = 0; v < kVectors; ++v) factor[v] = at<kLanes>(g + v * kWidth);
-#pragma GCC unroll 16
-              for (int64_t c = 0; c < kInputs; ++c) {
-#pragma GCC unroll 16
-                for (int64_t v = 0; v < kVectors; ++v) total[c][v] += factor[v] * x[c];
-              }
-            }
-          }
-#pragma GCC unroll 16
-          for (int64_t c = 0; c < kInputs; ++c) {
-#pragma GCC unroll 16
-            for (int64_t v = 0; v < kVectors; ++v) at<kLanes>(sums + c * kLanes + v * kWidth) += total[c][v];
-          }
-        }
-      }
-    }
-  }
-}
+#include "kernels/winograd.inl"
 
 // Calls make(channel), once for each vector of channels, and its result for each row: run(dense, bordered), the offsets
 // of the row's first pixel. The coefficients of a channel so stay in registers.
@@ -278,10 +145,12 @@ ImageNorms correct(float* state, float* slope, const float* y, const float* pred
                    const float* scale, const float* shift, double h, const ImageShape& shape) {
   const float step = static_cast<float>(h);
   ImageNorms norms;
+  Vector<kLanes> differences, references;
   for_rows<kLanes>(shape, [&](int64_t channel) {
     const Vector<kLanes> a = at<kLanes>(scale + channel), b = at<kLanes>(shift + channel);
+    differences = references = Vector<kLanes>{};
     return Rows{[&, a, b](int64_t from, int64_t) {
-                  Vector<kLanes> difference{}, reference{};
+                  Vector<kLanes> difference{}, reference{};  // of one row: shorter sums, less rounding
                   for (int64_t k = 0; k < shape.width; ++k) {
                     const int64_t i = from + k * shape.channels;
                     const Vector<kLanes> f = a * at<kLanes>(x + i) + b, increment = step * f;
@@ -292,10 +161,13 @@ ImageNorms correct(float* state, float* slope, const float* y, const float* pred
                     if (slope != nullptr) at<kLanes>(slope + i) = f;
                     at<kLanes>(state + i) = found;
                   }
-                  norms.difference += total_of<kLanes>(difference);
-                  norms.reference += total_of<kLanes>(reference);
+                  differences += difference;
+                  references += reference;
                 },
-                kNothing};
+                [&] {
+                  norms.difference += total_of<kLanes>(differences);
+                  norms.reference += total_of<kLanes>(references);
+                }};
   });
   return norms;
 }
@@ -363,8 +235,10 @@ void mask(float* g, const float* activation, const ImageShape& shape) {
 
 template <int64_t kLanes>
 constexpr ImageKernels kernels() {
-  return {border<kLanes>, affine_relu<kLanes>, convolve<kLanes>,     weight_gradient<kLanes>, moments<kLanes>,
-          affine<kLanes>, correct<kLanes>,     product_sums<kLanes>, norm_gradient<kLanes>,   mask<kLanes>};
+  return {
+      border<kLanes>,         affine_relu<kLanes>, convolve<kLanes>, weight_gradient<kLanes>, transform_weights<kLanes>,
+      transform_sums<kLanes>, moments<kLanes>,     affine<kLanes>,   correct<kLanes>,         product_sums<kLanes>,
+      norm_gradient<kLanes>,  mask<kLanes>};
 }
 
 }  // namespace

@@ -7,17 +7,21 @@
 namespace resnet_nodes {
 
 /// An image, in two layouts. Dense: [y][x][channel], a piece of a channels_last tensor. Bordered: [channel / lanes][y +
-/// 1][x + 1][channel % lanes] with a border of zeros, one pixel wide, so that a 3x3 neighbourhood always exists and the
-/// distance of two pixels is known when the kernels are compiled.
+/// 1][x + 1][channel % lanes] with a border of zeros, one pixel wide and two behind an odd width or height, so that a
+/// tile's 4x4 neighbourhood always exists and the distance of two pixels is known when the kernels are compiled.
 /// Plain numbers: functions in here would be compiled for every instruction set, and the linker would keep one of them.
 struct ImageShape {
   int64_t height = 0;
   int64_t width = 0;
   int64_t channels = 0;
-  int64_t lanes = 8;   ///< 8 or 16, a divisor of `channels`
-  int64_t blocks = 0;  ///< channels / lanes
-  int64_t row = 0;     ///< bordered: distance of two rows, (width + 2) lanes
-  int64_t plane = 0;   ///< bordered: distance of two blocks, (height + 2) rows
+  int64_t lanes = 8;      ///< 8 or 16, a divisor of `channels`
+  int64_t blocks = 0;     ///< channels / lanes
+  int64_t row = 0;        ///< bordered: distance of two rows
+  int64_t plane = 0;      ///< bordered: distance of two blocks
+  int64_t tile_rows = 0;  ///< tiles of 2x2 pixels that cover the image
+  int64_t tile_columns = 0;
+  int64_t band_rows = 0;  ///< tile rows that a convolution transforms together
+  int64_t position = 0;   ///< distance of two of a transformed tile's 16 positions
 };
 
 /// Sums of squares of one image: (x~ - state)^2 and increment^2.
@@ -32,12 +36,17 @@ struct ImageKernels {
   void (*border)(float* bordered, const float* dense, const ImageShape& shape);
   /// bordered = max(0, scale x + shift).
   void (*affine_relu)(float* bordered, const float* x, const float* scale, const float* shift, const ImageShape& shape);
-  /// Weights: [out / lanes][in / lanes][3][3][in % lanes][out % lanes].
-  /// out = base + bias + convolution of the bordered image; base and bias may be null, base may be out.
+  /// out = base + bias + convolution of the bordered image with transformed weights; base and bias may be null, base
+  /// may be out. Weights: [position][out / lanes][in / lanes][in % lanes][out % lanes]. Scratch: scratch_size numbers.
   void (*convolve)(float* out, const float* bordered, const float* weights, const float* bias, const float* base,
-                   const ImageShape& shape);
-  /// sums += what the convolution's output gradient means for its weights; both images bordered.
-  void (*weight_gradient)(float* sums, const float* input, const float* gradient, const ImageShape& shape);
+                   float* scratch, const ImageShape& shape);
+  /// sums += what the convolution's output gradient means for its transformed weights; both images bordered.
+  void (*weight_gradient)(float* sums, const float* input, const float* gradient, float* scratch,
+                          const ImageShape& shape);
+  /// One square of lanes x lanes weights, from [tap][in][out], `next` numbers from tap to tap, to the transformed ones.
+  void (*transform_weights)(float* weights, const float* taps, int64_t next, const ImageShape& shape);
+  /// One square of sums, from those of transformed weights to those of the taps.
+  void (*transform_sums)(float* taps, int64_t next, const float* sums, const ImageShape& shape);
   /// Mean of each channel, and the sum of squared distances from it.
   void (*moments)(float* mean, float* squares, const float* x, const ImageShape& shape);
   /// out = base + scale x + shift; base may be null, and any may be out.

@@ -12,6 +12,9 @@ struct StepNorms {
   double reference = 0;   ///< sum of the squared increment
 };
 
+/// The same where they stay with the tensors, as doubles in this order: of x~ - out, of the increment, of y, of x~ - y.
+enum MeasuredNorm { kDifference = 0, kReference = 1, kState = 2, kMoved = 3, kMeasuredNorms = 4 };
+
 /// The steps for one element type on contiguous memory of `count` elements. `out` may be any of the inputs.
 template <typename T>
 struct StepKernels {

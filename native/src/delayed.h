@@ -1,0 +1,73 @@
+// delayed.h: adaptive where reading a norm would stall the device: decides from what the passes before have found.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "readback.h"
+#include "reconstruction.h"
+
+namespace resnet_nodes {
+
+/// How one step is reconstructed in a pass. The default, with nothing known: as `corrected` does.
+struct StepChoice {
+  bool extrapolate = false;  ///< start from the foreseen increment, else from y
+  int64_t iterations = 1;    ///< x~ <- y - Phi(x~), so often, before the evaluation with a tape
+  bool keep = false;         ///< the fixed point repels: x~ = y, and the state stays y
+  int64_t wait = 0;          ///< passes until extrapolation, or the fixed point, is looked at again
+};
+
+/// Rows of norms (MeasuredNorm) of one pass: of the correction of step n, of the state that extrapolation would have
+/// foreseen for it (zeros where nobody looked), and one of the input's error.
+constexpr int64_t correction_row(int64_t n) { return 2 * n; }
+constexpr int64_t foresight_row(int64_t n) { return 2 * n + 1; }
+constexpr int64_t input_row(int64_t steps) { return 2 * steps; }
+constexpr int64_t row_count(int64_t steps) { return 2 * steps + 1; }
+/// One row, to be written on the device.
+Tensor norm_row(const Tensor& norms, int64_t row);
+
+/// Norms of one step on the host.
+struct MeasuredStep {
+  const double* correction;
+  const double* foresight;
+};
+/// |x~ - out| / |increment|.
+double residual_of(const MeasuredStep& step);
+/// Whether what is left is rounding. `unit`: that of the state's dtype.
+bool is_rounding(const MeasuredStep& step, double unit);
+
+struct DelayedLimits {
+  double tolerance;
+  int64_t iterations;  ///< at most so many beyond the first prediction
+};
+/// What the next pass does for a step, from what this one did and found.
+StepChoice next_choice(const StepChoice& choice, const MeasuredStep& found, double unit, const DelayedLimits& limits);
+
+/// What a stage has learned of its steps. Calls may come from any thread.
+class DelayedAdaptive {
+ public:
+  DelayedAdaptive(int64_t steps, const DelayedLimits& limits);
+  /// The choices for a pass that begins: takes in what has arrived of the last one, and keeps the older ones where it
+  /// has not.
+  std::vector<StepChoice> begin();
+  /// What a pass with these choices found.
+  void end(std::vector<StepChoice> choices, std::shared_ptr<const Readback> found, double unit);
+
+ private:
+  std::mutex mutex_;
+  DelayedLimits limits_;
+  std::vector<StepChoice> choices_;
+  std::vector<StepChoice> measured_;  // those that found_ belongs to
+  std::shared_ptr<const Readback> found_;
+  double unit_ = 0;
+};
+
+/// Does what the choices say, and looks whether extrapolation would do where they are due for it.
+std::unique_ptr<Predictor> delayed_predictor(std::vector<StepChoice> choices, const Tensor& norms);
+
+/// For tests: takes the delayed way for CPU tensors too, which decide at once otherwise.
+void delay_on_cpu(bool on);
+bool delays(const Tensor& x);
+
+}  // namespace resnet_nodes

@@ -1,0 +1,26 @@
+// device_guard.h: LibTorch's current CUDA device and stream. Its functions for them live in its CUDA library alone and
+// are looked up at run time, so that one binary serves all builds of LibTorch.
+#pragma once
+
+#include <torch/csrc/stable/tensor.h>
+
+namespace resnet_nodes {
+
+using torch::stable::Tensor;
+
+/// Makes x's device the current one while it lives. Does nothing on the CPU.
+class DeviceGuard {
+ public:
+  explicit DeviceGuard(const Tensor& x);
+  ~DeviceGuard();
+  DeviceGuard(const DeviceGuard&) = delete;
+  DeviceGuard& operator=(const DeviceGuard&) = delete;
+
+ private:
+  void* guard_ = nullptr;
+};
+
+/// The cudaStream_t that LibTorch has current on the device of x, a CUDA tensor.
+void* current_cuda_stream(const Tensor& x);
+
+}  // namespace resnet_nodes
