@@ -42,7 +42,9 @@ class Delayed final : public Predictor {
   void observe(const Recursion& recursion, const FoundStep& found) override {
     const StepChoice& choice = at(current_);
     if (!choice.extrapolate && !choice.keep && choice.wait == 0 && ready()) {
-      distance_measured(foreseen(recursion, found.y), found.state, norm_row(norms_, foresight_row(current_)));
+      const Tensor seen = foreseen(recursion, found.y);
+      distance_measured(seen, found.state, norm_row(norms_, foresight_row(current_)));
+      recursion.functions.recycle(seen);
     }
     slopes_.push_front(found.slope);
     if (slopes_.size() > kLinear.size()) {
@@ -58,7 +60,7 @@ class Delayed final : public Predictor {
   const StepChoice& at(int64_t n) const { return choices_[static_cast<size_t>(n)]; }
   bool ready() const { return slopes_.size() == kLinear.size(); }
   Tensor foreseen(const Recursion& recursion, const Tensor& y) const {
-    return extrapolate(y, {slopes_.begin(), slopes_.end()}, kLinear, recursion.h);
+    return extrapolate(y, {slopes_.begin(), slopes_.end()}, kLinear, recursion.h, recursion.functions.spare(y));
   }
 
   std::vector<StepChoice> choices_;

@@ -47,7 +47,8 @@ class Extrapolation final : public Predictor {
   bool ready() const { return static_cast<int64_t>(slopes_.size()) == order_; }
 
   Tensor foreseen(const Recursion& recursion, const Tensor& y) const {
-    return extrapolate(y, {slopes_.begin(), slopes_.end()}, coefficients(order_), recursion.h);
+    return extrapolate(y, {slopes_.begin(), slopes_.end()}, coefficients(order_), recursion.h,
+                       recursion.functions.spare(y));
   }
 
   void learn(const Recursion& recursion, const FoundStep& found) {
@@ -55,7 +56,9 @@ class Extrapolation final : public Predictor {
       trusted_ = found.residual < kWorthwhile;
       wait_ = kLookAgain;
     } else if (ready() && --wait_ <= 0) {
-      const double off = std::sqrt(distance(foreseen(recursion, found.y), found.state).difference);
+      const Tensor seen = foreseen(recursion, found.y);
+      const double off = std::sqrt(distance(seen, found.state).difference);
+      recursion.functions.recycle(seen);
       trusted_ = off < kWorthwhile * found.increment;
       wait_ = kLookAgain;
     }
