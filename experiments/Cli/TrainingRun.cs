@@ -23,6 +23,7 @@ internal sealed class TrainingRun(RunFolder folder, Terminal terminal, string na
     /// <returns>All epochs, those of earlier starts included.</returns>
     public IReadOnlyList<EpochMetrics> Go(nn.Module<Tensor, Tensor> model, TrainingOptions options, BatchLoader train, BatchLoader test, Action<EpochMetrics>? finished, CancellationToken cancellation)
     {
+        Allocator.KeepFreedMemory();
         using var trainer = new Trainer(model, options);
         if (File.Exists(CheckpointFile))
         {
