@@ -7,6 +7,10 @@ namespace ResNetNodes.Experiments.Benchmarks;
 internal static class BenchGoals
 {
     private const int Depth = 64;
+
+    // Below, what does not belong to the layers decides the time and the memory of a step.
+    private const int LeastDepth = 16;
+
     private const double MostBytesPerLayer = 4096, LeastExponent = 0.98, MostExponent = 1.02, MostOverhead = 0.03, LeastEpochShare = 0.9;
 
     // Times of TinyResNet's step over stock backprop's.
@@ -33,19 +37,19 @@ internal static class BenchGoals
         foreach (var group in results.Groups)
         {
             var native = group.Where(row => !BenchMethod.Peers.Contains(row.Method)).ToList();
-            var bytes = native.Where(row => IsMemoryFree(row.Method)).MaxBy(row => row.BytesPerLayer);
-            if (bytes?.BytesPerLayer is { } slope && bytes.TrainSteps == 0)
+            var depths = native.Where(row => row.Depth is not null).Select(row => row.Depth!.Value).ToList();
+            var fits = depths.Count > 0 && depths.Min() >= LeastDepth && depths.Max() > depths.Min() ? native.Where(row => row.Depth is null).ToList() : [];
+            if (group.Key.TrainSteps == 0 && fits.Where(row => IsMemoryFree(row.Method)).MaxBy(row => row.BytesPerLayer) is { BytesPerLayer: { } slope } bytes)
             {
                 yield return Limit($"A layer adds at most {MostBytesPerLayer:0} bytes ({Place(bytes)})", slope, value => $"{value:0} bytes, the most of the memory-free methods (`{bytes.Method}`)", slope <= MostBytesPerLayer);
             }
 
-            var exponents = native.Where(row => row.TimeExponent is not null).ToList();
-            if (exponents.Count > 0)
+            if (fits.Count > 0)
             {
                 yield return new(
-                    $"Time grows linearly with depth, exponent {Text(LeastExponent)} to {Text(MostExponent)} ({Place(exponents[0])})",
-                    string.Join(", ", exponents.Select(row => $"`{row.Method}` {Text(row.TimeExponent!.Value)}")),
-                    exponents.All(row => row.TimeExponent is >= LeastExponent and <= MostExponent));
+                    $"Time grows linearly with depth, exponent {Text(LeastExponent)} to {Text(MostExponent)} ({Place(fits[0])})",
+                    string.Join(", ", fits.Select(row => $"`{row.Method}` {Text(row.TimeExponent!.Value)}")),
+                    fits.All(row => row.TimeExponent is >= LeastExponent and <= MostExponent));
             }
 
             if (native.Where(row => row.Depth == Depth).MaxBy(row => row.OverheadShare) is { OverheadShare: { } share } most)

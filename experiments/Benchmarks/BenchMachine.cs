@@ -58,7 +58,7 @@ internal sealed record BenchMachine(
         torch.get_num_threads(),
         NativeRuntime.ActiveKernelPath,
         Math.Round(GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / (double)(1L << 30), 1),
-        $"{OperatingSystem()}, {RuntimeInformation.OSDescription}",
+        $"{RuntimeInformation.OSDescription}, kernel {Environment.OSVersion.Version}",
         RuntimeInformation.FrameworkDescription,
         typeof(torch).Assembly.GetName().Version!.ToString(3),
         torch.__version__,
@@ -107,10 +107,6 @@ internal sealed record BenchMachine(
         ("processor", Processor), ("cores", $"{Cores}"), ("threads", $"{Threads}"), ("kernel path", KernelPath), ("LibTorch", Libtorch),
         ("the build", Build), ("settings", Settings.Length > 0 ? Settings : "none"),
     ];
-
-    private static string OperatingSystem() => File.Exists("/etc/os-release")
-        ? File.ReadLines("/etc/os-release").FirstOrDefault(line => line.StartsWith("PRETTY_NAME=", StringComparison.Ordinal))?.Split('=', 2)[1].Trim('"') ?? "Linux"
-        : "Linux";
 
     private static string Checksum()
     {

@@ -96,8 +96,8 @@ internal static class BenchPage
         string[][] lines =
         [
             ["date", machine.Date],
-            ["processor", Inv($"{machine.Processor}, {machine.Cores} cores, kernel path {machine.KernelPath}")],
-            ["threads", Inv($"{machine.Threads}")],
+            ["processor", Inv($"{machine.Processor}, kernel path {machine.KernelPath}")],
+            ["cores, LibTorch's threads", Inv($"{machine.Cores}, {machine.Threads}")],
             ["memory", Inv($"{machine.Memory} GiB")],
             ["system", machine.Os],
             ["peak of float32 matrix products", Inv($"{results.Peak.Gflops:0} GFLOP/s: {results.Peak.Product}")],

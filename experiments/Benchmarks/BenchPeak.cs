@@ -11,6 +11,7 @@ internal sealed record BenchPeak(double Gflops, string Product)
 {
     private const double SecondsEach = 0.2;
     private const int LeastRepeats = 3;
+    private const int Images = 16;
 
     /// <summary>Multiplications and additions a second.</summary>
     public double OperationsPerSecond => Gflops * 1e9;
@@ -30,12 +31,11 @@ internal sealed record BenchPeak(double Gflops, string Product)
             using var target = empty(rows, columns);
             Try("addmm_", () => target.addmm_(a, b, 0, 1));
 
-            // The same numbers as an image of `rows` pixels in channels_last, and as a kernel of one tap.
-            const int width = 64;
-            using var pixels = a.view(1, rows / width, width, inner);
-            using var image = pixels.permute(0, 3, 1, 2);
+            // The same numbers as images of one row in channels_last, and as a kernel of one tap.
+            using var pixels = a.view(Images, 1, rows / Images, inner);
+            using var images = pixels.permute(0, 3, 1, 2);
             using var kernel = randn(columns, inner, 1, 1);
-            Try("1×1 convolution", () => nn.functional.conv2d(image, kernel).Dispose());
+            Try("1×1 convolution", () => nn.functional.conv2d(images, kernel).Dispose());
 
             void Try(string name, Action product)
             {

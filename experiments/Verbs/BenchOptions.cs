@@ -8,7 +8,7 @@ namespace ResNetNodes.Experiments.Verbs;
 /// <summary>What the benchmark and its single points share.</summary>
 internal abstract class BenchOptions : CommonOptions
 {
-    [Option('d', "depths", MetaValue = "N,N,...", HelpText = "Residual functions (default: 16,64,256; bottleneck 32).")]
+    [Option('d', "depths", MetaValue = "N,N,...", HelpText = "Residual functions (default: 16,64,256; bottleneck 16,32).")]
     [Section("model")]
     [MayChange]
     public string? Depths { get; set; }
