@@ -12,8 +12,9 @@ cuda_check() {
   [[ -z "$found" ]] || fail "$library needs symbols of CUDA: $found"
   found="$(readelf -d "$library" | grep NEEDED | grep -iE 'cuda|nvidia' || true)"
   [[ -z "$found" ]] || fail "$library needs libraries of CUDA: $found"
+  found="$("$cache/cuda/root/usr/bin/cuobjdump" --list-elf "$library")"
   for wanted in sm_80 sm_90; do
-    "$cache/cuda/root/usr/bin/cuobjdump" --list-elf "$library" | grep -q "$wanted" || fail "$library holds no code for $wanted"
+    [[ "$found" == *"$wanted"* ]] || fail "$library holds no code for $wanted"
   done
   say "loading the library without CUDA"
   LD_LIBRARY_PATH="$(libtorch_libraries)" python3 -c 'import ctypes, sys; ctypes.CDLL(sys.argv[1])' "$library" ||

@@ -12,8 +12,9 @@
 #include <vector>
 
 #include "cuda_launch.h"
-#include "kernels/elementwise.h"
+#include "kernels/step_kernels.h"
 #include "resnet_nodes/error.h"
+#include "resnet_nodes/runtime.h"
 
 namespace resnet_nodes {
 namespace {
@@ -101,17 +102,21 @@ std::optional<Tensor> relu_backward_on_cpu(const Tensor& grad, const Tensor& out
   }
   Tensor result = torch::stable::empty_like(grad);
   if (!same_dense_layout(grad, result)) return std::nullopt;
-  torch::stable::parallel_for(0, grad.numel(), kGrain, [&](int64_t begin, int64_t end) {
-    if (type == ScalarType::Float) {
-      kernels::relu_backward(static_cast<float*>(result.mutable_data_ptr()) + begin,
-                             static_cast<const float*>(grad.const_data_ptr()) + begin,
-                             static_cast<const float*>(output.const_data_ptr()) + begin, end - begin);
-    } else {
-      kernels::relu_backward(static_cast<double*>(result.mutable_data_ptr()) + begin,
-                             static_cast<const double*>(grad.const_data_ptr()) + begin,
-                             static_cast<const double*>(output.const_data_ptr()) + begin, end - begin);
-    }
-  });
+  const StepKernelPath* path = active_step_kernels();
+  if (path == nullptr) active_kernel_path();  // throws, naming the paths that there are
+  const auto mask = [&]<typename T>(const StepKernels<T>& kernels) {
+    auto* to = static_cast<T*>(result.mutable_data_ptr());
+    const auto *from = static_cast<const T*>(grad.const_data_ptr()),
+               *sign = static_cast<const T*>(output.const_data_ptr());
+    torch::stable::parallel_for(0, grad.numel(), kGrain, [&](int64_t begin, int64_t end) {
+      kernels.relu_backward(to + begin, from + begin, sign + begin, end - begin);
+    });
+  };
+  if (type == ScalarType::Float) {
+    mask(path->float32);
+  } else {
+    mask(path->float64);
+  }
   return result;
 }
 

@@ -96,6 +96,8 @@ void compare_steps(const StepKernels<T>& kernels, int64_t count, const std::stri
   }
   EXPECT_NEAR(norms.difference, difference, 1e-12 * difference);
   EXPECT_NEAR(norms.reference, reference, 1e-12 * reference);
+  kernels.relu_backward(out.data(), d[0], d[1], count);
+  for (int64_t i = 0; i < count; ++i) EXPECT_EQ(out[static_cast<size_t>(i)], d[1][i] > 0 ? d[0][i] : T(0));
   // In place over each input.
   std::vector<T> expected(static_cast<size_t>(count));
   kernels.correct(expected.data(), d[0], d[1], d[2], a, count);
@@ -141,6 +143,8 @@ void expect_equal_bits(const StepKernelPath& a, const StepKernelPath& b, int64_t
   x.extrapolate(first.data(), d[0], slopes, c, 3, 0.3, count),
       y.extrapolate(second.data(), d[0], slopes, c, 3, 0.3, count);
   same("extrapolate");
+  x.relu_backward(first.data(), d[0], d[1], count), y.relu_backward(second.data(), d[0], d[1], count);
+  same("relu_backward");
   const StepNorms m = x.correct(first.data(), d[0], d[1], d[2], 0.3, count);
   const StepNorms n = y.correct(second.data(), d[0], d[1], d[2], 0.3, count);
   same("correct");

@@ -28,6 +28,8 @@ struct StepKernels {
   void (*extrapolate)(T* out, const T* y, const T* const* f, const double* c, int64_t terms, double a, int64_t count);
   /// sum (x - reference)^2 and sum reference^2.
   StepNorms (*distance)(const T* x, const T* reference, int64_t count);
+  /// out = grad where output > 0, else 0: rectified linear units, by the sign of what came out.
+  void (*relu_backward)(T* out, const T* grad, const T* output, int64_t count);
 };
 
 /// One kernel path: a compilation of the steps for one instruction set.

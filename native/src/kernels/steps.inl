@@ -149,8 +149,17 @@ StepNorms distance(const T* x, const T* reference_values, int64_t count) {
 }
 
 template <typename T>
+void relu_backward(T* out, const T* grad, const T* output, int64_t count) {
+  int64_t i = 0;
+  for (; i + kPart <= count; i += kPart) {
+    part_at(out + i) = part_at(output + i) > Part<T>{} ? part_at(grad + i) : Part<T>{};
+  }
+  for (; i < count; ++i) out[i] = output[i] > 0 ? grad[i] : T(0);
+}
+
+template <typename T>
 constexpr StepKernels<T> kernels() {
-  return {add_scaled<T>, add_scaled_sum<T>, correct<T>, extrapolate<T>, distance<T>};
+  return {add_scaled<T>, add_scaled_sum<T>, correct<T>, extrapolate<T>, distance<T>, relu_backward<T>};
 }
 
 }  // namespace
