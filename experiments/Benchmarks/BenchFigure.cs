@@ -19,10 +19,12 @@ internal static class BenchFigure
         var ticks = points.Select(p => p.Depth!.Value).Distinct().Order().Select(d => ((double)d, d.ToString(CultureInfo.InvariantCulture))).ToList();
         Panel Draw(string y, Func<BenchRow, double?> of) => new("Depth N", y,
         [
-            .. points.GroupBy(p => p.Method).Select(own =>
+            .. points.GroupBy(p => p.Method).Select((own, i) =>
             {
+                // What all are compared with is black: the palette has one colour fewer than there are methods.
+                var colour = own.Key == BenchMethod.Reference ? "#000000" : PaperFigure.ColourAt(i);
                 var known = own.Where(p => of(p) is not null).ToList();
-                return new Series(own.Key, [.. known.Select(p => (double)p.Depth!)], [.. known.Select(p => of(p)!.Value)], Open: BenchMethod.Peers.Contains(own.Key));
+                return new Series(own.Key, [.. known.Select(p => (double)p.Depth!)], [.. known.Select(p => of(p)!.Value)], colour, Open: BenchMethod.Peers.Contains(own.Key));
             }),
         ])
         {
