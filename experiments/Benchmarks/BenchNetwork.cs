@@ -20,7 +20,7 @@ internal sealed record BenchNetwork(string Name, int Planes, int Depth, int Batc
     public static (string Planes, string Depths, string Batch) Defaults(string name) => name switch
     {
         "tiny" => ("16,64", "16,64,256", "128"),
-        "bottleneck" => ("256", "32", "16"),
+        "bottleneck" => ("256", "16,32", "16"),
         _ => ("500", "16,64,256", "500"),
     };
 

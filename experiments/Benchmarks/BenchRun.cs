@@ -8,9 +8,8 @@ namespace ResNetNodes.Experiments.Benchmarks;
 /// <summary>How points are measured.</summary>
 /// <param name="Methods">What is compared.</param>
 /// <param name="Rounds">Steps of each method; null: as many as <see cref="BudgetSeconds"/> holds.</param>
-/// <param name="TrainSteps">Training of the weights beforehand.</param>
 /// <param name="Seed">Of weights, data and the order within rounds.</param>
-internal sealed record BenchRun(IReadOnlyList<BenchMethod> Methods, int? Rounds, int TrainSteps, long Seed)
+internal sealed record BenchRun(IReadOnlyList<BenchMethod> Methods, int? Rounds, long Seed)
 {
     /// <summary>The measured rounds of a network at one width and depth, where their number is not given.</summary>
     public const double BudgetSeconds = 20;
@@ -19,9 +18,14 @@ internal sealed record BenchRun(IReadOnlyList<BenchMethod> Methods, int? Rounds,
     private const double TrainingRate = 0.1;
 
     /// <summary>All methods of one network, interleaved; in float32.</summary>
-    public T Measure<T>(BenchNetwork network, Action<double, string> progress, CancellationToken cancellation, Func<List<BenchTrial>, T> read)
+    /// <param name="network">The network.</param>
+    /// <param name="trainSteps">Training of the weights beforehand.</param>
+    /// <param name="progress">Told how far it is.</param>
+    /// <param name="cancellation">Ends it.</param>
+    /// <param name="read">What is wanted of the measured trials.</param>
+    public T Measure<T>(BenchNetwork network, int trainSteps, Action<double, string> progress, CancellationToken cancellation, Func<List<BenchTrial>, T> read)
     {
-        using var start = Prepare(network);
+        using var start = Prepare(network, trainSteps, progress, cancellation);
         var trials = new List<BenchTrial>();
         try
         {
@@ -51,6 +55,12 @@ internal sealed record BenchRun(IReadOnlyList<BenchMethod> Methods, int? Rounds,
                 Round();
             }
 
+            foreach (var trial in trials)
+            {
+                progress(1, $"overhead of {trial.Method.Name}");
+                trial.MeasureOverhead(cancellation);
+            }
+
             void Round()
             {
                 var order = trials.ToArray();
@@ -76,9 +86,9 @@ internal sealed record BenchRun(IReadOnlyList<BenchMethod> Methods, int? Rounds,
     }
 
     /// <summary>Error of each method's gradient against <see cref="BenchMethod.Reference"/>'s, in float64.</summary>
-    public Dictionary<string, double> GradientErrors(BenchNetwork network, CancellationToken cancellation)
+    public Dictionary<string, double> GradientErrors(BenchNetwork network, int trainSteps, Action<double, string> progress, CancellationToken cancellation)
     {
-        using var start = Prepare(network);
+        using var start = Prepare(network, trainSteps, progress, cancellation);
         using var input = start.Input.to(ScalarType.Float64);
         using var truth = Gradient(BenchMethod.Parse(BenchMethod.Reference, Methods[0].Options.Solver));
         using var size = truth.norm();
@@ -96,51 +106,35 @@ internal sealed record BenchRun(IReadOnlyList<BenchMethod> Methods, int? Rounds,
         }
     }
 
-    /// <summary>Peak, and what of it is the step's, of the one method; for a process of its own.</summary>
-    public (long Peak, long Step) MeasureMemory(BenchNetwork network)
+    /// <summary>Peak, and what of it is the step's, of the one method at fresh weights; for a process of its own.</summary>
+    public (long Peak, long Step) MeasureMemory(BenchNetwork network, CancellationToken cancellation)
     {
-        using var start = Prepare(network);
+        using var start = Prepare(network, 0, (_, _) => { }, cancellation);
         using var trial = new BenchTrial(network, Methods.Single(), start.Weights, start.Input, start.Labels);
         start.DisposeWeights();
         return MemoryProbe.Measure(trial.Step, WarmUp, repeats: 3);
     }
 
-    /// <summary>The machine's float32 arithmetic: a large matrix product, the best of several.</summary>
-    public static double PeakOperationsPerSecond()
-    {
-        const int side = 2048, repeats = 9;
-        using var guard = no_grad();
-        using var a = randn(side, side);
-        using var b = randn(side, side);
-        var best = double.MaxValue;
-        for (var i = 0; i < repeats; i++)
-        {
-            var watch = Stopwatch.StartNew();
-            using var product = a.mm(b);
-            best = Math.Min(best, watch.Elapsed.TotalSeconds);
-        }
-
-        return 2.0 * side * side * side / best;
-    }
-
     private static long Live => DisposeScopeManager.Statistics.TensorStatistics.ThreadTotalLiveCount;
 
     // The same for every method and every process: seeded weights and data, then training by backprop.
-    private BenchStart Prepare(BenchNetwork network)
+    private BenchStart Prepare(BenchNetwork network, int trainSteps, Action<double, string> progress, CancellationToken cancellation)
     {
         random.manual_seed(Seed);
         var (input, labels) = network.Data();
         using var scope = NewDisposeScope();
         using var trial = new BenchTrial(network, BenchMethod.Parse("backprop", Methods[0].Options.Solver), null, input, labels, TrainingRate);
-        for (var i = 0; i < TrainSteps; i++)
+        for (var i = 0; i < trainSteps; i++)
         {
+            cancellation.ThrowIfCancellationRequested();
+            progress((double)i / trainSteps, $"training, step {i + 1} of {trainSteps}");
             trial.Step();
         }
 
         using var guard = no_grad();
         var weights = trial.Parameters.Select(p => p.detach().clone().DetachFromDisposeScope()).ToList();
         var finite = weights.All(w => w.isfinite().all().item<bool>());
-        return finite ? new BenchStart(input, labels, weights) : throw new ResNetNodesException($"{network}: training diverged within {TrainSteps} steps; take fewer --train-steps");
+        return finite ? new BenchStart(input, labels, weights) : throw new ResNetNodesException($"{network}: training diverged within {trainSteps} steps; take fewer --train-steps");
     }
 }
 

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using ResNetNodes.Experiments.Figures;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -10,6 +11,8 @@ internal sealed class BenchTrial : IDisposable
 {
     /// <summary>Small, so that thousands of steps on one batch neither diverge nor change what is measured.</summary>
     private const double Rate = 1e-3;
+
+    private const int OverheadRounds = 7;
 
     private readonly SGD optimizer;
     private readonly Tensor input;
@@ -54,6 +57,9 @@ internal sealed class BenchTrial : IDisposable
     /// <summary>Seconds of the measured steps.</summary>
     public List<double> Seconds { get; } = [];
 
+    /// <summary>Of the stage's time, what is spent outside of the native engine; null until measured, and for other methods.</summary>
+    public double? OverheadShare { get; private set; }
+
     /// <summary>Evaluations of residual functions on the way back, by layer; null where no stage counts them.</summary>
     public double? EvaluationsPerLayer => Method.HasStage ? (double)Parts.Stage.LastReport!.Evaluations / Network.Depth : null;
 
@@ -80,6 +86,49 @@ internal sealed class BenchTrial : IDisposable
         var watch = Stopwatch.StartNew();
         Step();
         Seconds.Add(watch.Elapsed.TotalSeconds);
+    }
+
+    /// <summary>
+    /// Measures <see cref="OverheadShare"/> on the stage alone, so that what stands around it in the network does not count: the
+    /// clock of a call and its way back, against the engine's own. Managed layer, binding and LibTorch's autograd are the rest.
+    /// </summary>
+    public void MeasureOverhead(CancellationToken cancellation)
+    {
+        if (!Method.IsNative)
+        {
+            return;
+        }
+
+        using var state = StageInput();
+        var shares = new List<double>();
+        for (var i = 0; i < OverheadRounds; i++)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            optimizer.zero_grad();
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+            var start = Stopwatch.GetTimestamp();
+            using (NewDisposeScope())
+            {
+                var output = Parts.Stage.call(state);
+                output.backward([output]);
+            }
+
+            var seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
+            var report = Parts.Stage.LastReport!;
+            shares.Add(1 - ((report.ForwardSeconds + report.BackwardSeconds) / seconds));
+            using var gradient = state.grad;
+            gradient?.zero_();
+        }
+
+        OverheadShare = Fit.Quantile(shares, 0.5);
+    }
+
+    // As it comes in a training step: behind a stem it wants a gradient.
+    private Tensor StageInput()
+    {
+        using var guard = no_grad();
+        return Parts.Stem is null ? input.alias() : Parts.Stem.call(input).requires_grad_();
     }
 
     /// <summary>All gradients at the present weights, as one vector.</summary>

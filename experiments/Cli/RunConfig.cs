@@ -14,7 +14,7 @@ internal static class RunConfig
     public const string FileName = "config.json";
 
     /// <summary>Options of where a run goes and how it is shown: no part of what it computes.</summary>
-    public static readonly IReadOnlyList<string> Presentation = ["config", "preset", "out", "json", "overwrite", "resume", "quiet", "verbose", "no-color"];
+    public static readonly IReadOnlyList<string> Presentation = ["config", "preset", "out", "page", "json", "overwrite", "resume", "quiet", "verbose", "no-color"];
 
     public static Dictionary<string, object?> Of(CommonOptions options, string verb) => new()
     {
@@ -62,7 +62,7 @@ internal static class RunConfig
         pair => pair.Option.LongName,
         pair => pair.Property.GetValue(options) switch { bool b => b ? "true" : "false", var other => other?.ToString() });
 
-    private static string? Processor() => File.Exists("/proc/cpuinfo")
+    public static string? Processor() => File.Exists("/proc/cpuinfo")
         ? File.ReadLines("/proc/cpuinfo").FirstOrDefault(l => l.StartsWith("model name", StringComparison.Ordinal))?.Split(':')[^1].Trim()
         : null;
 }

@@ -17,6 +17,8 @@ internal sealed class RunFolder
         Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
     };
 
+    private const string PointsFolder = "points";
+
     private readonly string verb;
     private readonly List<string> figures = [];
     private readonly List<string> tables = [];
@@ -83,25 +85,38 @@ internal sealed class RunFolder
 
     /// <summary>A part of the run that is made once: read back where an earlier start has finished it.</summary>
     public T Point<T>(string key, Func<T> make)
+        where T : class
     {
-        var path = File(System.IO.Path.Combine("points", key.Replace(':', '_') + ".json"));
-        if (System.IO.File.Exists(path))
+        if (Made<T>(key) is { } made)
         {
-            try
-            {
-                return JsonSerializer.Deserialize<T>(System.IO.File.ReadAllText(path), Json)!;
-            }
-            catch (JsonException)
-            {
-                throw new ResNetNodesException($"{path}: is damaged; delete it, and --resume makes it again");
-            }
+            return made;
         }
 
         var value = make();
-        Directory.CreateDirectory(File("points"));
-        WholeFile.Write(path, JsonSerializer.Serialize(value, Json) + "\n");
+        Directory.CreateDirectory(File(PointsFolder));
+        WholeFile.Write(PointFile(key), JsonSerializer.Serialize(value, Json) + "\n");
         return value;
     }
+
+    /// <summary>A part of the run that was made before; null where it was not.</summary>
+    public T? Made<T>(string key)
+        where T : class
+    {
+        var path = PointFile(key);
+        try
+        {
+            return System.IO.File.Exists(path) ? JsonSerializer.Deserialize<T>(System.IO.File.ReadAllText(path), Json)! : null;
+        }
+        catch (JsonException)
+        {
+            throw new ResNetNodesException($"{path}: is damaged; delete it, and --resume makes it again");
+        }
+    }
+
+    /// <summary>The keys of the parts that were made, of those that begin so.</summary>
+    public IEnumerable<string> Keys(string beginning) => Directory.Exists(File(PointsFolder))
+        ? Directory.EnumerateFiles(File(PointsFolder), $"{beginning}*.json").Select(path => System.IO.Path.GetFileNameWithoutExtension(path)).Order(StringComparer.Ordinal)
+        : [];
 
     /// <summary>Names a figure's SVG for the report.</summary>
     public void AddFigure(string name) => figures.Add(name);
@@ -143,6 +158,8 @@ internal sealed class RunFolder
 
         terminal.Say($"output: {Path}");
     }
+
+    private string PointFile(string key) => File(System.IO.Path.Combine(PointsFolder, key.Replace(':', '_') + ".json"));
 
     private static string Cell(object? value) => value switch
     {

@@ -23,6 +23,7 @@ internal sealed class TrainingRun(RunFolder folder, Terminal terminal, string na
     /// <returns>All epochs, those of earlier starts included.</returns>
     public IReadOnlyList<EpochMetrics> Go(nn.Module<Tensor, Tensor> model, TrainingOptions options, BatchLoader train, BatchLoader test, Action<EpochMetrics>? finished, CancellationToken cancellation)
     {
+        Allocator.KeepFreedMemory();
         using var trainer = new Trainer(model, options);
         if (File.Exists(CheckpointFile))
         {
@@ -43,7 +44,7 @@ internal sealed class TrainingRun(RunFolder folder, Terminal terminal, string na
                     folder.WriteCsv("metrics.csv", trainer.History);
                     Log(writer, metrics);
                     finished?.Invoke(metrics);
-                    terminal.Say($"{name}: epoch {metrics.Epoch}: train loss {metrics.TrainLoss:0.0000}, test accuracy {metrics.TestAccuracy:0.0000}, residual {Terminal.Text(metrics.Residual)}, {metrics.Seconds:0.0} s, waited {metrics.WaitedShare:0.0 %}, peak {metrics.PeakBytes >> 20} MiB");
+                    terminal.Say($"{name}: epoch {metrics.Epoch}: train loss {metrics.TrainLoss:0.0000}, test accuracy {metrics.TestAccuracy:0.0000}, residual {Terminal.Text(metrics.Residual)}, {metrics.Seconds:0.0} s, of it {metrics.StepShare:0.0 %} in steps ({metrics.StageShare:0.0 %} stages, {metrics.OptimizerShare:0.0 %} optimizer), {metrics.WaitedShare:0.0 %} waiting for data, peak {metrics.PeakBytes >> 20} MiB");
                     Judge(metrics);
                 },
                 cancellation);

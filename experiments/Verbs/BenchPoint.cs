@@ -9,18 +9,19 @@ namespace ResNetNodes.Experiments.Verbs;
 internal sealed class BenchPoint : BenchOptions
 {
     /// <summary>Starts the process and reads its answer.</summary>
-    public static (long Peak, long Step) InProcess(BenchOptions options, BenchNetwork network, string method)
+    public static BenchMemory InProcess(BenchOptions options, BenchNetwork network, string method)
     {
         List<string> words = ["bench-point", "--network", network.Name, "--depths", $"{network.Depth}", "--planes", $"{network.Planes}", "--batch", $"{network.Batch}",
-            "--methods", method, "--solver", options.SolverName, "--train-steps", options.TrainSteps, "--seed", options.Seed];
+            "--methods", method, "--solver", options.SolverName, "--seed", options.Seed];
         words.AddRange(options.Threads is null ? [] : ["--threads", options.Threads]);
-        return MemoryProcess.Measure($"the memory of {network}, {method}", words);
+        var (peak, step) = MemoryProcess.Measure($"the memory of {network}, {method}", words);
+        return new(peak, step);
     }
 
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
         var run = ReadRun(null);
-        var (peak, step) = run.MeasureMemory(ReadNetworks(run).Single());
+        var (peak, step) = run.MeasureMemory(ReadNetworks(run).Single(), cancellation);
         MemoryProcess.Answer(peak, step);
     }
 }

@@ -65,6 +65,7 @@ internal sealed class Train : ModelOptions
             Solver = Read.Choice<Solver>("solver", SolverName),
             Reconstruction = Read.One("reconstruction", Method),
             ReportReconstructionError = true,
+            AccumulateGradientsInPlace = true,
         };
         var size = SizeOf(Size);
         var depth = Read.Whole("depth", Depth, 1);

@@ -8,15 +8,24 @@ namespace ResNetNodes;
 /// <param name="FailedSteps">Adaptive: the steps whose residual stayed above the tolerance.</param>
 /// <param name="Evaluations">Evaluations of residual functions in the backward pass, those with a tape included.</param>
 /// <param name="ReconstructionError">‖x̃_0 − x_0‖ / ‖x_0‖, where <see cref="StageOptions.ReportReconstructionError"/> asks for it.</param>
+/// <param name="ForwardSeconds">
+/// Wall time of the native engine in the forward pass, callbacks included. What a pass takes beyond it is the managed layer and the
+/// binding. On an accelerator: until all work is queued.
+/// </param>
+/// <param name="BackwardSeconds">The same of the backward pass.</param>
 public sealed record StageReport(
     IReadOnlyList<double> Residuals,
     IReadOnlyList<long> FailedSteps,
     long Evaluations,
-    double? ReconstructionError)
+    double? ReconstructionError,
+    double ForwardSeconds,
+    double BackwardSeconds)
 {
     internal static StageReport FromNative(Interop.StageReport report) => new(
         [.. report.Residuals],
         [.. report.FailedSteps],
         report.Evaluations,
-        report.ReconstructionError >= 0 ? report.ReconstructionError : null);
+        report.ReconstructionError >= 0 ? report.ReconstructionError : null,
+        report.ForwardSeconds,
+        report.BackwardSeconds);
 }

@@ -9,6 +9,9 @@ namespace ResNetNodes.Training;
 /// <param name="LearningRate">The epoch's.</param>
 /// <param name="Seconds">Of the training steps.</param>
 /// <param name="WaitedShare">Share of those seconds spent waiting for batches.</param>
+/// <param name="StepShare">Share spent in training steps: gradients to zero, forward pass, loss, backward pass, optimizer. The rest is waiting, metrics and progress.</param>
+/// <param name="StageShare">Share spent in the native engine of the residual stages.</param>
+/// <param name="OptimizerShare">Share spent in the optimizer: gradients to zero, and its step.</param>
 /// <param name="PeakBytes">The process's resident high-water mark over the epoch; on a GPU, of the memory taken there (<see cref="MemoryProbe.PeakBytesOn"/>).</param>
 /// <param name="Residual">The largest residual of a reconstructed step in the epoch; null where none is measured.</param>
 /// <param name="FailedSteps">Steps, over all training steps, that could not be reconstructed to the tolerance.</param>
@@ -22,6 +25,9 @@ public sealed record EpochMetrics(
     double LearningRate,
     double Seconds,
     double WaitedShare,
+    double StepShare,
+    double StageShare,
+    double OptimizerShare,
     long PeakBytes,
     double? Residual,
     long FailedSteps,

@@ -17,6 +17,8 @@ public sealed class Trainer : IDisposable
     private readonly List<double> baseRates = [];
     private readonly List<ResidualStage> stages;
     private readonly List<EpochMetrics> history = [];
+    private TimeSpan stepping;
+    private TimeSpan optimizing;
 
     /// <summary>Takes a network; moves it to the options' device.</summary>
     /// <param name="model">The network; stays the caller's.</param>
@@ -60,7 +62,9 @@ public sealed class Trainer : IDisposable
     public (double Loss, long Correct) TrainStep(Tensor images, Tensor labels)
     {
         using var scope = NewDisposeScope();
+        var start = Stopwatch.GetTimestamp();
         optimizer.zero_grad();
+        optimizing += Stopwatch.GetElapsedTime(start);
         var scores = model.call(images);
         var value = loss.call(scores, labels);
         var mean = value.item<float>();
@@ -70,7 +74,10 @@ public sealed class Trainer : IDisposable
         }
 
         value.BackwardThroughStages();
+        var update = Stopwatch.GetTimestamp();
         optimizer.step();
+        optimizing += Stopwatch.GetElapsedTime(update);
+        stepping += Stopwatch.GetElapsedTime(start);
         return (mean, Correct(scores, labels));
     }
 
@@ -155,8 +162,10 @@ public sealed class Trainer : IDisposable
 
         MemoryProbe.ResetPeak();
         var (total, right, count, step, failed) = (0.0, 0L, 0L, 0, 0L);
+        var inStages = 0.0;
         double? residual = null, error = null;
         var waited = train.Waited;
+        (stepping, optimizing) = (TimeSpan.Zero, TimeSpan.Zero);
         var clock = Stopwatch.StartNew();
         foreach (var batch in train.Epoch(epoch))
         {
@@ -172,6 +181,7 @@ public sealed class Trainer : IDisposable
                     residual = report.Residuals.Count > 0 ? Math.Max(residual ?? 0, report.Residuals.Max()) : residual;
                     error = report.ReconstructionError is { } e ? Math.Max(error ?? 0, e) : error;
                     failed += report.FailedSteps.Count;
+                    inStages += report.ForwardSeconds + report.BackwardSeconds;
                 }
 
                 Progress?.Invoke(new TrainingProgress(epoch + 1, ++step, train.BatchCount, mean));
@@ -183,6 +193,6 @@ public sealed class Trainer : IDisposable
         var (testLoss, testAccuracy) = Test(test);
         return new EpochMetrics(
             epoch + 1, total / count, (double)right / count, testLoss, testAccuracy, options.LearningRate * factor, seconds,
-            (train.Waited - waited).TotalSeconds / seconds, peak, residual, failed, error);
+            (train.Waited - waited).TotalSeconds / seconds, stepping.TotalSeconds / seconds, inStages / seconds, optimizing.TotalSeconds / seconds, peak, residual, failed, error);
     }
 }

@@ -25,7 +25,7 @@ class Delayed final : public Predictor {
     current_ = n;
     const StepChoice& choice = at(n);
     if (choice.keep) return y;
-    Tensor x = choice.extrapolate && slopes_.ready() ? slopes_.foreseen(y, recursion.h) : y;
+    Tensor x = choice.extrapolate && slopes_.ready() ? slopes_.foreseen(recursion.functions, y, recursion.h) : y;
     for (int64_t k = 0; k < choice.iterations; ++k) {
       const Tensor before = x;
       x = recursion.solver.refine(recursion.functions, n, y, before, recursion.h);
@@ -40,7 +40,9 @@ class Delayed final : public Predictor {
   void observe(const Recursion& recursion, const FoundStep& found) override {
     const StepChoice& choice = at(current_);
     if (!choice.extrapolate && !choice.keep && choice.wait == 0 && slopes_.ready()) {
-      distance_measured(slopes_.foreseen(found.y, recursion.h), found.state, norm_row(norms_, foresight_row(current_)));
+      const Tensor seen = slopes_.foreseen(recursion.functions, found.y, recursion.h);
+      distance_measured(seen, found.state, norm_row(norms_, foresight_row(current_)));
+      recursion.functions.recycle(seen);
     }
     slopes_.add(recursion.functions, found.slope);
   }

@@ -20,7 +20,7 @@ class Extrapolation final : public Predictor {
 
   Tensor predict(const Recursion& recursion, int64_t n, const Tensor& y) override {
     extrapolated_ = slopes_.ready() && trusted_;
-    return extrapolated_ ? slopes_.foreseen(y, recursion.h) : fallback_->predict(recursion, n, y);
+    return extrapolated_ ? slopes_.foreseen(recursion.functions, y, recursion.h) : fallback_->predict(recursion, n, y);
   }
 
   int64_t evaluations() const override { return fallback_->evaluations(); }
@@ -38,7 +38,9 @@ class Extrapolation final : public Predictor {
       trusted_ = found.residual < kWorthwhile;
       wait_ = kLookAgain;
     } else if (slopes_.ready() && --wait_ <= 0) {
-      const double off = std::sqrt(distance(slopes_.foreseen(found.y, recursion.h), found.state).difference);
+      const Tensor seen = slopes_.foreseen(recursion.functions, found.y, recursion.h);
+      const double off = std::sqrt(distance(seen, found.state).difference);
+      recursion.functions.recycle(seen);
       trusted_ = off < kWorthwhile * found.increment;
       wait_ = kLookAgain;
     }

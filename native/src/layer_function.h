@@ -77,6 +77,7 @@ class LayerFunctions final : public ResidualFunctions {
                          const Tensor& cotangent, Tape& tape) override;
   Tensor vjp_step(Use use, Tape& tape, const Tensor& cotangent, double a) override;
   void recycle(const Tensor& state) override { states_.recycle(state); }
+  Tensor spare(const Tensor& x) override { return table_->fuses(0, x) ? states_.like(x) : Tensor(); }
   bool results_are_fresh() const override { return table_->results_are_fresh(); }
 
   /// Before the first vjp: which parameters want a gradient, and where it goes (undefined: a tensor of its own).

@@ -69,6 +69,9 @@ class ResidualFunctions {
   /// where it is anything else, nothing happens.
   virtual void recycle(const Tensor&) {}
 
+  /// Memory for a state like `x` that the walk itself computes; undefined where functions keep none for it.
+  virtual Tensor spare(const Tensor&) { return {}; }
+
   /// Whether results are new tensors that no tape holds, so that the walk may write over them.
   virtual bool results_are_fresh() const = 0;
 

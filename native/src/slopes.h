@@ -19,10 +19,10 @@ class Slopes {
 
   bool ready() const { return slopes_.size() == order_; }
 
-  /// y less the foreseen increment of a step of size h, once ready.
-  Tensor foreseen(const Tensor& y, double h) const {
+  /// y less the foreseen increment of a step of size h, once ready; in memory that the functions can spare.
+  Tensor foreseen(ResidualFunctions& functions, const Tensor& y, double h) const {
     static const std::vector<double> kLinear{2, -1}, kQuadratic{3, -3, 1};
-    return extrapolate(y, {slopes_.begin(), slopes_.end()}, order_ == 2 ? kLinear : kQuadratic, h);
+    return extrapolate(y, {slopes_.begin(), slopes_.end()}, order_ == 2 ? kLinear : kQuadratic, h, functions.spare(y));
   }
 
   /// The slope of the step before those; the oldest one's memory goes back to the functions.

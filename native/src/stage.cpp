@@ -2,6 +2,7 @@
 #include "resnet_nodes/stage.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <utility>
 
@@ -16,6 +17,10 @@
 
 namespace resnet_nodes {
 namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 void check_state(const Tensor& x) {
   using torch::headeronly::ScalarType;
@@ -230,6 +235,7 @@ Tensor Stage::evaluate(const Tensor& x, const std::vector<Tensor>& parameters, c
 
 std::unique_ptr<StageContext> Stage::forward(const Tensor& x, const std::vector<Tensor>& parameters,
                                              const std::vector<Tensor>& buffers, bool training) const {
+  const Clock::time_point start = Clock::now();
   const NoGradient guard;
   const DeviceGuard device(x);
   auto context = std::make_unique<StageContext::Impl>();
@@ -252,11 +258,13 @@ std::unique_ptr<StageContext> Stage::forward(const Tensor& x, const std::vector<
     if (!tapes && !states) context->functions->recycle(before);
   }
   context->output = state;
+  context->report.forward_seconds = seconds_since(start);
   return std::make_unique<StageContext>(std::move(context));
 }
 
 void Stage::backward(StageContext& public_context, const Tensor& grad_output, const std::vector<int32_t>& wanted,
                      const std::vector<Tensor>& accumulate_into) const {
+  const Clock::time_point start = Clock::now();
   const NoGradient guard;
   StageContext::Impl& context = public_context.impl();
   if (context.used) {
@@ -304,7 +312,10 @@ void Stage::backward(StageContext& public_context, const Tensor& grad_output, co
   if (context.layers != nullptr) context.parameter_gradients = context.layers->take_gradients();
   context.layers = nullptr;
   context.functions.reset();
+  const double forward_seconds = context.report.forward_seconds;
   context.report = std::move(result.report);
+  context.report.forward_seconds = forward_seconds;
+  context.report.backward_seconds = seconds_since(start);
   context.done = true;
 }
 

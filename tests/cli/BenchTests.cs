@@ -1,4 +1,6 @@
+using System.Globalization;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using Xunit;
 
 namespace ResNetNodes.Cli.Tests;
@@ -15,13 +17,64 @@ public sealed class BenchTests : IDisposable
         var rows = Run("--planes", "4", "--depths", "1,2", "--batch", "16", "--methods", "torchsharp-backprop,adaptive");
         Assert.Equal(6, rows.Count);
         Assert.All(rows, row => Assert.All(
-            ["network", "planes", "depth", "method", "step_seconds", "step_seconds_q25", "step_seconds_q75", "ratio_to_backprop", "evaluations_per_layer", "gflops", "share_of_peak", "peak_bytes", "bytes_per_layer", "time_exponent"],
+            ["network", "planes", "depth", "method", "train_steps", "step_seconds", "step_seconds_q25", "step_seconds_q75", "ratio_to_backprop", "evaluations_per_layer", "nominal_gflops", "nominal_share_of_peak", "overhead_share", "peak_bytes", "bytes_per_layer", "time_exponent"],
             key => Assert.True(row.TryGetProperty(key, out _), key)));
-        var points = rows.Where(row => row.GetProperty("depth").ValueKind == JsonValueKind.Number).ToList();
+        var points = Points(rows);
         Assert.Equal(4, points.Count);
         Assert.All(points, row => Assert.True(row.GetProperty("peak_bytes").GetInt64() > 0));
+        Assert.All(points, row => Assert.Equal(Method(row) == "adaptive", row.GetProperty("overhead_share").ValueKind == JsonValueKind.Number));
+        Assert.All(points.Where(row => Method(row) == "adaptive"), row => Assert.InRange(row.GetProperty("overhead_share").GetDouble(), 0, 1));
         Assert.All(points.Where(row => Method(row) == "torchsharp-backprop"), row => Assert.Equal(1, row.GetProperty("ratio_to_backprop").GetDouble()));
-        Assert.All(["bench.csv", "config.json", "bench-tiny-4.png", "bench-tiny-4.svg"], name => Assert.True(new FileInfo(Path.Combine(folder, "run", name)).Length > 0));
+        Assert.All(["bench.csv", "config.json", "machine.json", "summary.json", "bench-tiny-4.png", "bench-tiny-4.svg"], name => Assert.True(new FileInfo(At(name)).Length > 0));
+    }
+
+    /// <summary>In parts: the same rows again, then those of another depth and training added, all of them on the page.</summary>
+    [Fact]
+    public void Resume_KeepsWhatIsMeasured_AndAddsTheRest()
+    {
+        var page = Path.Combine(folder, "docs", "speed.md");
+        string[] common = ["--planes", "4", "--batch", "16", "--methods", "torchsharp-backprop,corrected:2", "--no-memory", "--threads", "1"];
+        var first = Run([.. common, "--depths", "2"]);
+        var table = File.ReadAllText(At("bench.csv"));
+        Assert.Equal(first.Select(Text), Run([.. common, "--depths", "2", "--resume"]).Select(Text));
+        Assert.Equal(table, File.ReadAllText(At("bench.csv")));
+
+        var more = Run([.. common, "--depths", "1,2", "--train-steps", "0,2", "--epoch", "synthetic", "--resume", "--page", page]);
+        var points = Points(more);
+        Assert.Equal([0, 0, 0, 0, 2, 2, 2, 2], points.Select(row => row.GetProperty("train_steps").GetInt32()));
+        Assert.Equal(first.Select(Text), points.Where(row => row.GetProperty("train_steps").GetInt32() == 0 && row.GetProperty("depth").GetInt32() == 2).Select(Text));
+        var epoch = Assert.Single(more, row => row.TryGetProperty("dataset", out _));
+        Assert.InRange(epoch.GetProperty("stage_share").GetDouble() + epoch.GetProperty("optimizer_share").GetDouble(), 0, epoch.GetProperty("step_share").GetDouble());
+        Assert.InRange(epoch.GetProperty("step_share").GetDouble() + epoch.GetProperty("waited_share").GetDouble(), 0, 1);
+        Assert.Equal(1 + 8 + 4, File.ReadAllLines(At("bench.csv")).Length);
+
+        var text = File.ReadAllText(page);
+        Assert.All(points, row => Assert.Contains(
+            $"| {row.GetProperty("depth").GetInt32()} | `{Method(row)}` | {row.GetProperty("ratio_to_backprop").GetDouble().ToString("0.000", CultureInfo.InvariantCulture)} |", text));
+        Assert.All(["--depths 1,2 --train-steps 0,2", "### After 2 training steps", "LibTorch 2.", "kernel path", "| synthetic |"], part => Assert.Contains(part, text));
+        var links = Regex.Matches(text, @"\]\(([^)]+)\)").Select(m => Path.Combine(Path.GetDirectoryName(page)!, m.Groups[1].Value)).ToList();
+        Assert.Equal(3, links.Count);
+        Assert.All(links, link => Assert.True(File.Exists(link) || Directory.Exists(link), link));
+        Assert.All(["bench.csv", "epochs.csv", "machine.json"], name => Assert.Equal(File.ReadAllText(At(name)), File.ReadAllText(Path.Combine(links.Single(Directory.Exists), name))));
+
+        // Another number of threads: what is there can be shown again, nothing can be measured beside it.
+        string[] threads = [.. common[..^1], "2", "--resume", "--page", page];
+        Run([.. threads, "--depths", "1,2", "--train-steps", "0,2"]);
+        Assert.Equal(text, File.ReadAllText(page));
+        var (code, _, error) = Executable.Run(["bench", "--network", "tiny", "--repetitions", "2", .. threads, "--depths", "3", "--out", At()]);
+        Assert.Equal(1, code);
+        Assert.Contains("was measured with threads 1, here it is 2", error.Trim().Split('\n')[^1]);
+
+        var (reported, rows, complaint) = Executable.RunRows(["report", "--in", At(), "--out", Path.Combine(folder, "report"), "--json"]);
+        Assert.True(reported == 0, complaint);
+        Assert.Contains(rows, row => row.GetProperty("verb").GetString() == "bench" && row.GetProperty("claim").GetString()!.StartsWith("An epoch", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Help_ListsTheKeysOfRows()
+    {
+        var help = Executable.Run("help", "bench").Out;
+        Assert.All(["network, planes, depth, method, train_steps", "step_seconds, step_seconds_q25", "ratio_to_backprop", "peak_bytes", "dataset, seconds, step_share"], keys => Assert.Contains(keys, help));
     }
 
     /// <summary>
@@ -45,7 +98,9 @@ public sealed class BenchTests : IDisposable
     [Theory]
     [InlineData("did you mean torchsharp-backprop?", "--methods", "torchsharp-backprob")]
     [InlineData("have no channels", "--network", "linear", "--methods", "torchsharp-channels-last")]
-    [InlineData("nothing to resume", "--resume")]
+    [InlineData("ends with .md", "--page", "speed.html")]
+    [InlineData("did you mean synthetic?", "--epoch", "syntetic")]
+    [InlineData("--train-steps is -1", "--train-steps", "0,-1")]
     public void WrongUsage_IsOneLine(string message, params string[] arguments)
     {
         var (code, output, error) = Executable.Run(["bench", .. arguments]);
@@ -56,10 +111,16 @@ public sealed class BenchTests : IDisposable
 
     private static string Method(JsonElement row) => row.GetProperty("method").GetString()!;
 
+    private static string Text(JsonElement row) => row.GetRawText();
+
+    private static List<JsonElement> Points(List<JsonElement> rows) => [.. rows.Where(row => row.TryGetProperty("depth", out var depth) && depth.ValueKind == JsonValueKind.Number)];
+
+    private string At(string name = "") => Path.Combine(folder, "run", name);
+
     private List<JsonElement> Run(params string[] arguments)
     {
         var network = arguments.Contains("--network") ? Array.Empty<string>() : ["--network", "tiny"];
-        var (code, rows, error) = Executable.RunRows(["bench", .. network, .. arguments, "--repetitions", "2", "--json", "--out", Path.Combine(folder, "run")]);
+        var (code, rows, error) = Executable.RunRows(["bench", .. network, .. arguments, "--repetitions", "2", "--json", "--out", At()]);
         Assert.True(code == 0, error);
         return rows;
     }

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using TorchSharp;
 using Xunit;
 using static TorchSharp.torch;
@@ -258,6 +259,26 @@ public sealed class ResidualStageTests
         Assert.Equal("checkpoint", stage.Options.Reconstruction.ToString());
         stage.call(Truth.Normal(1, 5, 6)).sum().backward();
         Assert.Empty(stage.LastReport!.FailedSteps);
+    }
+
+    /// <summary>The engine's own clock runs inside of the caller's.</summary>
+    [Theory]
+    [InlineData(StageExecution.Layers, "adaptive")]
+    [InlineData(StageExecution.Layers, "backprop")]
+    [InlineData(StageExecution.Callback, "checkpoint")]
+    public void Report_HasTheEnginesSecondsOfBothPasses(StageExecution execution, string reconstruction)
+    {
+        using var scope = NewDisposeScope();
+        using var stage = new ResidualStage(
+            Truth.Functions(4, () => Truth.TinyFunction(3)), new StageOptions { Execution = execution, Reconstruction = Reconstruction.Parse(reconstruction) });
+        var start = Stopwatch.GetTimestamp();
+        var y = stage.call(Truth.Normal(1, 4, 3, 5, 5));
+        var forward = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        y.sum().backward();
+        var all = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        var report = stage.LastReport!;
+        Assert.InRange(report.ForwardSeconds, double.Epsilon, forward);
+        Assert.InRange(report.BackwardSeconds, double.Epsilon, all - report.ForwardSeconds);
     }
 
     [Theory]

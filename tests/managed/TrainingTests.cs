@@ -51,6 +51,35 @@ public sealed class TrainingTests : IDisposable
     }
 
     [Fact]
+    public void Run_SaysWhereTheTimeOfAnEpochGoes()
+    {
+        using var model = Model(3);
+        using var trainer = new Trainer(model, new TrainingOptions { Epochs = 1 });
+        trainer.Run(new BatchLoader(images, Augmentation.Cifar, 20, 1), new BatchLoader(images, Augmentation.Cifar.WithoutRandomness(), 20, null), _ => { });
+        var epoch = Assert.Single(trainer.History);
+        Assert.All([epoch.StageShare, epoch.OptimizerShare], share => Assert.InRange(share, double.Epsilon, 1));
+        // Parts of a whole that do not overlap.
+        Assert.InRange(epoch.StageShare + epoch.OptimizerShare, 0, epoch.StepShare);
+        Assert.InRange(epoch.StepShare + epoch.WaitedShare, 0, 1);
+    }
+
+    [Fact]
+    public void Allocator_LeavesWhatTheEnvironmentSays()
+    {
+        const string variable = "MALLOC_TRIM_THRESHOLD_";
+        var before = Environment.GetEnvironmentVariable(variable);
+        try
+        {
+            Environment.SetEnvironmentVariable(variable, "131072");
+            Assert.False(Allocator.KeepFreedMemory());
+        }
+        finally
+        {
+            Environment.SetEnvironmentVariable(variable, before);
+        }
+    }
+
+    [Fact]
     public void TrainStep_StopsOnALossThatIsNotFinite()
     {
         using var model = Model(2);

@@ -62,6 +62,8 @@ struct StageReport {
   std::vector<int64_t> failed_steps;  ///< adaptive: the steps whose residual stayed above the tolerance
   int64_t evaluations = 0;           ///< residual function evaluations of the backward pass, those with a tape included
   double reconstruction_error = -1;  ///< |x~_0 - x_0| / |x_0|; -1 where it was not asked for
+  double forward_seconds = 0;        ///< wall time inside of Stage::forward; callbacks included
+  double backward_seconds = 0;       ///< the same of Stage::backward
 };
 
 /// What a forward pass leaves for its backward pass. Used up by one backward pass.
