@@ -8,6 +8,7 @@ internal sealed class StageCall
 {
     private readonly StageEngine engine;
     private readonly IReadOnlyList<Tensor> parameters;
+    private readonly IReadOnlyList<Tensor> inputs;
     private readonly IReadOnlyList<Tensor> extras;
     private readonly bool training;
     private readonly ModuleCallback? callback;
@@ -19,13 +20,15 @@ internal sealed class StageCall
 
     /// <param name="engine">The stage.</param>
     /// <param name="parameters">Its parameters as they are now.</param>
+    /// <param name="inputs">What autograd knows of them: themselves, or what stands for them where their gradients go past it.</param>
     /// <param name="extras">The extra inputs.</param>
     /// <param name="training">Whether the stage is in training mode.</param>
     /// <param name="recorded">Whether a backward pass may follow.</param>
-    public StageCall(StageEngine engine, IReadOnlyList<Tensor> parameters, IReadOnlyList<Tensor> extras, bool training, bool recorded)
+    public StageCall(StageEngine engine, IReadOnlyList<Tensor> parameters, IReadOnlyList<Tensor> inputs, IReadOnlyList<Tensor> extras, bool training, bool recorded)
     {
         this.engine = engine;
         this.parameters = parameters;
+        this.inputs = inputs;
         this.extras = extras;
         this.training = training;
         (stage, callback) = engine.Open(extras, training || recorded);
@@ -78,14 +81,17 @@ internal sealed class StageCall
         {
             ObjectDisposedException.ThrowIf(engine.IsDisposed, typeof(ResidualStage));
             var wanted = NativeParameters.Select(p => p.requires_grad ? 1 : 0).ToArray();
-            var targets = engine.Options.AccumulateGradientsInPlace
-                ? NativeParameters.Select(p => p.requires_grad ? p.grad : null).ToArray()
-                : [];
+            var targets = PassesAutograd ? NativeParameters.Select(p => p.requires_grad ? p.grad : null).ToArray() : [];
             Run(() =>
             {
                 stage.Backward(done, gradOutput, wanted, targets!);
                 return 0;
             });
+            foreach (var target in targets)
+            {
+                target?.Dispose();
+            }
+
             var gradients = Gradients(done);
             done.KeepReportAlone();
             engine.Finish(done);
@@ -112,7 +118,7 @@ internal sealed class StageCall
     }
 
     /// <summary>As many undefined gradients as the autograd function has arguments.</summary>
-    public List<Tensor> NoGradients() => [.. Enumerable.Repeat<Tensor>(null!, parameters.Count + extras.Count + 2)];
+    public List<Tensor> NoGradients() => [.. Enumerable.Repeat<Tensor>(null!, inputs.Count + extras.Count + 2)];
 
     /// <summary>
     /// What a failed backward pass returns: with undefined gradients autograd.grad, whose native errors TorchSharp does not
@@ -130,7 +136,7 @@ internal sealed class StageCall
     private List<Tensor> Substitutes(Func<long[], ScalarType, Device, Tensor> make)
     {
         var all = new List<Tensor?> { make(shape, type, device!) };
-        all.AddRange(parameters.Concat(extras).Select(t => t.IsInvalid || !t.requires_grad ? null : make(t.shape, t.dtype, t.device)));
+        all.AddRange(inputs.Concat(extras).Select(t => t.IsInvalid || !t.requires_grad ? null : make(t.shape, t.dtype, t.device)));
         all.Add(null);
         engine.DisposeLater(all);
         return all!;
@@ -138,10 +144,24 @@ internal sealed class StageCall
 
     private IReadOnlyList<Tensor> NativeParameters => callback is null ? parameters : [];
 
+    /// <summary>Whether gradients of the parameters go straight to their <c>.grad</c>.</summary>
+    private bool PassesAutograd => !ReferenceEquals(inputs, parameters);
+
     private List<Tensor> Gradients(Interop.StageContext done)
     {
         var all = new List<Tensor?> { done.InputGradient() };
-        if (callback is null)
+        if (PassesAutograd)
+        {
+            // Autograd would clone what it is given here: a second copy of all gradients.
+            foreach (var (parameter, gradient) in parameters.Zip(done.ParameterGradients()).Where(p => p.Second is not null))
+            {
+                parameter.grad = gradient;
+                gradient.Dispose();
+            }
+
+            all.AddRange(inputs.Select(_ => (Tensor?)null));
+        }
+        else if (callback is null)
         {
             all.AddRange(done.ParameterGradients());
         }

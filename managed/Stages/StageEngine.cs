@@ -10,6 +10,9 @@ internal sealed class StageEngine : IDisposable
     private readonly IReadOnlyList<nn.Module> modules;
     private readonly FunctionCall call;
     private readonly string unmappable;
+
+    // Stands for parameters whose gradients go past autograd: has it call the way back where x wants no gradient.
+    private readonly Tensor anchor = zeros([], requires_grad: true).DetachFromDisposeScope();
     private LayerMapping? mapping;
     private Stage? native;
     private StageOptions options;
@@ -94,9 +97,10 @@ internal sealed class StageEngine : IDisposable
             ? mapping.Parameters()
             : [.. modules.SelectMany(m => m.parameters()).DistinctBy(p => p.Handle)];
         var recorded = is_grad_enabled() && (x.requires_grad || parameters.Any(p => p.requires_grad) || extras.Any(e => e.requires_grad));
-        var stageCall = new StageCall(this, parameters, extras, training, recorded);
+        var inputs = mapping is not null && options.AccumulateGradientsInPlace ? [anchor] : parameters;
+        var stageCall = new StageCall(this, parameters, inputs, extras, training, recorded);
         var output = recorded
-            ? StageFunction.apply([x, .. parameters, .. extras, stageCall])
+            ? StageFunction.apply([x, .. inputs, .. extras, stageCall])
             : stageCall.Evaluate(x);
         if (training)
         {
@@ -153,6 +157,7 @@ internal sealed class StageEngine : IDisposable
         unread = null;
         native?.Dispose();
         mapping?.Functions.Dispose();
+        anchor.Dispose();
     }
 
     private void ReadReport()

@@ -30,9 +30,9 @@ public sealed record StageOptions
     public bool CheckpointOnFailure { get; init; }
 
     /// <summary>
-    /// Add parameter gradients straight to existing <c>.grad</c> tensors in the backward pass, in place of returning them to
-    /// autograd: no second copy of all gradients. Only for <c>loss.backward()</c>; <c>torch.autograd.grad</c> with respect to
-    /// a parameter that has a <c>.grad</c> does not see its gradient then. Native layers only.
+    /// Add parameter gradients straight to the parameters' <c>.grad</c> in the backward pass, past autograd: no second copy of all
+    /// gradients, and less work a layer. Only for <c>loss.backward()</c>; <c>torch.autograd.grad</c> with respect to a parameter
+    /// and hooks of parameters do not see their gradients then. Native layers only.
     /// </summary>
     public bool AccumulateGradientsInPlace { get; init; }
 

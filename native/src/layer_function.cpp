@@ -365,8 +365,13 @@ void LayerFunctions::add_gradient(int64_t index, const Tensor& computed) {
     add_scaled(given_[i], gradient, 1.0, given_[i]);
   } else if (gradients_[i].defined()) {
     add_scaled(gradients_[i], gradient, 1.0, gradients_[i]);
-  } else {
+  } else if (same_dense_layout(gradient, parameters_[i])) {
     gradients_[i] = gradient;
+  } else {
+    // As autograd lays a gradient out: like its parameter. Optimizers make their own state like it, and checkpoints
+    // read that.
+    gradients_[i] = torch::stable::empty_like(parameters_[i]);
+    torch::stable::copy_(gradients_[i], gradient);
   }
 }
 

@@ -78,12 +78,14 @@ public sealed class ResidualStageTests
     }
 
     [Theory]
-    [InlineData(StageExecution.Layers)]
-    [InlineData(StageExecution.Callback)]
-    public void Backward_FrozenParametersGetNoGradient(StageExecution execution)
+    [InlineData(StageExecution.Layers, false)]
+    [InlineData(StageExecution.Layers, true)]
+    [InlineData(StageExecution.Callback, false)]
+    public void Backward_FrozenParametersGetNoGradient(StageExecution execution, bool inPlace)
     {
         using var scope = NewDisposeScope();
-        using var stage = new ResidualStage(Truth.Functions(3, () => Truth.LinearFunction(4)), Exact with { Execution = execution });
+        var options = Exact with { Execution = execution, AccumulateGradientsInPlace = inPlace };
+        using var stage = new ResidualStage(Truth.Functions(3, () => Truth.LinearFunction(4)), options);
         var parameters = stage.parameters().ToList();
         stage.call(Truth.Normal(1, 5, 4)).sum().backward();
         var all = Truth.TakeGradients(parameters);
@@ -118,6 +120,30 @@ public sealed class ResidualStageTests
         foreach (var (parameter, gradient) in stage.parameters().Zip(once))
         {
             Assert.True(Truth.RelativeError(parameter.grad!, gradient * 2) < 1e-12);
+        }
+    }
+
+    [Fact]
+    public void Backward_GradientsPastAutogradAreThoseOfAutograd()
+    {
+        using var scope = NewDisposeScope();
+        using var first = new ResidualStage(Truth.Functions(3, () => Truth.TinyFunction(6)), Exact);
+        using var second = new ResidualStage(Truth.Functions(2, () => Truth.TinyFunction(6)), Exact);
+        var stages = nn.Sequential(first, second);
+        var x = Truth.Normal(1, 2, 6, 5, 5).requires_grad_();
+        var parameters = stages.parameters().Append(x).ToList();
+        var expected = Pass();
+        first.Options = second.Options = Exact with { AccumulateGradientsInPlace = true };
+        foreach (var (gradient, truth) in Pass().Zip(expected))
+        {
+            Assert.Equal(truth.stride(), gradient.stride());
+            Assert.True(Truth.RelativeError(gradient, truth) < 1e-12);
+        }
+
+        List<Tensor> Pass()
+        {
+            stages.call(x).pow(2).sum().backward();
+            return Truth.TakeGradients(parameters);
         }
     }
 
