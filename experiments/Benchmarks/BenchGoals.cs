@@ -46,18 +46,21 @@ internal static class BenchGoals
 
             if (fits.Count > 0)
             {
-                yield return new(
-                    $"Time grows linearly with depth, exponent {Text(LeastExponent)} to {Text(MostExponent)} ({Place(fits[0])})",
-                    string.Join(", ", fits.Select(row => $"`{row.Method}` {Text(row.TimeExponent!.Value)}")),
-                    fits.All(row => row.TimeExponent is >= LeastExponent and <= MostExponent));
+                yield return OfGrowth("a step", fits, row => row.TimeExponent);
+                yield return OfGrowth("the stage in it", fits, row => row.StageExponent);
             }
 
             if (native.Where(row => row.Depth == Depth).MaxBy(row => row.OverheadShare) is { OverheadShare: { } share } most)
             {
-                yield return Limit($"Managed layer and binding take under {Percent(MostOverhead)} of a stage's time ({Place(most)}, depth {Depth})", share, value => $"{Percent(value)}, the most of all (`{most.Method}`)", share < MostOverhead);
+                yield return Limit($"Managed layer and binding take under {Percent(MostOverhead)} of a step ({Place(most)}, depth {Depth})", share, value => $"{Percent(value)}, the most of all (`{most.Method}`)", share < MostOverhead);
             }
         }
     }
+
+    private static Finding OfGrowth(string what, List<BenchRow> fits, Func<BenchRow, double?> exponent) => new(
+        $"Time of {what} grows linearly with depth, exponent {Text(LeastExponent)} to {Text(MostExponent)} ({Place(fits[0])})",
+        string.Join(", ", fits.Select(row => $"`{row.Method}` {Text(exponent(row)!.Value)}")),
+        fits.All(row => exponent(row) is >= LeastExponent and <= MostExponent));
 
     private static Finding OfEpoch(BenchEpoch epoch) => Limit(
         $"An epoch of training spends at least {Percent(LeastEpochShare)} of its time in stage and optimizer ({epoch.Dataset})",

@@ -17,10 +17,11 @@ internal static class BenchPage
         ("evaluations", "`evaluations_per_layer`: evaluations of residual functions in the backward pass, by layer; the forward pass adds one, a vector-Jacobian product costs about two."),
         ("GFLOP/s", "`nominal_gflops`: multiplications and additions of convolutions and linear layers as their definition counts them, evaluations on the way back included, over the time. Kernels that need fewer multiplications than the definition may exceed the peak."),
         ("of peak", "`nominal_share_of_peak`: the same over the best of several matrix products, measured by the same process."),
-        ("overhead", "`overhead_share`: a stage alone, forward and backward: the share of its time outside of the native engine, which is the managed layer, the binding and autograd; median of 7."),
+        ("overhead", "`overhead_share`: what a stage alone, forward and backward, takes outside of the native engine, which is the managed layer, the binding and autograd (median of 15), over the time of a step."),
         ("peak", "`peak_bytes`: resident memory of a process of its own that runs steps of the one method at fresh weights; `step_bytes`: what of it is not there between steps."),
         ("bytes per added layer", "`bytes_per_layer`: slope of `step_bytes` over the depth, by least squares."),
-        ("exponent", "`time_exponent`: p of seconds ~ depth^p, by least squares of the logarithms."),
+        ("exponent", "`time_exponent`: p of `step_seconds` ~ depth^p, by least squares of the logarithms. What a step does at any depth (stem, head, loss) lowers it."),
+        ("of the stage", "`stage_exponent`: the same of `stage_seconds`, which a step spends inside of the native engine."),
         ("trained", "`train_steps`: steps of backprop on the benchmark's own batch before the rounds, which change the weights that all methods begin from."),
     ];
 
@@ -124,13 +125,13 @@ internal static class BenchPage
             var points = group.Where(row => row.Depth is not null).ToList();
             var depths = points.Select(p => p.Depth!.Value).Distinct().Order().ToList();
             page.Append(group.Key > 0 ? Inv($"\n### After {group.Key} training steps\n\n") : "\n### At initialization\n\n");
-            Table(page, ["ratio to stock backprop", .. depths.Select(d => Inv($"depth {d}")), "bytes per added layer", "exponent"], points.GroupBy(p => p.Method).Select(own =>
+            Table(page, ["ratio to stock backprop", .. depths.Select(d => Inv($"depth {d}")), "bytes per added layer", "exponent", "of the stage"], points.GroupBy(p => p.Method).Select(own =>
             {
                 var fit = group.FirstOrDefault(row => row.Depth is null && row.Method == own.Key);
                 return (string[])
                 [
                     $"`{own.Key}`", .. depths.Select(d => Number(own.FirstOrDefault(p => p.Depth == d)?.RatioToBackprop, "0.000")),
-                    Number(fit?.BytesPerLayer, "N0"), Number(fit?.TimeExponent, "0.000"),
+                    Number(fit?.BytesPerLayer, "N0"), Number(fit?.TimeExponent, "0.000"), Number(fit?.StageExponent, "0.000"),
                 ];
             }));
             page.Append(Inv($"\n![Time and memory against depth]({data}/{BenchFigure.Name(first.Network, first.Planes, group.Key)}.png)\n\n"));

@@ -13,16 +13,18 @@ namespace ResNetNodes.Experiments.Benchmarks;
 /// <param name="StepSeconds">Their median.</param>
 /// <param name="StepSecondsQ25">Their lower quartile.</param>
 /// <param name="StepSecondsQ75">Their upper quartile.</param>
+/// <param name="StageSeconds">Of a step, inside of the native engine; the median.</param>
 /// <param name="RatioToBackprop">The median over that of <see cref="BenchMethod.Reference"/> in the same rounds.</param>
 /// <param name="EvaluationsPerLayer">Evaluations of residual functions on the way back, by layer.</param>
 /// <param name="NominalGflops">Multiplications and additions as a convolution's definition counts them, over the median.</param>
 /// <param name="NominalShareOfPeak">The same over the machine's best matrix product.</param>
-/// <param name="OverheadShare">Of the stage's forward and backward pass, the part outside of the native engine.</param>
+/// <param name="OverheadShare">Of a step, what the stage's two passes take outside of the native engine.</param>
 /// <param name="GradientError">Against <see cref="BenchMethod.Reference"/>'s, in float64.</param>
 /// <param name="PeakBytes">The process's peak.</param>
 /// <param name="StepBytes">The peak less what rests between steps.</param>
 /// <param name="BytesPerLayer">Slope of StepBytes over the depth.</param>
-/// <param name="TimeExponent">p of seconds ~ depth^p.</param>
+/// <param name="TimeExponent">p of StepSeconds ~ depth^p.</param>
+/// <param name="StageExponent">p of StageSeconds ~ depth^p.</param>
 internal sealed record BenchRow(
     string Network,
     int Planes,
@@ -34,6 +36,7 @@ internal sealed record BenchRow(
     double? StepSeconds,
     double? StepSecondsQ25,
     double? StepSecondsQ75,
+    double? StageSeconds,
     double? RatioToBackprop,
     double? EvaluationsPerLayer,
     double? NominalGflops,
@@ -43,7 +46,8 @@ internal sealed record BenchRow(
     long? PeakBytes,
     long? StepBytes,
     double? BytesPerLayer,
-    double? TimeExponent)
+    double? TimeExponent,
+    double? StageExponent)
 {
     /// <summary>What a measured trial gives.</summary>
     public static BenchRow Of(BenchTrial trial, int trainSteps, double? reference, BenchPeak peak)
@@ -51,9 +55,10 @@ internal sealed record BenchRow(
         var median = Fit.Quantile(trial.Seconds, 0.5);
         return new(
             trial.Network.Name, trial.Network.Planes, trial.Network.Depth, trial.Method.Name, trainSteps, trial.Network.Batch, trial.Seconds.Count,
-            median, Fit.Quantile(trial.Seconds, 0.25), Fit.Quantile(trial.Seconds, 0.75), median / reference,
-            trial.EvaluationsPerLayer, trial.Operations / median / 1e9, trial.Operations / median / peak.OperationsPerSecond, trial.OverheadShare,
-            null, null, null, null, null);
+            median, Fit.Quantile(trial.Seconds, 0.25), Fit.Quantile(trial.Seconds, 0.75),
+            trial.StageSeconds.Count > 0 ? Fit.Quantile(trial.StageSeconds, 0.5) : null, median / reference,
+            trial.EvaluationsPerLayer, trial.Operations / median / 1e9, trial.Operations / median / peak.OperationsPerSecond, trial.OverheadSeconds / median,
+            null, null, null, null, null, null);
     }
 
     /// <summary>Fits over the depths, one row a method that has several.</summary>
@@ -61,10 +66,11 @@ internal sealed record BenchRow(
     public static IEnumerable<BenchRow> Series(IEnumerable<BenchRow> points) => points.GroupBy(p => p.Method).Where(own => own.Count() > 1).Select(own =>
     {
         var (first, depths) = (own.First(), own.Select(p => (double)p.Depth!).ToList());
-        return new BenchRow(first.Network, first.Planes, null, first.Method, first.TrainSteps, first.Batch, null, null, null, null, null, null, null, null, null, null, null, null, null, null)
+        return new BenchRow(first.Network, first.Planes, null, first.Method, first.TrainSteps, first.Batch, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null)
         {
             BytesPerLayer = own.All(p => p.StepBytes is not null) ? Fit.Slope(depths, [.. own.Select(p => (double)p.StepBytes!)]) : null,
             TimeExponent = Fit.Exponent(depths, own.Select(p => (double)p.StepSeconds!)),
+            StageExponent = own.All(p => p.StageSeconds is not null) ? Fit.Exponent(depths, own.Select(p => (double)p.StageSeconds!)) : null,
         };
     });
 }

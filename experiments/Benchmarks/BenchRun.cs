@@ -47,6 +47,7 @@ internal sealed record BenchRun(IReadOnlyList<BenchMethod> Methods, int? Rounds,
             foreach (var trial in trials)
             {
                 trial.Seconds.Clear();
+                trial.StageSeconds.Clear();
             }
 
             for (var round = 0; round < rounds; round++)

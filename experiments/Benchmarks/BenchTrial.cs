@@ -12,7 +12,7 @@ internal sealed class BenchTrial : IDisposable
     /// <summary>Small, so that thousands of steps on one batch neither diverge nor change what is measured.</summary>
     private const double Rate = 1e-3;
 
-    private const int OverheadRounds = 7;
+    private const int OverheadRounds = 15;
 
     private readonly SGD optimizer;
     private readonly Tensor input;
@@ -57,8 +57,11 @@ internal sealed class BenchTrial : IDisposable
     /// <summary>Seconds of the measured steps.</summary>
     public List<double> Seconds { get; } = [];
 
-    /// <summary>Of the stage's time, what is spent outside of the native engine; null until measured, and for other methods.</summary>
-    public double? OverheadShare { get; private set; }
+    /// <summary>Seconds of them inside of the native engine; none for other methods.</summary>
+    public List<double> StageSeconds { get; } = [];
+
+    /// <summary>What a stage's two passes take outside of the native engine; null until measured, and for other methods.</summary>
+    public double? OverheadSeconds { get; private set; }
 
     /// <summary>Evaluations of residual functions on the way back, by layer; null where no stage counts them.</summary>
     public double? EvaluationsPerLayer => Method.HasStage ? (double)Parts.Stage.LastReport!.Evaluations / Network.Depth : null;
@@ -86,10 +89,14 @@ internal sealed class BenchTrial : IDisposable
         var watch = Stopwatch.StartNew();
         Step();
         Seconds.Add(watch.Elapsed.TotalSeconds);
+        if (Method.IsNative)
+        {
+            StageSeconds.Add(EngineSeconds);
+        }
     }
 
     /// <summary>
-    /// Measures <see cref="OverheadShare"/> on the stage alone, so that what stands around it in the network does not count: the
+    /// Measures <see cref="OverheadSeconds"/> on the stage alone, so that what stands around it in the network does not count: the
     /// clock of a call and its way back, against the engine's own. Managed layer, binding and LibTorch's autograd are the rest.
     /// </summary>
     public void MeasureOverhead(CancellationToken cancellation)
@@ -100,7 +107,7 @@ internal sealed class BenchTrial : IDisposable
         }
 
         using var state = StageInput();
-        var shares = new List<double>();
+        var outside = new List<double>();
         for (var i = 0; i < OverheadRounds; i++)
         {
             cancellation.ThrowIfCancellationRequested();
@@ -115,14 +122,15 @@ internal sealed class BenchTrial : IDisposable
             }
 
             var seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
-            var report = Parts.Stage.LastReport!;
-            shares.Add(1 - ((report.ForwardSeconds + report.BackwardSeconds) / seconds));
+            outside.Add(seconds - EngineSeconds);
             using var gradient = state.grad;
             gradient?.zero_();
         }
 
-        OverheadShare = Fit.Quantile(shares, 0.5);
+        OverheadSeconds = Fit.Quantile(outside, 0.5);
     }
+
+    private double EngineSeconds => Parts.Stage.LastReport!.ForwardSeconds + Parts.Stage.LastReport.BackwardSeconds;
 
     // As it comes in a training step: behind a stem it wants a gradient.
     private Tensor StageInput()

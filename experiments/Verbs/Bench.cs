@@ -12,8 +12,8 @@ namespace ResNetNodes.Experiments.Verbs;
     """
     Methods take turns in one process, in an order drawn anew each round; medians and quartiles. Memory: a process for each, at fresh
     weights. nominal_gflops counts as a convolution's definition does; kernels that need fewer multiplications may exceed the peak,
-    which is the best of several matrix products. overhead_share: what a native stage's forward and backward pass, alone, take outside
-    of the engine. A folder may be measured in parts: --resume with other networks, planes, depths or train-steps adds theirs, and
+    which is the best of several matrix products. overhead_share: of a step, what a native stage's two passes take outside of the
+    engine. A folder may be measured in parts: --resume with other networks, planes, depths or train-steps adds theirs, and
     tables, figures and --page show all that it holds; where nothing is missing, they are written anew and nothing is measured.
     """,
     "resnet-nodes bench --network tiny --planes 16 --depths 64 --methods torchsharp-backprop,adaptive --json    (1 minute on 2 cores)",

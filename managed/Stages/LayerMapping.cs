@@ -113,13 +113,25 @@ internal sealed class LayerMapping
     public void CountBatches(Func<int, int> uses)
     {
         using var guard = no_grad();
+        // At most two numbers: a scalar of its own for each norm would be half of the time that this takes.
+        var scalars = new Dictionary<int, Scalar>();
         for (var i = 0; i < batchNorms.Count; i++)
         {
             if (batchNorms[i].track_running_stats && batchNorms[i].num_batches_tracked is { } count)
             {
-                using var scalar = ((long)uses(functionOfNorm[i])).ToScalar();
+                var number = uses(functionOfNorm[i]);
+                if (!scalars.TryGetValue(number, out var scalar))
+                {
+                    scalars[number] = scalar = ((long)number).ToScalar();
+                }
+
                 count.add_(scalar);
             }
+        }
+
+        foreach (var scalar in scalars.Values)
+        {
+            scalar.Dispose();
         }
     }
 

@@ -17,7 +17,7 @@ public sealed class BenchTests : IDisposable
         var rows = Run("--planes", "4", "--depths", "1,2", "--batch", "16", "--methods", "torchsharp-backprop,adaptive");
         Assert.Equal(6, rows.Count);
         Assert.All(rows, row => Assert.All(
-            ["network", "planes", "depth", "method", "train_steps", "step_seconds", "step_seconds_q25", "step_seconds_q75", "ratio_to_backprop", "evaluations_per_layer", "nominal_gflops", "nominal_share_of_peak", "overhead_share", "peak_bytes", "bytes_per_layer", "time_exponent"],
+            ["network", "planes", "depth", "method", "train_steps", "step_seconds", "step_seconds_q25", "step_seconds_q75", "stage_seconds", "ratio_to_backprop", "evaluations_per_layer", "nominal_gflops", "nominal_share_of_peak", "overhead_share", "peak_bytes", "bytes_per_layer", "time_exponent", "stage_exponent"],
             key => Assert.True(row.TryGetProperty(key, out _), key)));
         var points = Points(rows);
         Assert.Equal(4, points.Count);
