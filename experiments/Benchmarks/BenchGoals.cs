@@ -63,7 +63,7 @@ internal static class BenchGoals
         fits.All(row => exponent(row) is >= LeastExponent and <= MostExponent));
 
     private static Finding OfEpoch(BenchEpoch epoch) => Limit(
-        $"An epoch of training spends at least {Percent(LeastEpochShare)} of its time in stage and optimizer ({epoch.Dataset})",
+        $"An epoch of training spends at least {Percent(LeastEpochShare)} of its time in stage and optimizer ({epoch.Dataset}, depth {epoch.Depth})",
         epoch.StageShare + epoch.OptimizerShare,
         value => $"{Percent(value)}; {Percent(epoch.StepShare)} in training steps, {Percent(epoch.WaitedShare)} waiting for data",
         epoch.StageShare + epoch.OptimizerShare >= LeastEpochShare);

@@ -80,9 +80,9 @@ internal static class BenchPage
 
         if (results.Epochs.Count > 0)
         {
-            page.Append("\n## A whole epoch of training\n\n`resnet-nodes train`, TinyResNet, depth 16, 16 planes, batch 128, default reconstruction. Shares of the epoch's seconds; training steps include stage and optimizer.\n\n");
-            Table(page, ["data set", "seconds", "in the stage", "in the optimizer", "in training steps", "waiting for data"], results.Epochs.Select(e =>
-                (string[])[e.Dataset, Number(e.Seconds, "0.0"), Percent(e.StageShare), Percent(e.OptimizerShare), Percent(e.StepShare), Percent(e.WaitedShare)]));
+            page.Append("\n## A whole epoch of training\n\n`resnet-nodes train`, TinyResNet, 16 planes, batch 128, default reconstruction; the second epoch. Shares of its seconds: the native engine's (stage), and training steps that include it and the optimizer.\n\n");
+            Table(page, ["data set", "depth", "seconds", "in the stage", "in the optimizer", "in training steps", "waiting for data"], results.Epochs.Select(e =>
+                (string[])[e.Dataset, Inv($"{e.Depth}"), Number(e.Seconds, "0.0"), Percent(e.StageShare), Percent(e.OptimizerShare), Percent(e.StepShare), Percent(e.WaitedShare)]));
         }
 
         page.Append("\n## What the figures mean\n\n");

@@ -79,4 +79,4 @@ internal sealed record BenchRow(
 internal sealed record BenchMemory(long PeakBytes, long StepBytes);
 
 /// <summary>Where the time of an epoch of training goes; shares of its seconds.</summary>
-internal sealed record BenchEpoch(string Dataset, double Seconds, double StepShare, double StageShare, double OptimizerShare, double WaitedShare);
+internal sealed record BenchEpoch(string Dataset, int Depth, double Seconds, double StepShare, double StageShare, double OptimizerShare, double WaitedShare);

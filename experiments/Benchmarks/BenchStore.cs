@@ -30,7 +30,7 @@ internal sealed class BenchStore(RunFolder folder, CancellationToken cancellatio
     public BenchMemory Memory(BenchNetwork network, string method, Func<BenchMemory> measure) =>
         Measured(MemoryKey(network.Name, network.Planes, network.Depth, method), measure);
 
-    public BenchEpoch Epoch(string dataset, Func<BenchEpoch> measure) => Measured(EpochPrefix + dataset, measure);
+    public BenchEpoch Epoch(string dataset, int depth, Func<BenchEpoch> measure) => Measured($"{EpochPrefix}{dataset}-{depth}", measure);
 
     /// <summary>A row of rounds, with what was measured apart from them.</summary>
     public BenchRow Complete(BenchRow row)
@@ -54,7 +54,7 @@ internal sealed class BenchStore(RunFolder folder, CancellationToken cancellatio
             .Select(g => g.OrderBy(row => row.Depth).ToList());
         return new(
             BenchMachine.Read(folder), folder.Made<BenchPeak>(PeakKey)!, [.. groups.SelectMany(g => g.Concat(BenchRow.Series(g)))],
-            [.. folder.Keys(EpochPrefix).Select(key => folder.Made<BenchEpoch>(key)!)]);
+            [.. folder.Keys(EpochPrefix).Select(key => folder.Made<BenchEpoch>(key)!).OrderBy(e => e.Dataset, StringComparer.Ordinal).ThenBy(e => e.Depth)]);
     }
 
     private static string MemoryKey(string network, int planes, int? depth, string method) => $"memory-{network}-{planes}-{depth}-{method}";
