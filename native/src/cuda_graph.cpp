@@ -30,7 +30,7 @@ void look_up(Function& function, const char* name) {
   function = reinterpret_cast<Function>(find_cuda_symbol(name));
   if (function != nullptr) return;
   throw Error(std::string("cuda_graphs: no loaded library has ") + name +
-              ", which LibTorch 2.10 with CUDA has; take that" + kTurnOff);
+              ", which LibTorch 2.10 with CUDA has; take that one, or leave cuda_graphs off");
 }
 
 const CudaGraphFunctions& functions() {
@@ -50,8 +50,8 @@ const CudaGraphFunctions& functions() {
 // cudaStreamCaptureModeThreadLocal: what other threads do, loaders of batches for one, does not disturb.
 constexpr int kThreadLocal = 1;
 
-// Room for a CUDAGraph of any LibTorch to come: it holds some two hundred bytes of handles and of numbers (what grows
-// is on the heap), and its size is not to be had at run time.
+// Room for a CUDAGraph of any LibTorch to come: it holds a few hundred bytes of handles and numbers (what grows is on the
+// heap), and its size is not to be had at run time.
 constexpr size_t kRoom = 4096;
 struct alignas(std::max_align_t) Room {
   std::byte bytes[kRoom];

@@ -18,8 +18,8 @@ namespace {
 constexpr int64_t kWarmUp = 2;
 // Shapes of x at a time: that of all batches, and that of the last one of an epoch.
 constexpr size_t kShapes = 2;
-// Ways back that are remembered: adaptive looks every ninth pass if extrapolation would do, and a way that has not come
-// in so many others is one of the past.
+// Ways back that are remembered, and passes after which one that has not come is of the past: adaptive looks every
+// ninth pass if extrapolation would do.
 constexpr size_t kWaysBack = 16;
 // Those that are graphs at a time: steps at rest; the pass in which they look; as many again where they have parted.
 constexpr int64_t kGraphsBack = 4;
@@ -75,6 +75,7 @@ GraphedPass::GraphedPass(const PassPlan& plan, const Tensor& x, const std::vecto
       grad_(torch::stable::empty_like(x)),
       pool_(new_graph_pool(x)),
       there_(new_graph_capture(x, pool_)) {
+  keep_gradients({});
   there_->record([this, buffers, training]() -> std::vector<Tensor> {
     pass_ = bind_layers(plan_, parameters_, buffers, training, plan_.steps * plan_.solver->evaluations_per_step());
     pass_.stored.kept = true;
@@ -98,7 +99,7 @@ BackwardPass GraphedPass::backward(const Tensor& grad, const std::vector<int32_t
   }
   torch::stable::copy_(grad_, grad);
   const std::vector<Tensor>& results = way.graph->replay();
-  BackwardPass result = way.last;
+  BackwardPass result = way.result;
   result.walk.grad = copied(results[0]);
   result.norms = copied(results[1]);
   const auto given = [&](size_t i) { return accumulate_into.empty() ? Tensor() : accumulate_into[i]; };
@@ -118,9 +119,19 @@ GraphedPass::WayBack& GraphedPass::way_back(const std::vector<StepChoice>& choic
   fresh.choices = choices;
   WayBack& way = latest(back_, kWaysBack, std::move(fresh),
                         [&](const WayBack& known) { return same_walk(known.choices, choices); });
-  const auto graphs = std::count_if(back_.begin(), back_.end(), [](const WayBack& w) { return w.graph != nullptr; });
-  if (way.graph == nullptr && ++way.seen > kWarmUp && graphs < kGraphsBack) record(way);
+  way.last_pass = ++passes_;
+  if (way.graph == nullptr && ++way.seen > kWarmUp && make_room()) record(way);
   return way;
+}
+
+// Whether there may be one graph more, at the cost of one of the past if need be.
+bool GraphedPass::make_room() {
+  const auto has_graph = [](const WayBack& way) { return way.graph != nullptr; };
+  if (std::count_if(back_.begin(), back_.end(), has_graph) < kGraphsBack) return true;
+  const auto oldest = std::find_if(back_.rbegin(), back_.rend(), has_graph);
+  if (passes_ - oldest->last_pass < static_cast<int64_t>(kWaysBack)) return false;
+  oldest->graph.reset();
+  return true;
 }
 
 void GraphedPass::record(WayBack& way) {
@@ -128,8 +139,8 @@ void GraphedPass::record(WayBack& way) {
   graph->record([this, &way]() -> std::vector<Tensor> {
     torch::stable::zero_(gradients_);
     pass_.layers->want_gradients(wanted_, views(gradients_));
-    way.last = run_backward(plan_, pass_, grad_, way.choices);
-    return {std::exchange(way.last.walk.grad, Tensor()), std::exchange(way.last.norms, Tensor())};
+    way.result = run_backward(plan_, pass_, grad_, way.choices);
+    return {std::exchange(way.result.walk.grad, Tensor()), std::exchange(way.result.norms, Tensor())};
   });
   way.graph = std::move(graph);
 }

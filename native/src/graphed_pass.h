@@ -37,11 +37,13 @@ class GraphedPass {
   struct WayBack {
     std::vector<StepChoice> choices;
     int64_t seen = 0;
+    int64_t last_pass = 0;
     std::unique_ptr<GraphCapture> graph;
-    BackwardPass last;  // of the graph: what the host knows of it
+    BackwardPass result;  // of the graph, without what it computes
   };
 
   WayBack& way_back(const std::vector<StepChoice>& choices);
+  bool make_room();
   void record(WayBack& way);
   void keep_gradients(const std::vector<int32_t>& wanted);
   std::vector<Tensor> views(const Tensor& all) const;
@@ -55,6 +57,7 @@ class GraphedPass {
   ForwardPass pass_;
   std::unique_ptr<GraphCapture> there_;
   std::list<WayBack> back_;  // the latest first
+  int64_t passes_ = 0;       // back
 };
 
 /// The graphed passes of a stage. Calls may come from any thread.

@@ -1,10 +1,7 @@
 // graphed_pass_test.cpp: passes as graphs beside plain ones. On CPU tensors a capture is one that runs the pass again
 // into its first results; on a GPU the graphs are real.
-#include <algorithm>
-#include <stdexcept>
+#include "graphed_pass.h"
 
-#include "delayed.h"
-#include "graph_capture.h"
 #include "resnet_nodes/error.h"
 #include "truth.h"
 
@@ -136,7 +133,7 @@ TEST_F(Graphed, AreThePlainPassesWithAnyReconstruction) {
           twin.x = problem.x, twin.grad = problem.grad;
           const Outcome found = train(graphed, problem);
           expect_same(found, train(plain, twin), plan.name + ", pass " + std::to_string(pass));
-          EXPECT_EQ(values(problem.buffers), values(twin.buffers)) << plan.name;
+          EXPECT_LT(relative_error(values(problem.buffers), values(twin.buffers)), 1e-12) << plan.name;
         }
         // Two passes by operators; the way there from the third on. The way back the same, counted from there.
         if (plan.kind != ReconstructionKind::adaptive) expect_counts(2, 4 + 2);
@@ -267,7 +264,7 @@ TEST_F(Graphed, AreMadeAnewWhereParametersMove) {
       Problem twin = problem;
       twin.buffers = copies(problem.buffers);
       expect_same(train(stage, problem), train(plain, twin), "moved");
-      EXPECT_EQ(values(problem.buffers), values(twin.buffers));
+      EXPECT_LT(relative_error(values(problem.buffers), values(twin.buffers)), 1e-12);
     }
     expect_counts(2, 4 + 2);
   }
@@ -314,6 +311,46 @@ TEST_F(Graphed, FollowWhatAdaptiveDecides) {
     // At rest all but the first passes are replays, there and back.
     EXPECT_GT(replayed, 80);
   }
+}
+
+TEST_F(Graphed, KeepFourWaysBackAndForgetThoseOfThePast) {
+  const Problem problem = make_problem({FunctionSpec{{linear(8, 8), activation(LayerKind::tanh)}}}, 6, {6, 8}, 21);
+  PassPlan plan;
+  plan.table = std::make_shared<LayerTable>(problem.functions, 6);
+  plan.solver = &solver_method(Solver::euler);
+  plan.steps = 6, plan.h = 1.0 / 6;
+  GraphedPass graphed(plan, problem.x, problem.parameters, {}, true);
+  const auto go = [&](int64_t iterations, int64_t wait) {
+    graphed.forward(problem.x);
+    StepChoice choice;
+    choice.iterations = iterations, choice.wait = wait;
+    const BackwardPass back =
+        graphed.backward(problem.grad, all_wanted(problem), {}, std::vector<StepChoice>(6, choice));
+    EXPECT_EQ(back.walk.report.evaluations, 6 * (iterations + 1));
+  };
+  for (int64_t iterations = 1; iterations <= 4; ++iterations) {
+    // What a step waits for does not matter, but that it does.
+    for (int64_t wait = 1; wait <= 3; ++wait) go(iterations, wait);
+  }
+  expect_counts(1 + 4, 12 + 4);
+  // The first one's last pass was the 3rd: the 19th is the first that takes its place.
+  for (int pass = 13; pass <= 18; ++pass) go(5, 1);
+  expect_counts(1 + 4, 18 + 4);
+  go(5, 1);
+  expect_counts(1 + 5, 19 + 5);
+  go(1, 1);
+  go(4, 1);
+  expect_counts(1 + 5, 21 + 6);
+}
+
+TEST_F(Graphed, GoWithoutParameters) {
+  const Problem problem = make_problem({FunctionSpec{{activation(LayerKind::tanh)}}}, 2, {6, 8}, 21);
+  const Stage stage(problem.functions, 2, options_of(ReconstructionKind::backprop));
+  const Outcome expected = pass(Stage(problem.functions, 2, options_of(ReconstructionKind::backprop, false)), problem);
+  for (int round = 0; round < 6; ++round) {
+    EXPECT_EQ(values(pass(stage, problem).input_gradient), values(expected.input_gradient));
+  }
+  expect_counts(2, 4 + 2);
 }
 
 TEST_F(Graphed, ComputeInMixedPrecision) {
