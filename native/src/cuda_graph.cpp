@@ -50,8 +50,8 @@ const CudaGraphFunctions& functions() {
 // cudaStreamCaptureModeThreadLocal: what other threads do, loaders of batches for one, does not disturb.
 constexpr int kThreadLocal = 1;
 
-// Room for a CUDAGraph of any LibTorch to come: it holds a few hundred bytes of handles and numbers (what grows is on the
-// heap), and its size is not to be had at run time.
+// Room for a CUDAGraph of any LibTorch to come: it holds a few hundred bytes of handles and numbers (what grows is on
+// the heap), and its size is not to be had at run time.
 constexpr size_t kRoom = 4096;
 struct alignas(std::max_align_t) Room {
   std::byte bytes[kRoom];
