@@ -103,7 +103,7 @@ internal abstract class CommonOptions
     protected long SeedNumber => Read.Whole("seed", Seed, 0);
 
     /// <summary>The device, if this build and machine have it.</summary>
-    protected torch.Device FindDevice()
+    protected virtual torch.Device FindDevice()
     {
         try
         {

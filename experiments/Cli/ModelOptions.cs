@@ -37,6 +37,10 @@ internal abstract class ModelOptions : ImageOptions
     [Section("method")]
     public string Precision { get; set; } = "float32";
 
+    [Option("cuda-graphs", HelpText = "Record the passes of native layers as CUDA graphs (--device cuda; not yet run on a GPU).")]
+    [Section("method")]
+    public bool? CudaGraphs { get; set; }
+
     [Option("checkpoint-on-failure", HelpText = "Go on with stored states once a step could not be reconstructed.")]
     [Section("method")]
     public bool? CheckpointOnFailure { get; set; }
@@ -64,6 +68,18 @@ internal abstract class ModelOptions : ImageOptions
         Device = FindDevice(),
     };
 
+    /// <summary>The device, if the options go with it.</summary>
+    protected override Device FindDevice()
+    {
+        if (Is(CudaGraphs) && Execution == "callback")
+        {
+            throw new UsageException("--cuda-graphs needs native layers; leave --execution callback out");
+        }
+
+        var device = base.FindDevice();
+        return !Is(CudaGraphs) || device.type == DeviceType.CUDA ? device : throw new UsageException($"--cuda-graphs needs --device cuda, it is {device}");
+    }
+
     protected int PlanesOf(string network) => Planes is null ? (network == "tiny" ? 16 : 64) : Read.Whole("planes", Planes, 1);
 
     /// <summary>A network.</summary>
@@ -79,6 +95,7 @@ internal abstract class ModelOptions : ImageOptions
         {
             Execution = Read.Choice<StageExecution>("execution", Execution),
             ComputeType = Read.Precision(Precision),
+            CudaGraphs = Is(CudaGraphs),
             CheckpointOnFailure = stage.CheckpointOnFailure || Is(CheckpointOnFailure),
             AccumulateGradientsInPlace = true,
         };

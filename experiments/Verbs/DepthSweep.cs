@@ -119,7 +119,7 @@ internal sealed class DepthSweep : ModelOptions
             (string Name, string? Value)[] given =
             [
                 ("--data", Data), ("--workers", Workers), ("--limit", Limit), ("--download", Is(Download) ? "true" : null), ("--skip-corrupt", Is(SkipCorrupt) ? "true" : null),
-                ("--checkpoint-on-failure", Is(CheckpointOnFailure) ? "true" : null), ("--zero-init", ZeroInit?.ToString().ToLowerInvariant()),
+                ("--checkpoint-on-failure", Is(CheckpointOnFailure) ? "true" : null), ("--cuda-graphs", Is(CudaGraphs) ? "true" : null), ("--zero-init", ZeroInit?.ToString().ToLowerInvariant()),
             ];
             words.AddRange(given.Where(pair => pair.Value is not null).SelectMany(pair => new[] { pair.Name, pair.Value! }));
             OwnProcess.Run(words, path, cancellation);

@@ -212,10 +212,12 @@ internal sealed class StageEngine : IDisposable
             throw new ArgumentException($"the stage can't run as native layers: {reason}");
         }
 
-        if (value.ComputeType == ComputeType.BFloat16 && map is null)
+        if (map is null && (value.CudaGraphs || value.ComputeType == ComputeType.BFloat16))
         {
             var why = value.Execution == StageExecution.Callback ? "the modules are to be called (StageExecution.Callback)" : reason;
-            throw new ArgumentException($"ComputeType.BFloat16 needs native layers: {why}; cast inside of the modules in its place");
+            throw new ArgumentException(value.CudaGraphs
+                ? $"CudaGraphs needs native layers: {why}; leave it off"
+                : $"ComputeType.BFloat16 needs native layers: {why}; cast inside of the modules in its place");
         }
 
         Stage? built = null;

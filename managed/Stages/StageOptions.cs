@@ -23,6 +23,12 @@ public sealed record StageOptions
     /// </summary>
     public ComputeType ComputeType { get; init; } = ComputeType.SameAsState;
 
+    /// <summary>
+    /// Record forward and backward as CUDA graphs where shapes and parameters' places come again, and launch those: less time in
+    /// stages of small kernels, for memory that stays taken (docs/cuda.md). CUDA tensors and native layers only.
+    /// </summary>
+    public bool CudaGraphs { get; init; }
+
     /// <summary>Keep x_0 (one tensor a stage) and report ‖x̃_0 − x_0‖/‖x_0‖ after each backward pass.</summary>
     public bool ReportReconstructionError { get; init; }
 
@@ -76,6 +82,7 @@ public sealed record StageOptions
             StepSize = StepSize ?? 0,
             KeepInput = ReportReconstructionError,
             ComputeType = (Interop.ComputeType)(int)ComputeType,
+            CudaGraphs = CudaGraphs,
         };
         if (Reconstruction.Tolerance is { } tolerance)
         {

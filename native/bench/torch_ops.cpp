@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <vector>
 
@@ -58,7 +59,10 @@ ReconstructionKind kind_of(const std::string& method) {
   throw Error("method is " + method + ", expected the name of a reconstruction");
 }
 
-// Stages are kept: what `adaptive` has learned is theirs.
+// Behind a method's name: as CUDA graphs.
+constexpr std::string_view kGraphs = "+graphs";
+
+// Stages are kept: what `adaptive` has learned is theirs, and what has been recorded.
 Stage& stage_of(const std::string& net, int64_t channels, int64_t depth, const std::string& method) {
   static std::mutex mutex;
   static std::map<std::tuple<std::string, int64_t, int64_t, std::string>, std::unique_ptr<Stage>> stages;
@@ -66,7 +70,8 @@ Stage& stage_of(const std::string& net, int64_t channels, int64_t depth, const s
   std::unique_ptr<Stage>& stage = stages[{net, channels, depth, method}];
   if (stage == nullptr) {
     StageOptions options;
-    options.reconstruction = kind_of(method);
+    options.cuda_graphs = method.ends_with(kGraphs);
+    options.reconstruction = kind_of(method.substr(0, method.find(kGraphs)));
     const std::vector<FunctionSpec> functions(static_cast<size_t>(depth), function_of(net, channels));
     stage = std::make_unique<Stage>(functions, depth, options);
   }

@@ -39,7 +39,7 @@ class Delayed final : public Predictor {
 
   void observe(const Recursion& recursion, const FoundStep& found) override {
     const StepChoice& choice = at(current_);
-    if (!choice.extrapolate && !choice.keep && choice.wait == 0 && slopes_.ready()) {
+    if (choice.looks() && slopes_.ready()) {
       const Tensor seen = slopes_.foreseen(recursion.functions, found.y, recursion.h);
       distance_measured(seen, found.state, norm_row(norms_, foresight_row(current_)));
       recursion.functions.recycle(seen);
@@ -60,6 +60,13 @@ class Delayed final : public Predictor {
 };
 
 }  // namespace
+
+bool same_walk(const std::vector<StepChoice>& a, const std::vector<StepChoice>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const StepChoice& one, const StepChoice& other) {
+    return one.extrapolate == other.extrapolate && one.iterations == other.iterations && one.keep == other.keep &&
+           one.looks() == other.looks();
+  });
+}
 
 Tensor norm_row(const Tensor& norms, int64_t row) {
   Tensor all = norms;

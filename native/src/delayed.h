@@ -16,7 +16,12 @@ struct StepChoice {
   int64_t iterations = 1;    ///< x~ <- y - Phi(x~), so often, before the evaluation with a tape
   bool keep = false;         ///< the fixed point repels: x~ = y, and the state stays y
   int64_t wait = 0;          ///< passes until extrapolation, or the fixed point, is looked at again
+
+  /// Whether the pass looks if extrapolation would do.
+  bool looks() const { return !extrapolate && !keep && wait == 0; }
 };
+/// Whether passes with these choices do the same.
+bool same_walk(const std::vector<StepChoice>& a, const std::vector<StepChoice>& b);
 
 /// Rows of norms (MeasuredNorm) of one pass: of the correction of step n, of the state that extrapolation would have
 /// foreseen for it (zeros where nobody looked), and one of the input's error.

@@ -2,7 +2,6 @@
 
 #include <dlfcn.h>
 
-#include <cstdint>
 #include <string>
 
 #include "resnet_nodes/error.h"
@@ -14,22 +13,17 @@ namespace {
 using GetStream = int32_t (*)(int32_t device, void** stream);
 using CreateGuard = int32_t (*)(int32_t device, void** guard);
 using DeleteGuard = int32_t (*)(void* guard);
+using GetPoolStream = int32_t (*)(bool high_priority, int32_t device, void** stream);
+using CreateStreamGuard = int32_t (*)(void* stream, int32_t device, void** guard);
 
-void* find(const char* name) {
-  if (void* symbol = dlsym(RTLD_DEFAULT, name)) return symbol;
-  // Loaded by a runtime that keeps symbols to itself, as Python and .NET do.
-  static void* const library = dlopen("libtorch_cuda.so", RTLD_LAZY | RTLD_NOLOAD);
-  void* symbol = library != nullptr ? dlsym(library, name) : nullptr;
+template <typename Function>
+Function function(const char* name) {
+  void* symbol = find_cuda_symbol(name);
   if (symbol == nullptr) {
     throw Error(std::string("a CUDA tensor came in, but no loaded library has ") + name +
                 "; LibTorch 2.10 or later with CUDA is needed");
   }
-  return symbol;
-}
-
-template <typename Function>
-Function function(const char* name) {
-  return reinterpret_cast<Function>(find(name));
+  return reinterpret_cast<Function>(symbol);
 }
 
 void check(int32_t status, const char* what, int32_t device) {
@@ -37,6 +31,13 @@ void check(int32_t status, const char* what, int32_t device) {
 }
 
 }  // namespace
+
+void* find_cuda_symbol(const char* name) {
+  if (void* symbol = dlsym(RTLD_DEFAULT, name)) return symbol;
+  // Loaded by a runtime that keeps symbols to itself, as Python and .NET do.
+  static void* const library = dlopen("libtorch_cuda.so", RTLD_LAZY | RTLD_NOLOAD);
+  return library != nullptr ? dlsym(library, name) : nullptr;
+}
 
 DeviceGuard::DeviceGuard(const Tensor& x) {
   if (!x.defined() || !x.is_cuda()) return;
@@ -47,6 +48,19 @@ DeviceGuard::DeviceGuard(const Tensor& x) {
 DeviceGuard::~DeviceGuard() {
   if (guard_ == nullptr) return;
   static const auto release = function<DeleteGuard>("aoti_torch_delete_cuda_guard");
+  release(guard_);
+}
+
+SideStreamGuard::SideStreamGuard(int32_t device) {
+  static const auto get = function<GetPoolStream>("torch_get_cuda_stream_from_pool");
+  static const auto create = function<CreateStreamGuard>("aoti_torch_create_cuda_stream_guard");
+  void* stream = nullptr;
+  check(get(false, device, &stream), "a stream", device);
+  check(create(stream, device, &guard_), "the stream's guard", device);
+}
+
+SideStreamGuard::~SideStreamGuard() {
+  static const auto release = function<DeleteGuard>("aoti_torch_delete_cuda_stream_guard");
   release(guard_);
 }
 

@@ -4,6 +4,8 @@
 
 #include <torch/csrc/stable/tensor.h>
 
+#include <cstdint>
+
 namespace resnet_nodes {
 
 using torch::stable::Tensor;
@@ -20,7 +22,22 @@ class DeviceGuard {
   void* guard_ = nullptr;
 };
 
+/// Makes a stream beside the default one the current one of a device while it lives.
+class SideStreamGuard {
+ public:
+  explicit SideStreamGuard(int32_t device);
+  ~SideStreamGuard();
+  SideStreamGuard(const SideStreamGuard&) = delete;
+  SideStreamGuard& operator=(const SideStreamGuard&) = delete;
+
+ private:
+  void* guard_ = nullptr;
+};
+
 /// The cudaStream_t that LibTorch has current on the device of x, a CUDA tensor.
 void* current_cuda_stream(const Tensor& x);
+
+/// The address of what LibTorch's CUDA library exports by this name; nullptr where no loaded library has it.
+void* find_cuda_symbol(const char* name);
 
 }  // namespace resnet_nodes

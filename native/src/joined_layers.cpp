@@ -20,6 +20,15 @@ int64_t channel_stride(const Tensor& x) {
 
 bool is_row(const Tensor& tensor, ScalarType type) { return tensor.scalar_type() == type && tensor.stride(0) == 1; }
 
+// Of statistics, and in mixed precision of weights too.
+ScalarType wide_type(const Tensor& x) {
+  return x.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+}
+
+bool has_wide_affine(const Tensor& x, const KnownNorm& norm) {
+  return norm.weight.defined() && norm.weight.scalar_type() == wide_type(x);
+}
+
 const void* memory_or_null(const Tensor& tensor) { return tensor.defined() ? tensor.const_data_ptr() : nullptr; }
 
 }  // namespace
@@ -37,10 +46,9 @@ Tensor folded_convolution(const Tensor& x, const Tensor& weight, const Tensor& b
 
 bool normalizes_at_once(const Tensor& x, const KnownNorm& norm) {
   if (cuda_kernels_for(x) == nullptr || x.dim() != 4 || channel_stride(x) == 0) return false;
-  const ScalarType type = x.scalar_type();
-  const ScalarType wide = type == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+  const ScalarType wide = wide_type(x), affine = has_wide_affine(x, norm) ? wide : x.scalar_type();
   return is_row(norm.mean, wide) && is_row(norm.inverse_deviation, wide) &&
-         (!norm.weight.defined() || is_row(norm.weight, type)) && (!norm.bias.defined() || is_row(norm.bias, type));
+         (!norm.weight.defined() || is_row(norm.weight, affine)) && (!norm.bias.defined() || is_row(norm.bias, affine));
 }
 
 Tensor normalized(const Tensor& x, const KnownNorm& norm, bool relu) {
@@ -49,7 +57,8 @@ Tensor normalized(const Tensor& x, const KnownNorm& norm, bool relu) {
   launch("normalize", x, [&](ElementType type, void* stream) {
     return kernels->normalize(type, out.mutable_data_ptr(), x.const_data_ptr(), norm.mean.const_data_ptr(),
                               norm.inverse_deviation.const_data_ptr(), memory_or_null(norm.weight),
-                              memory_or_null(norm.bias), relu, x.size(1), channel_stride(x), x.numel(), stream);
+                              memory_or_null(norm.bias), has_wide_affine(x, norm), relu, x.size(1), channel_stride(x),
+                              x.numel(), stream);
   });
   return out;
 }

@@ -313,7 +313,7 @@ Tensor LayerFunctions::vjp(Use use, Tape& tape, const Tensor& cotangent) {
       mask[static_cast<size_t>(i) + 1] = wants(row.first_parameter + i);
     }
     GradientTriple gradients = row.layer->vjp(grad, saved[r], call_for(use, row), mask);
-    saved[r] = Tensor();
+    if (!tape.kept) saved[r] = Tensor();
     for (int64_t i = 0; i < row.layer->parameter_count(); ++i) {
       const size_t slot = static_cast<size_t>(i) + 1;
       if (mask[slot]) add_gradient(row.first_parameter + i, gradients[slot]);
@@ -323,7 +323,8 @@ Tensor LayerFunctions::vjp(Use use, Tape& tape, const Tensor& cotangent) {
   return table_->is_mixed() ? torch::stable::to(grad, cotangent.scalar_type()) : grad;
 }
 
-void LayerFunctions::want_gradients(const std::vector<int32_t>& wanted, const std::vector<Tensor>& accumulate_into) {
+void LayerFunctions::check_gradients(const std::vector<int32_t>& wanted,
+                                     const std::vector<Tensor>& accumulate_into) const {
   const size_t count = parameters_.size();
   if (wanted.size() != count) {
     throw Error("wanted has " + std::to_string(wanted.size()) + " entries, expected " + std::to_string(count) +
@@ -341,12 +342,15 @@ void LayerFunctions::want_gradients(const std::vector<int32_t>& wanted, const st
     if (given.scalar_type() != parameter.scalar_type()) fail(dtype_text(given), dtype_text(parameter));
     if (device_text(given) != device_text(parameter)) fail("on " + device_text(given), device_text(parameter));
   }
+}
+
+void LayerFunctions::want_gradients(const std::vector<int32_t>& wanted, const std::vector<Tensor>& accumulate_into) {
   pass_ = next_pass();
   narrow_ = {};     // parameters may have changed since the forward pass
   states_.leave();  // the forward pass's output is the caller's
   wanted_ = wanted;
   given_ = accumulate_into;
-  gradients_.assign(count, Tensor());
+  gradients_.assign(parameters_.size(), Tensor());
 }
 
 GradientTarget LayerFunctions::gradient_target(int64_t index) {
@@ -375,6 +379,9 @@ void LayerFunctions::add_gradient(int64_t index, const Tensor& computed) {
   }
 }
 
-std::vector<Tensor> LayerFunctions::take_gradients() { return std::move(gradients_); }
+std::vector<Tensor> LayerFunctions::take_gradients() {
+  given_.clear();
+  return std::move(gradients_);
+}
 
 }  // namespace resnet_nodes

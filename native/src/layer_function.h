@@ -80,6 +80,8 @@ class LayerFunctions final : public ResidualFunctions {
   Tensor spare(const Tensor& x) override { return table_->fuses(0, x) ? states_.like(x) : Tensor(); }
   bool results_are_fresh() const override { return table_->results_are_fresh(); }
 
+  /// Throws Error where `wanted` and `accumulate_into` (Stage::backward) do not fit the parameters.
+  void check_gradients(const std::vector<int32_t>& wanted, const std::vector<Tensor>& accumulate_into) const;
   /// Before the first vjp: which parameters want a gradient, and where it goes (undefined: a tensor of its own).
   void want_gradients(const std::vector<int32_t>& wanted, const std::vector<Tensor>& accumulate_into);
   /// The gradients that have no given place; undefined elsewhere.

@@ -87,6 +87,7 @@ struct StoredStates {
   std::vector<StepTape> tapes;  ///< backprop: of every step
   std::vector<Tensor> states;   ///< checkpoint: of every `every`-th step
   int64_t every = 1;
+  bool kept = false;  ///< the way back leaves them for another one
 };
 /// Goes back through stored tapes, or replays segment by segment from stored states.
 WalkResult walk_back_stored(StoredStates& stored, const Recursion& recursion, const Tensor& grad);

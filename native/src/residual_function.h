@@ -15,6 +15,7 @@ using torch::stable::Tensor;
 class Tape {
  public:
   virtual ~Tape() = default;
+  bool kept = false;  ///< a product leaves it for another one
 };
 
 /// Which function is evaluated, and as which of the forward pass's evaluations: a function that two steps use (Heun's)
@@ -41,7 +42,8 @@ class ResidualFunctions {
   virtual Tensor forward(Use use, const Tensor& x, Tape* tape) = 0;
   /// The same f_n at x again; changes nothing outside. `tape` may be null.
   virtual Tensor replay(Use use, const Tensor& x, Tape* tape) = 0;
-  /// The gradient of x from that of f_n(x); the parameters' gradients are added up. Uses the tape up.
+  /// The gradient of x from that of f_n(x); the parameters' gradients are added up. Uses the tape up,
+  /// unless it is to be kept.
   virtual Tensor vjp(Use use, Tape& tape, const Tensor& cotangent) = 0;
 
   // The same with what a step does to the result, in one pass where a function can.

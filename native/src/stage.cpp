@@ -1,18 +1,16 @@
 // stage.cpp: the public class: checks what comes in, then hands over to solver and reconstruction.
 #include "resnet_nodes/stage.h"
 
-#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <utility>
 
 #include "callback_function.h"
-#include "delayed.h"
 #include "device_guard.h"
-#include "layer_function.h"
+#include "graphed_pass.h"
 #include "live_objects.h"
 #include "operators.h"
-#include "reconstruction.h"
+#include "pass.h"
 #include "resnet_nodes/error.h"
 
 namespace resnet_nodes {
@@ -34,14 +32,6 @@ void check_state(const Tensor& x) {
   }
 }
 
-[[noreturn]] void refuse_graphs(const Tensor& x) {
-  if (!x.is_cuda()) throw Error("cuda_graphs needs CUDA tensors, x is on " + device_text(x));
-  throw Error(
-      "cuda_graphs can't be had: LibTorch's stable ABI has no memory pool for a capture, so that a graph's memory "
-      "could "
-      "go to others; leave it off");
-}
-
 void check_same(const Tensor& grad, const Tensor& output) {
   if (!grad.defined()) throw Error("grad_output is undefined, expected " + shape_text(output));
   if (shape_text(grad) != shape_text(output)) {
@@ -60,14 +50,10 @@ void check_same(const Tensor& grad, const Tensor& output) {
 
 struct StageContext::Impl {
   LiveObject live;
-  const SolverMethod* solver = nullptr;
-  double h = 0;
   int64_t steps = 0;
-  std::unique_ptr<ResidualFunctions> functions;
-  LayerFunctions* layers = nullptr;  // the same object, where it is made of layers
   Tensor output;
-  Tensor input;  // where it was asked for
-  StoredStates stored;
+  ForwardPass pass;                      // empty where
+  std::shared_ptr<GraphedPass> graphed;  // it is this one's
   bool used = false;
   bool done = false;
   Tensor input_gradient;
@@ -112,48 +98,47 @@ struct Stage::Impl {
   std::shared_ptr<const LayerTable> table;  // null with callbacks
   CallbackTable callbacks;
   int64_t depth = 0;
-  int64_t steps = 0;
-  double h = 0;
-  StageOptions options;
-  const SolverMethod* solver = nullptr;
+  PassPlan plan;
   std::unique_ptr<DelayedAdaptive> delayed;  // of adaptive
+  std::unique_ptr<GraphedPasses> graphs;     // of cuda_graphs
 
-  Impl(int64_t depth_in, const StageOptions& options_in) : depth(depth_in), options(options_in) {
+  Impl(std::shared_ptr<const LayerTable> table, int64_t depth_in, const StageOptions& options) : depth(depth_in) {
     if (depth < 1) throw Error("depth is " + std::to_string(depth) + ", expected at least 1");
     check_options(options);
-    const WalkPlan plan = make_plan(options);
-    solver = &solver_method(options.solver);
-    steps = solver->steps(depth);
-    h = options.step_size > 0 ? options.step_size : 1.0 / static_cast<double>(depth);
+    plan.options = options;
+    plan.table = std::move(table);
+    plan.solver = &solver_method(options.solver);
+    plan.steps = plan.solver->steps(depth);
+    plan.h = options.step_size > 0 ? options.step_size : 1.0 / static_cast<double>(depth);
     if (options.reconstruction == ReconstructionKind::adaptive) {
-      delayed = std::make_unique<DelayedAdaptive>(steps, DelayedLimits{plan.tolerance, plan.iterations});
+      const WalkPlan walk = make_plan(options);
+      delayed = std::make_unique<DelayedAdaptive>(plan.steps, DelayedLimits{walk.tolerance, walk.iterations});
+    }
+    if (options.cuda_graphs) graphs = std::make_unique<GraphedPasses>(plan);
+  }
+
+  void check(const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers) const {
+    if (plan.table) {
+      plan.table->check(x, parameters, buffers);
+    } else if (!parameters.empty() || !buffers.empty()) {
+      throw Error("parameters and buffers stay outside with callbacks");
     }
   }
 
-  // Binds parameters for one pass; null `layers` with callbacks.
-  std::unique_ptr<ResidualFunctions> bind(const Tensor& x, const std::vector<Tensor>& parameters,
-                                          const std::vector<Tensor>& buffers, bool training, int64_t uses,
-                                          LayerFunctions** layers) const {
-    if (!table) {
-      if (!parameters.empty() || !buffers.empty()) throw Error("parameters and buffers stay outside with callbacks");
-      return std::make_unique<CallbackFunctions>(callbacks);
-    }
-    table->check(x, parameters, buffers);
-    auto functions = std::make_unique<LayerFunctions>(table, parameters, buffers, training, uses);
-    if (layers != nullptr) *layers = functions.get();
-    return functions;
+  // Parameters bound for one pass.
+  ForwardPass bind(const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers, bool training,
+                   int64_t uses) const {
+    if (plan.table) return bind_layers(plan, parameters, buffers, training, uses);
+    ForwardPass pass;
+    pass.functions = std::make_unique<CallbackFunctions>(callbacks);
+    return pass;
   }
 
   Tensor prepare(const Tensor& x) const {
     check_state(x);
-    if (options.cuda_graphs) refuse_graphs(x);
+    if (graphs) check_graphs(x);
     // A callback's module works in the layout that its caller chose; native layers are fastest in their own.
-    return table ? state_layout(x) : x;
-  }
-
-  int64_t checkpoint_distance() const {
-    if (options.count > 0) return options.count;
-    return std::max<int64_t>(1, static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(steps)))));
+    return plan.table ? state_layout(x) : x;
   }
 };
 
@@ -190,15 +175,17 @@ void StageContext::keep_report_alone() {
 }
 
 Stage::Stage(const std::vector<FunctionSpec>& functions, int64_t depth, const StageOptions& options)
-    : impl_(std::make_unique<Impl>(depth, options)) {
-  impl_->table = std::make_shared<LayerTable>(functions, depth, options.compute_type);
-}
+    : impl_(std::make_unique<Impl>(std::make_shared<LayerTable>(functions, depth, options.compute_type), depth,
+                                   options)) {}
 
 Stage::Stage(const CallbackTable& callbacks, int64_t depth, const StageOptions& options)
-    : impl_(std::make_unique<Impl>(depth, options)) {
+    : impl_(std::make_unique<Impl>(nullptr, depth, options)) {
   CallbackFunctions::check(callbacks);
   if (options.compute_type != ComputeType::same_as_state) {
     throw Error("compute_type is bfloat16, but functions of the outside choose their own type; cast inside of them");
+  }
+  if (options.cuda_graphs) {
+    throw Error("cuda_graphs needs native layers: what functions of the outside do can't be recorded; leave it off");
   }
   impl_->callbacks = callbacks;
 }
@@ -207,16 +194,16 @@ Stage::~Stage() = default;
 
 int64_t Stage::depth() const { return impl_->depth; }
 
-int64_t Stage::parameter_count() const { return impl_->table ? impl_->table->parameter_count() : 0; }
+int64_t Stage::parameter_count() const { return impl_->plan.table ? impl_->plan.table->parameter_count() : 0; }
 
-int64_t Stage::buffer_count() const { return impl_->table ? impl_->table->buffer_count() : 0; }
+int64_t Stage::buffer_count() const { return impl_->plan.table ? impl_->plan.table->buffer_count() : 0; }
 
 std::string Stage::function_path(int64_t function, const Tensor& x) const {
   if (function < 0 || function >= impl_->depth) {
     throw Error("function is " + std::to_string(function) + ", expected 0 to " + std::to_string(impl_->depth - 1));
   }
   check_state(x);
-  return impl_->table ? impl_->table->path(function, x) : "callbacks";
+  return impl_->plan.table ? impl_->plan.table->path(function, x) : "callbacks";
 }
 
 Tensor Stage::evaluate(const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers,
@@ -224,10 +211,11 @@ Tensor Stage::evaluate(const Tensor& x, const std::vector<Tensor>& parameters, c
   const NoGradient guard;
   const DeviceGuard device(x);
   Tensor state = impl_->prepare(x);
-  const auto functions = impl_->bind(state, parameters, buffers, training, 0, nullptr);
-  for (int64_t n = 0; n < impl_->steps; ++n) {
+  impl_->check(state, parameters, buffers);
+  const auto functions = impl_->bind(parameters, buffers, training, 0).functions;
+  for (int64_t n = 0; n < impl_->plan.steps; ++n) {
     const Tensor before = state;
-    state = impl_->solver->step(*functions, n, before, impl_->h, nullptr);
+    state = impl_->plan.solver->step(*functions, n, before, impl_->plan.h, nullptr);
     functions->recycle(before);
   }
   return state;
@@ -238,26 +226,19 @@ std::unique_ptr<StageContext> Stage::forward(const Tensor& x, const std::vector<
   const Clock::time_point start = Clock::now();
   const NoGradient guard;
   const DeviceGuard device(x);
+  const PassPlan& plan = impl_->plan;
   auto context = std::make_unique<StageContext::Impl>();
-  Tensor state = impl_->prepare(x);
-  context->functions = impl_->bind(state, parameters, buffers, training,
-                                   impl_->steps * impl_->solver->evaluations_per_step(), &context->layers);
-  context->solver = impl_->solver;
-  context->h = impl_->h;
-  context->steps = impl_->steps;
-  if (impl_->options.keep_input) context->input = state;
-  const bool tapes = impl_->options.reconstruction == ReconstructionKind::backprop;
-  const bool states = impl_->options.reconstruction == ReconstructionKind::checkpoint;
-  context->stored.every = states ? impl_->checkpoint_distance() : 1;
-  for (int64_t n = 0; n < impl_->steps; ++n) {
-    StepTape* tape = nullptr;
-    if (tapes) tape = &context->stored.tapes.emplace_back(impl_->solver->make_tape(*context->functions));
-    if (states && n % context->stored.every == 0) context->stored.states.push_back(state);
-    const Tensor before = state;
-    state = impl_->solver->step(*context->functions, n, before, impl_->h, tape);
-    if (!tapes && !states) context->functions->recycle(before);
+  const Tensor state = impl_->prepare(x);
+  impl_->check(state, parameters, buffers);
+  context->steps = plan.steps;
+  if (impl_->graphs) context->graphed = impl_->graphs->take(state, parameters, buffers, training);
+  if (context->graphed) {
+    context->output = context->graphed->forward(state);
+  } else {
+    context->pass = impl_->bind(parameters, buffers, training, plan.steps * plan.solver->evaluations_per_step());
+    run_forward(plan, state, context->pass);
+    context->output = context->pass.output;
   }
-  context->output = state;
   context->report.forward_seconds = seconds_since(start);
   return std::make_unique<StageContext>(std::move(context));
 }
@@ -272,49 +253,43 @@ void Stage::backward(StageContext& public_context, const Tensor& grad_output, co
   }
   check_same(grad_output, context.output);
   const DeviceGuard device(grad_output);
-  if (context.layers != nullptr) context.layers->want_gradients(wanted, accumulate_into);
+  const LayerFunctions* layers = context.graphed ? context.graphed->left().layers : context.pass.layers;
+  if (layers != nullptr) layers->check_gradients(wanted, accumulate_into);
   context.used = true;
-  const Recursion recursion{*context.solver, *context.functions, context.steps, context.h};
-  const Tensor grad = impl_->table ? state_layout(grad_output) : grad_output;
-  WalkPlan plan = make_plan(impl_->options);
-  std::vector<StepChoice> choices;
-  const bool measures = delays(grad) && (plan.correct || context.input.defined()) && plan.predictor != nullptr;
-  const Tensor norms = measures ? new_norms(grad, row_count(context.steps)) : Tensor();
-  if (measures && plan.correct) plan.norms = norms;
-  if (measures && impl_->delayed) {
-    choices = impl_->delayed->begin();
-    plan.predictor = delayed_predictor(choices, norms);
-  }
   // Taken out, so that they are free as the walk goes on, and gone if it fails.
-  StoredStates stored = std::move(context.stored);
-  const Tensor output = std::exchange(context.output, Tensor());
-  context.tolerance = plan.tolerance;
-  context.corrects = plan.correct;
-  const bool reconstructs = plan.predictor != nullptr;
-  WalkResult result =
-      reconstructs ? walk_back(std::move(plan), recursion, output, grad) : walk_back_stored(stored, recursion, grad);
-  if (context.input.defined() && result.state.defined() && measures) {
-    distance_measured(result.state, context.input, norm_row(norms, input_row(context.steps)));
-    context.has_input_error = true;
-  } else if (context.input.defined() && result.state.defined()) {
-    const StepNorms off = distance(result.state, context.input);
-    result.report.reconstruction_error = StageContext::Impl::relative_error(off.difference, off.reference);
-  } else if (context.input.defined()) {
-    result.report.reconstruction_error = 0;  // backprop reconstructs nothing
+  ForwardPass pass = std::move(context.pass);
+  const std::shared_ptr<GraphedPass> graphed = std::move(context.graphed);
+  context.output = Tensor();
+  const Tensor grad = impl_->plan.table ? state_layout(grad_output) : grad_output;
+  std::vector<StepChoice> choices;
+  if (impl_->delayed && delays(grad)) choices = impl_->delayed->begin();
+  BackwardPass back;
+  if (graphed) {
+    back = graphed->backward(grad, wanted, accumulate_into, choices);
+  } else {
+    if (pass.layers != nullptr) pass.layers->want_gradients(wanted, accumulate_into);
+    back = run_backward(impl_->plan, pass, grad, choices);
   }
-  if (measures) {
-    context.found = std::make_shared<const Readback>(norms);
+  const Tensor input = graphed ? graphed->left().input : pass.input;
+  const WalkPlan walk = make_plan(impl_->plan.options);
+  context.tolerance = walk.tolerance;
+  context.corrects = walk.correct;
+  context.has_input_error = input.defined() && back.norms.defined();
+  if (back.walk.state.defined()) {
+    const StepNorms off = distance(back.walk.state, input);
+    back.walk.report.reconstruction_error = StageContext::Impl::relative_error(off.difference, off.reference);
+  } else if (input.defined() && !back.norms.defined()) {
+    back.walk.report.reconstruction_error = 0;  // backprop reconstructs nothing
+  }
+  if (back.norms.defined()) {
+    context.found = std::make_shared<const Readback>(back.norms);
     context.unit = rounding_unit(grad);
     if (impl_->delayed) impl_->delayed->end(std::move(choices), context.found, context.unit);
   }
-  context.input = Tensor();
-  context.input_gradient = result.grad;
-  if (context.layers != nullptr) context.parameter_gradients = context.layers->take_gradients();
-  context.layers = nullptr;
-  context.functions.reset();
-  const double forward_seconds = context.report.forward_seconds;
-  context.report = std::move(result.report);
-  context.report.forward_seconds = forward_seconds;
+  context.input_gradient = back.walk.grad;
+  context.parameter_gradients = std::move(back.gradients);
+  back.walk.report.forward_seconds = context.report.forward_seconds;
+  context.report = std::move(back.walk.report);
   context.report.backward_seconds = seconds_since(start);
   context.done = true;
 }

@@ -7,13 +7,13 @@
 namespace resnet_nodes {
 namespace {
 
-WalkResult through_tapes(std::vector<StepTape>& tapes, const Recursion& recursion, const Tensor& grad) {
+WalkResult through_tapes(StoredStates& stored, const Recursion& recursion, const Tensor& grad) {
   WalkResult result;
   result.grad = grad;
   for (int64_t n = recursion.steps; n-- > 0;) {
-    StepTape& tape = tapes[static_cast<size_t>(n)];
+    StepTape& tape = stored.tapes[static_cast<size_t>(n)];
     result.grad = recursion.solver.vjp(recursion.functions, n, tape, result.grad, recursion.h);
-    tape = StepTape();
+    if (!stored.kept) tape = StepTape();
   }
   return result;
 }
@@ -38,7 +38,7 @@ WalkResult through_segments(StoredStates& stored, const Recursion& recursion, co
       result.grad = solver.vjp(recursion.functions, n, tapes.back(), result.grad, recursion.h);
       tapes.pop_back();
     }
-    stored.states[segment] = Tensor();
+    if (!stored.kept) stored.states[segment] = Tensor();
   }
   return result;
 }
@@ -46,8 +46,7 @@ WalkResult through_segments(StoredStates& stored, const Recursion& recursion, co
 }  // namespace
 
 WalkResult walk_back_stored(StoredStates& stored, const Recursion& recursion, const Tensor& grad) {
-  return stored.states.empty() ? through_tapes(stored.tapes, recursion, grad)
-                               : through_segments(stored, recursion, grad);
+  return stored.states.empty() ? through_tapes(stored, recursion, grad) : through_segments(stored, recursion, grad);
 }
 
 }  // namespace resnet_nodes

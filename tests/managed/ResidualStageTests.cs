@@ -254,6 +254,20 @@ public sealed class ResidualStageTests
         Assert.Contains("depth=2", stage.ToString());
     }
 
+    /// <summary>Here without a GPU: what is refused, and where.</summary>
+    [Fact]
+    public void CudaGraphs_NeedNativeLayersAndCuda()
+    {
+        using var scope = NewDisposeScope();
+        var options = new StageOptions { CudaGraphs = true };
+        var functions = Truth.Functions(2, () => Truth.LinearFunction(4));
+        var error = Assert.Throws<ArgumentException>(() => new ResidualStage(functions, options with { Execution = StageExecution.Callback }));
+        Assert.Contains("CudaGraphs needs native layers", error.Message);
+        using var stage = new ResidualStage(functions, options);
+        var refused = Assert.Throws<ResNetNodesException>(() => stage.call(Truth.Normal(1, 3, 4)));
+        Assert.Contains("cuda_graphs needs CUDA tensors, x is on cpu", refused.Message);
+    }
+
     [Fact]
     public void Arguments_AreChecked()
     {

@@ -233,8 +233,10 @@ TEST(Errors, NameTheArgumentAndWhatWasExpected) {
   expect_error([&] { Stage(p.functions, 2, bad); }, "tolerance");
   StageOptions graphs;
   graphs.cuda_graphs = true;
-  expect_error([&] { Stage(p.functions, 2, graphs).evaluate(p.x, p.parameters, p.buffers, true); },
-               p.x.is_cuda() ? "cuda_graphs can't be had" : "cuda_graphs needs CUDA tensors, x is on cpu");
+  expect_error([&] { Stage(p.functions, 2, graphs).evaluate(on_host(p.x), p.parameters, p.buffers, true); },
+               "cuda_graphs needs CUDA tensors, x is on cpu");
+  Outside outside;
+  expect_error([&] { Stage(outside.table(), 2, graphs); }, "cuda_graphs needs native layers");
   const Stage narrowing({FunctionSpec{{conv(4, 3)}}}, 2, options);
   const Problem narrow = make_problem({FunctionSpec{{conv(4, 3)}}}, 2, {2, 4, 6, 6}, 12);
   expect_error([&] { narrowing.forward(narrow.x, narrow.parameters, {}, true); },

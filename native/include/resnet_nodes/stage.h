@@ -31,10 +31,13 @@ struct StageOptions {
   /// checkpoint: steps between stored states; corrected: iterations; extrapolated: order (2 or 3); adaptive: iterations
   /// at most. 0 stands for the method's own default.
   int64_t count = 0;
-  double tolerance = 0.1;    ///< adaptive: residual of a reconstructed state, relative to its increment
-  double step_size = 0;      ///< h; 0 stands for 1/N
-  bool cuda_graphs = false;  ///< refused with an Error that says why: docs/cuda.md
-  bool keep_input = false;   ///< store x_0 and report |x~_0 - x_0| / |x_0| after backward
+  double tolerance = 0.1;   ///< adaptive: residual of a reconstructed state, relative to its increment
+  double step_size = 0;     ///< h; 0 stands for 1/N
+  bool keep_input = false;  ///< store x_0 and report |x~_0 - x_0| / |x_0| after backward
+  /// Record forward and backward as CUDA graphs where shapes and parameters' places come again, and launch those:
+  /// docs/cuda.md says when, and what memory that takes. Same results. Native layers and CUDA tensors only: an Error
+  /// otherwise, and where an operator can't be recorded.
+  bool cuda_graphs = false;
   /// bfloat16: f_n is evaluated and differentiated in it, with copies of the parameters of its convolutions and linear
   /// layers that live for one or two functions at a time. Parameters, states, statistics and gradients stay float32;
   /// products of one evaluation are rounded to bfloat16 before they are added up. Not with callbacks.

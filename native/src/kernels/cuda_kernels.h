@@ -36,10 +36,10 @@ struct CudaKernels {
                                void* stream);
   /// out = (x - mean) inverse_deviation weight + bias with one number of each a channel; then max(0, .) where `relu`.
   /// Element i is of channel i / inner % channels. Statistics are float64 for float64 and float32 otherwise; weight and
-  /// bias are of x's type, or nullptr for 1 and 0.
+  /// bias are of their type where `wide_affine`, else of x's, or nullptr for 1 and 0.
   const char* (*normalize)(ElementType type, void* out, const void* x, const void* mean, const void* inverse_deviation,
-                           const void* weight, const void* bias, bool relu, int64_t channels, int64_t inner,
-                           int64_t count, void* stream);
+                           const void* weight, const void* bias, bool wide_affine, bool relu, int64_t channels,
+                           int64_t inner, int64_t count, void* stream);
 };
 
 /// nullptr where the library was built without a CUDA compiler.

@@ -1,0 +1,394 @@
+// graphed_pass_test.cpp: passes as graphs beside plain ones. On CPU tensors a capture is one that runs the pass again
+// into its first results; on a GPU the graphs are real.
+#include "graphed_pass.h"
+
+#include "resnet_nodes/error.h"
+#include "truth.h"
+
+namespace resnet_nodes {
+namespace {
+
+using namespace truth;
+
+int64_t recorded = 0, replayed = 0, alive = 0;
+bool fails = false;
+
+class Rerun final : public GraphCapture {
+ public:
+  Rerun() { ++alive; }
+  ~Rerun() override { --alive; }
+
+  void record(const Pass& pass) override {
+    if (fails) throw Error("cuda_graphs: a pass could not be recorded");
+    ++recorded;
+    pass_ = pass;
+  }
+
+  const std::vector<Tensor>& replay() override {
+    ++replayed;
+    std::vector<Tensor> again = pass_();
+    if (results_.empty()) results_ = std::move(again);
+    for (size_t i = 0; i < again.size(); ++i) {
+      if (again[i].defined()) torch::stable::copy_(results_[i], again[i]);
+    }
+    return results_;
+  }
+
+ private:
+  Pass pass_;
+  std::vector<Tensor> results_;
+};
+
+class Graphed : public testing::Test {
+ protected:
+  Graphed() {
+    recorded = replayed = 0;
+    capture_on_cpu([]() -> std::unique_ptr<GraphCapture> { return std::make_unique<Rerun>(); });
+    delay_on_cpu(true);
+  }
+  ~Graphed() override {
+    fails = false;
+    capture_on_cpu(nullptr);
+    delay_on_cpu(false);
+    EXPECT_EQ(alive, 0);
+  }
+
+  // Recorded so far, and replayed; of the real ones nobody keeps count.
+  static void expect_counts(int64_t records, int64_t replays) {
+    if (device().type() != torch::headeronly::DeviceType::CPU) return;
+    EXPECT_EQ(recorded, records);
+    EXPECT_EQ(replayed, replays);
+  }
+};
+
+StageOptions options_of(ReconstructionKind kind, bool graphs = true) {
+  StageOptions options;
+  options.reconstruction = kind;
+  options.cuda_graphs = graphs;
+  return options;
+}
+
+Problem tiny_problem(int64_t depth = 3, uint64_t seed = 5) {
+  return make_problem(std::vector<FunctionSpec>(static_cast<size_t>(depth), tiny_function(4)), depth, {3, 4, 6, 6},
+                      seed);
+}
+
+std::vector<int32_t> all_wanted(const Problem& problem) { return std::vector<int32_t>(problem.parameters.size(), 1); }
+
+// Other inputs and cotangents from pass to pass, and parameters that move in place as an optimizer moves them.
+void change(Problem& problem, Generator& generator) {
+  for (Tensor* tensor : {&problem.x, &problem.grad}) {
+    *tensor = normal(Shape(tensor->sizes().begin(), tensor->sizes().end()), generator);
+  }
+  for (Tensor& parameter : problem.parameters) {
+    const Shape shape(parameter.sizes().begin(), parameter.sizes().end());
+    torch::stable::copy_(parameter, moved(parameter, normal(shape, generator), 1e-3));
+  }
+}
+
+// Running statistics change in place.
+Outcome train(const Stage& stage, Problem& problem) {
+  const auto context = stage.forward(problem.x, problem.parameters, problem.buffers, problem.training);
+  Outcome outcome;
+  outcome.output = context->output();
+  stage.backward(*context, problem.grad, all_wanted(problem), {});
+  outcome.input_gradient = context->input_gradient();
+  outcome.gradients = context->parameter_gradients();
+  outcome.report = context->report();
+  return outcome;
+}
+
+// The same operators on the same numbers: on a GPU their sums may take another order.
+void expect_same(const Outcome& found, const Outcome& expected, const std::string& where) {
+  EXPECT_LT(relative_error(values(found.output), values(expected.output)), 1e-12) << where;
+  EXPECT_LT(relative_error(values(found.input_gradient), values(expected.input_gradient)), 1e-12) << where;
+  EXPECT_LT(relative_error(values(found.gradients), values(expected.gradients)), 1e-12) << where;
+  EXPECT_EQ(found.report.evaluations, expected.report.evaluations) << where;
+  EXPECT_EQ(found.report.failed_steps, expected.report.failed_steps) << where;
+  EXPECT_NEAR(found.report.reconstruction_error, expected.report.reconstruction_error, 1e-12) << where;
+  ASSERT_EQ(found.report.residuals.size(), expected.report.residuals.size()) << where;
+  for (size_t n = 0; n < found.report.residuals.size(); ++n) {
+    EXPECT_NEAR(found.report.residuals[n], expected.report.residuals[n], 1e-10) << where;
+  }
+}
+
+TEST_F(Graphed, AreThePlainPassesWithAnyReconstruction) {
+  for (const ReconstructionPlan& plan : reconstruction_plans()) {
+    for (const Solver solver : {Solver::euler, Solver::heun}) {
+      for (const bool training : {true, false}) {
+        StageOptions options = options_of(plan.kind);
+        options.solver = solver;
+        options.keep_input = true;
+        Problem problem = tiny_problem();
+        problem.training = training;
+        Problem twin = problem;
+        twin.buffers = copies(problem.buffers);
+        const Stage graphed(problem.functions, 3, options);
+        options.cuda_graphs = false;
+        const Stage plain(problem.functions, 3, options);
+        Generator generator(6);
+        recorded = replayed = 0;
+        for (int pass = 0; pass < 6; ++pass) {
+          change(problem, generator);
+          twin.x = problem.x, twin.grad = problem.grad;
+          const Outcome found = train(graphed, problem);
+          expect_same(found, train(plain, twin), plan.name + ", pass " + std::to_string(pass));
+          EXPECT_LT(relative_error(values(problem.buffers), values(twin.buffers)), 1e-12) << plan.name;
+        }
+        // Two passes by operators; the way there from the third on. The way back the same, counted from there.
+        if (plan.kind != ReconstructionKind::adaptive) expect_counts(2, 4 + 2);
+      }
+    }
+  }
+}
+
+TEST_F(Graphed, GiveTheDerivative) {
+  for (const bool training : {true, false}) {
+    Problem problem = tiny_problem(2);
+    problem.training = training;
+    const StageOptions options = options_of(ReconstructionKind::backprop);
+    const Stage stage(problem.functions, 2, options);
+    const std::vector<Tensor> buffers = problem.buffers;
+    for (int pass = 0; pass < 6; ++pass) {
+      for (size_t i = 0; i < buffers.size(); ++i) {
+        Tensor buffer = buffers[i];
+        torch::stable::copy_(buffer, constant(Shape{4}, 1.0 + static_cast<double>(i)));
+      }
+      if (pass == 5) recorded = replayed = 0;
+      const Outcome outcome = train(stage, problem);
+      if (pass < 5) continue;
+      expect_counts(0, 2);
+      Problem before = problem;
+      for (size_t i = 0; i < buffers.size(); ++i) {
+        before.buffers[i] = constant(Shape{4}, 1.0 + static_cast<double>(i));
+      }
+      Generator generator(8);
+      expect_finite_differences(before, options, outcome, generator);
+    }
+  }
+}
+
+TEST_F(Graphed, LeaveTheirResultsToTheCaller) {
+  Problem problem = tiny_problem();
+  const Stage stage(problem.functions, 3, options_of(ReconstructionKind::corrected));
+  Generator generator(9);
+  for (int pass = 0; pass < 5; ++pass) train(stage, problem);
+  const Outcome first = train(stage, problem);
+  const std::vector<double> output = values(first.output), gradients = values(first.gradients),
+                            input_gradient = values(first.input_gradient);
+  change(problem, generator);
+  EXPECT_NE(values(train(stage, problem).output), output);
+  EXPECT_EQ(values(first.output), output);
+  EXPECT_EQ(values(first.gradients), gradients);
+  EXPECT_EQ(values(first.input_gradient), input_gradient);
+}
+
+TEST_F(Graphed, GoOneAtATime) {
+  Problem problem = tiny_problem();
+  const Stage stage(problem.functions, 3, options_of(ReconstructionKind::corrected));
+  const Stage plain(problem.functions, 3, options_of(ReconstructionKind::corrected, false));
+  for (int pass = 0; pass < 5; ++pass) train(stage, problem);
+  Generator generator(10);
+  Problem other = problem;
+  change(other, generator);
+  const Outcome expected = pass(plain, problem), expected_other = pass(plain, other);
+  recorded = replayed = 0;
+  for (const bool first_in_first_out : {true, false}) {
+    const auto one = stage.forward(problem.x, problem.parameters, problem.buffers, true);
+    const auto two = stage.forward(other.x, other.parameters, other.buffers, true);
+    for (const bool is_one : {first_in_first_out, !first_in_first_out}) {
+      const Problem& p = is_one ? problem : other;
+      StageContext& context = is_one ? *one : *two;
+      stage.backward(context, p.grad, all_wanted(p), {});
+      EXPECT_LT(
+          relative_error(values(context.parameter_gradients()), values((is_one ? expected : expected_other).gradients)),
+          1e-12);
+    }
+  }
+  expect_counts(0, 4);  // of each two passes one
+  // Given up without a way back, the graph is free again.
+  stage.forward(problem.x, problem.parameters, problem.buffers, true).reset();
+  expect_counts(0, 5);
+  train(stage, problem);
+  expect_counts(0, 7);
+}
+
+TEST_F(Graphed, PutGradientsWhereTheyAreWanted) {
+  for (const ReconstructionKind kind : {ReconstructionKind::backprop, ReconstructionKind::corrected}) {
+    Problem problem = tiny_problem();
+    const Stage stage(problem.functions, 3, options_of(kind));
+    const Outcome expected = pass(Stage(problem.functions, 3, options_of(kind, false)), problem);
+    recorded = replayed = 0;
+    // Six passes with all of them; then half of the parameters are frozen, from one pass to the next.
+    for (int pass = 0; pass < 11; ++pass) {
+      std::vector<int32_t> wanted = all_wanted(problem);
+      std::vector<Tensor> given;
+      for (size_t i = 0; i < wanted.size(); ++i) {
+        if (pass >= 6) wanted[i] = i % 2 == 0;
+        const Tensor& parameter = problem.parameters[i];
+        const Shape shape(parameter.sizes().begin(), parameter.sizes().end());
+        given.push_back(i % 3 == 0 ? constant(shape, 2) : Tensor());
+      }
+      const auto context = stage.forward(problem.x, problem.parameters, problem.buffers, true);
+      stage.backward(*context, problem.grad, wanted, given);
+      const std::vector<Tensor> gradients = context->parameter_gradients();
+      for (size_t i = 0; i < wanted.size(); ++i) {
+        const std::vector<double> whole = values(expected.gradients[i]);
+        EXPECT_EQ(gradients[i].defined(), wanted[i] != 0 && !given[i].defined());
+        if (gradients[i].defined()) {
+          EXPECT_LT(norm(values(moved(gradients[i], expected.gradients[i], -1))), 1e-12 * (1 + norm(whole)));
+        }
+        if (given[i].defined()) {
+          Tensor rest = moved(given[i], constant(Shape(given[i].sizes().begin(), given[i].sizes().end()), 1), -2);
+          if (wanted[i] != 0) rest = moved(rest, expected.gradients[i], -1);
+          EXPECT_LT(norm(values(rest)), 1e-12 * (1 + norm(whole)));
+        }
+      }
+    }
+    // There once, back once with each of the two; two passes of each by operators.
+    expect_counts(3, 9 + 2 + 3);
+  }
+}
+
+TEST_F(Graphed, AreMadeAnewWhereParametersMove) {
+  Problem problem = tiny_problem();
+  const Stage stage(problem.functions, 3, options_of(ReconstructionKind::corrected));
+  const Stage plain(problem.functions, 3, options_of(ReconstructionKind::corrected, false));
+  for (int pass = 0; pass < 6; ++pass) train(stage, problem);
+  expect_counts(2, 4 + 2);
+  for (const bool parameters : {true, false}) {
+    std::vector<Tensor>& list = parameters ? problem.parameters : problem.buffers;
+    for (Tensor& tensor : list) tensor = moved(tensor, tensor, 0.5);
+    recorded = replayed = 0;
+    for (int round = 0; round < 6; ++round) {
+      Problem twin = problem;
+      twin.buffers = copies(problem.buffers);
+      expect_same(train(stage, problem), train(plain, twin), "moved");
+      EXPECT_LT(relative_error(values(problem.buffers), values(twin.buffers)), 1e-12);
+    }
+    expect_counts(2, 4 + 2);
+  }
+}
+
+TEST_F(Graphed, KeepTwoShapes) {
+  const Stage stage(tiny_problem().functions, 3, options_of(ReconstructionKind::corrected));
+  const Stage plain(tiny_problem().functions, 3, options_of(ReconstructionKind::corrected, false));
+  Problem problem = tiny_problem();
+  Generator generator(11);
+  const auto go = [&](int64_t batch) {
+    problem.x = normal({batch, 4, 6, 6}, generator), problem.grad = normal({batch, 4, 6, 6}, generator);
+    Problem twin = problem;
+    twin.buffers = copies(problem.buffers);
+    expect_same(train(stage, problem), train(plain, twin), std::to_string(batch));
+  };
+  for (int round = 0; round < 5; ++round) go(4), go(2);
+  expect_counts(4, 2 * (3 + 1));
+  go(3);  // in the place of the four
+  go(4);
+  expect_counts(4, 2 * (3 + 1));
+}
+
+TEST_F(Graphed, FollowWhatAdaptiveDecides) {
+  Problem problem = make_problem(
+      std::vector<FunctionSpec>(12, FunctionSpec{{linear(8, 8), activation(LayerKind::tanh), linear(8, 8)}}), 12,
+      {6, 8}, 21);
+  StageOptions options = options_of(ReconstructionKind::adaptive);
+  options.tolerance = 0.01;
+  const Stage graphed(problem.functions, 12, options);
+  options.cuda_graphs = false;
+  const Stage plain(problem.functions, 12, options);
+  Generator generator(12);
+  for (int pass = 0; pass < 80; ++pass) {
+    // Rough at first, then calm, then rough again.
+    const double factor = pass == 25 ? 0.4 : pass == 50 ? 2.5 : 1;
+    for (Tensor& parameter : problem.parameters) {
+      torch::stable::copy_(parameter, moved(parameter, parameter, factor - 1));
+    }
+    expect_same(train(graphed, problem), train(plain, problem), "pass " + std::to_string(pass));
+    EXPECT_LE(alive, 1 + 4);
+  }
+  if (problem.x.is_cpu()) {
+    // At rest all but the first passes are replays, there and back.
+    EXPECT_GT(replayed, 80);
+  }
+}
+
+TEST_F(Graphed, KeepFourWaysBackAndForgetThoseOfThePast) {
+  const Problem problem = make_problem({FunctionSpec{{linear(8, 8), activation(LayerKind::tanh)}}}, 6, {6, 8}, 21);
+  PassPlan plan;
+  plan.table = std::make_shared<LayerTable>(problem.functions, 6);
+  plan.solver = &solver_method(Solver::euler);
+  plan.steps = 6, plan.h = 1.0 / 6;
+  GraphedPass graphed(plan, problem.x, problem.parameters, {}, true);
+  const auto go = [&](int64_t iterations, int64_t wait) {
+    graphed.forward(problem.x);
+    StepChoice choice;
+    choice.iterations = iterations, choice.wait = wait;
+    const BackwardPass back =
+        graphed.backward(problem.grad, all_wanted(problem), {}, std::vector<StepChoice>(6, choice));
+    EXPECT_EQ(back.walk.report.evaluations, 6 * (iterations + 1));
+  };
+  for (int64_t iterations = 1; iterations <= 4; ++iterations) {
+    // What a step waits for does not matter, but that it does.
+    for (int64_t wait = 1; wait <= 3; ++wait) go(iterations, wait);
+  }
+  expect_counts(1 + 4, 12 + 4);
+  // The first one's last pass was the 3rd: the 19th is the first that takes its place.
+  for (int pass = 13; pass <= 18; ++pass) go(5, 1);
+  expect_counts(1 + 4, 18 + 4);
+  go(5, 1);
+  expect_counts(1 + 5, 19 + 5);
+  go(1, 1);
+  go(4, 1);
+  expect_counts(1 + 5, 21 + 6);
+}
+
+TEST_F(Graphed, GoWithoutParameters) {
+  const Problem problem = make_problem({FunctionSpec{{activation(LayerKind::tanh)}}}, 2, {6, 8}, 21);
+  const Stage stage(problem.functions, 2, options_of(ReconstructionKind::backprop));
+  const Outcome expected = pass(Stage(problem.functions, 2, options_of(ReconstructionKind::backprop, false)), problem);
+  for (int round = 0; round < 6; ++round) {
+    EXPECT_EQ(values(pass(stage, problem).input_gradient), values(expected.input_gradient));
+  }
+  expect_counts(2, 4 + 2);
+}
+
+TEST_F(Graphed, ComputeInMixedPrecision) {
+  Problem problem = tiny_problem();
+  const auto narrow = [](std::vector<Tensor>& tensors) {
+    for (Tensor& tensor : tensors) tensor = torch::stable::to(tensor, ScalarType::Float);
+  };
+  narrow(problem.parameters), narrow(problem.buffers);
+  problem.x = torch::stable::to(problem.x, ScalarType::Float);
+  problem.grad = torch::stable::to(problem.grad, ScalarType::Float);
+  StageOptions options = options_of(ReconstructionKind::corrected);
+  options.compute_type = ComputeType::bfloat16;
+  const Stage graphed(problem.functions, 3, options);
+  options.cuda_graphs = false;
+  const Stage plain(problem.functions, 3, options);
+  // Running statistics are not read in training.
+  for (int round = 0; round < 6; ++round) {
+    const Outcome found = train(graphed, problem), expected = train(plain, problem);
+    // Rounding may differ on a GPU, by that of bfloat16 in each of the layers.
+    const double bound = problem.x.is_cpu() ? 1e-12 : 0.02;
+    EXPECT_LE(relative_error(values(found.output), values(expected.output)), bound);
+    EXPECT_LE(relative_error(values(found.gradients), values(expected.gradients)), bound);
+    for (const Tensor& gradient : found.gradients) EXPECT_EQ(gradient.scalar_type(), ScalarType::Float);
+  }
+  expect_counts(2, 4 + 2);
+}
+
+TEST_F(Graphed, GoOnAfterAFailure) {
+  Problem problem = tiny_problem();
+  if (!problem.x.is_cpu()) return;
+  const Stage stage(problem.functions, 3, options_of(ReconstructionKind::corrected));
+  for (int pass = 0; pass < 4; ++pass) train(stage, problem);
+  fails = true;
+  EXPECT_THROW(train(stage, problem), Error);
+  fails = false;
+  train(stage, problem);
+  expect_counts(2, 4 + 1);
+}
+
+}  // namespace
+}  // namespace resnet_nodes
