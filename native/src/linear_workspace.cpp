@@ -11,6 +11,8 @@ constexpr int64_t kLine = 16;  // floats
 // and written once a block, cost little. A multiple of the rows that every kernel path takes at a time.
 constexpr int64_t kMostRows = 48, kLeastRows = 12;
 constexpr int64_t kBlockFloats = 1 << 15;
+// Parts that gradients are summed up in, at least: as many threads have work.
+constexpr int64_t kLeastParts = 8;
 // Sums that one thread adds up at a time.
 constexpr int64_t kGrain = 1 << 14;
 
@@ -46,7 +48,7 @@ void LinearWorkspace::prepare(int64_t width, int64_t hidden, int64_t rows, const
   rows_ = rows;
   block_ = std::clamp(kBlockFloats / width / kLeastRows * kLeastRows, kLeastRows, kMostRows);
   parts_ = kMostParts;
-  while (parts_ > 4 && parts_ * part_size() > kMostSums) parts_ /= 2;
+  while (parts_ > kLeastParts && parts_ * part_size() > kMostSums) parts_ /= 2;
   parts_ = std::min(parts_, blocks());
   packed_key_ = PackedKey();
 }

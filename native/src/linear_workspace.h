@@ -50,18 +50,18 @@ class LinearWorkspace {
   /// of threads.
   template <typename Body>
   void for_blocks(const Body& body) {
-    workers_.for_parts(parts_, [&](int64_t part, Slot& slot) { run(part, slot, body); });
+    workers_.for_parts(blocks(), [&](int64_t block, Slot& slot) { run(block, block + 1, slot, body); });
   }
 
-  /// The same where gradients are summed up: body(block, first row, how many, part, slot) adds to the part's sums,
+  /// The same where gradients are summed up: body(first row, how many, part, slot) adds to the part's sums,
   /// which start at 0. The parts are added up in order: results do not depend on threads.
   template <typename Body>
   void for_blocks_with_sums(const Body& body) {
     sums_.resize(parts_ * part_size());
     workers_.for_parts(parts_, [&](int64_t part, Slot& slot) {
       start_sums(part);
-      run(part, slot,
-          [&](int64_t block, int64_t first, int64_t count, Slot&) { body(block, first, count, part, slot); });
+      run(part * blocks() / parts_, (part + 1) * blocks() / parts_, slot,
+          [&](int64_t, int64_t first, int64_t count, Slot&) { body(first, count, part, slot); });
     });
   }
   /// Of a layer's weights, as LinearKernels::outer adds them up.
@@ -76,10 +76,10 @@ class LinearWorkspace {
 
  private:
   template <typename Body>
-  void run(int64_t part, Slot& slot, const Body& body) {
+  void run(int64_t begin, int64_t end, Slot& slot, const Body& body) {
     slot.hidden.resize(block_ * shape_.columns);
     slot.gradient.resize(block_ * shape_.columns);
-    for (int64_t block = part * blocks() / parts_; block < (part + 1) * blocks() / parts_; ++block) {
+    for (int64_t block = begin; block < end; ++block) {
       const int64_t first = block * block_;
       body(block, first, std::min(block_, rows_ - first), slot);
     }

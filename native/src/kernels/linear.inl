@@ -287,14 +287,14 @@ typename Register<kWidth>::Floats tanh_of(typename Register<kWidth>::Floats x) {
   typedef int32_t Integers __attribute__((vector_size(kWidth * sizeof(int32_t)), may_alias));
   const Integers sign = (Integers)x & static_cast<int32_t>(0x80000000);
   const T size = (T)((Integers)x ^ sign);
-  const T square = x * x;
+  const T square = size * size;
   T small = -5.70498872745e-3f * square + 2.06390887954e-2f;
   small = small * square - 5.37397155531e-2f;
   small = small * square + 1.33314422036e-1f;
   small = small * square - 3.33332819422e-1f;
-  small = small * square * x + x;
+  small = small * square * size + size;
   // 9 and more give 1; not a number stays one.
-  const T twice = (size > 9.0f ? size - size + 9.0f : size) * 2.0f;
+  const T most = T{} + 9.0f, twice = (size > most ? most : size) * 2.0f;
   const T shifted = twice * 1.44269504088896341f + kRounder, power = shifted - kRounder;
   const T rest = (twice - power * 0.693359375f) + power * 2.12194440e-4f;
   T exponential = 1.9875691500e-4f * rest + 1.3981999507e-3f;
@@ -305,7 +305,7 @@ typename Register<kWidth>::Floats tanh_of(typename Register<kWidth>::Floats x) {
   exponential = exponential * (rest * rest) + rest + 1.0f;
   const Integers scale = ((Integers)shifted << 23) + (127 << 23);
   const T large = 1.0f - 2.0f / (exponential * (T)scale + 1.0f);
-  return size < 0.625f ? small : (T)((Integers)large | sign);
+  return (T)((Integers)(size < 0.625f ? small : large) | sign);
 }
 
 void activate_tanh(float* values, int64_t count) {
