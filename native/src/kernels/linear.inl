@@ -18,7 +18,7 @@ typedef int32_t Mask __attribute__((vector_size(kWidest * sizeof(int32_t)), alig
 // registers of a row; of `outer`, columns x registers of a row.
 constexpr int64_t kDotRows = kWidest == 4 ? 2 : 3, kDotColumns = kRegisters == 32 ? 8 : 4;
 constexpr int64_t kCombineRows = kWidest == 4 ? 2 : 6, kCombineVectors = kWidest == 8 ? 2 : 4;
-constexpr int64_t kOuterColumns = 4, kOuterVectors = kRegisters == 32 ? 4 : 2;
+constexpr int64_t kOuterColumns = 4, kOuterVectors = kWidest == 16 ? 4 : kWidest == 8 ? 3 : 2;
 
 // By number: a type loses its alignment where it is a template's argument.
 template <int64_t kWidth = kWidest>
