@@ -1,5 +1,6 @@
 // kernels_bench.cpp: every fused step on every kernel path that this machine can run, by the number of elements, beside
-// memcpy as the memory's own speed; and the convolutions of one image. Compare rows of one run, taken with
+// memcpy as the memory's own speed; the convolutions of one image; and the products of Linear functions. Compare rows
+// of one run, taken with
 //   --benchmark_enable_random_interleaving=true --benchmark_repetitions=5
 #include <benchmark/benchmark.h>
 
@@ -10,6 +11,7 @@
 
 #include "fused_workspace.h"
 #include "kernels/image_kernels.h"
+#include "kernels/linear_kernels.h"
 #include "kernels/step_kernels.h"
 
 namespace resnet_nodes {
@@ -79,6 +81,41 @@ void measure_copy() {
   });
 }
 
+void count_operations(benchmark::State& state, double operations) {
+  state.counters["FLOP/s"] = benchmark::Counter(operations, benchmark::Counter::kIsIterationInvariantRate);
+}
+
+// The products of a block of rows, in floating point operations a second.
+void measure_linear(const char* name) {
+  const LinearKernels& loops = linear_kernel_path(name)->loops;
+  constexpr int64_t kRows = 48, kShapes[][2] = {{64, 16}, {500, 8}, {500, 64}, {2048, 32}};
+  for (const auto& [width, hidden] : kShapes) {
+    const LinearShape shape{width, hidden, hidden, (width + 15) / 16 * 16};
+    const auto add = [&](const std::string& loop, const auto& body) {
+      const std::string full = loop + "/" + name + "/" + std::to_string(width) + "x" + std::to_string(hidden);
+      benchmark::RegisterBenchmark(full.c_str(), [=](benchmark::State& state) {
+        FloatBuffer x, out, middle, weights;
+        x.resize(kRows * shape.width), out.resize(kRows * shape.width);
+        middle.resize(kRows * shape.columns), weights.resize(shape.columns * shape.pitch);
+        for (auto _ : state) {
+          body(out.data(), x.data(), middle.data(), weights.data());
+          benchmark::ClobberMemory();
+        }
+        count_operations(state, 2.0 * static_cast<double>(kRows * shape.width * shape.hidden));
+      });
+    };
+    add("dots", [=](float*, float* x, float* middle, float* weights) {
+      loops.dots(middle, x, weights, nullptr, kRows, shape);
+    });
+    add("combine", [=](float* out, float* x, float* middle, float* weights) {
+      loops.combine(out, x, middle, weights, nullptr, 0.25, kRows, shape);
+    });
+    add("outer", [=](float*, float* x, float* middle, float* weights) {
+      loops.outer(weights, nullptr, middle, x, kRows, shape);
+    });
+  }
+}
+
 // The convolutions of one image and their weight gradient, in floating point operations a second.
 void measure_convolutions(const char* name) {
   const ImageKernelPath& path = *image_kernel_path(name);
@@ -97,8 +134,7 @@ void measure_convolutions(const char* name) {
           body(input.data(), gradient.data(), weights.data(), dense.data(), scratch.data());
           benchmark::ClobberMemory();
         }
-        const double operations = 18.0 * static_cast<double>(pixels * pixels * channels * channels);
-        state.counters["FLOP/s"] = benchmark::Counter(operations, benchmark::Counter::kIsIterationInvariantRate);
+        count_operations(state, 18.0 * static_cast<double>(pixels * pixels * channels * channels));
       });
     };
     add("convolve", [=](float* input, float*, float* weights, float* dense, float* scratch) {
@@ -123,6 +159,7 @@ int main(int argc, char** argv) {
     measure_path<float>(paths[i]->name, paths[i]->float32);
     measure_path<double>(paths[i]->name, paths[i]->float64);
     measure_convolutions(paths[i]->name);
+    measure_linear(paths[i]->name);
   }
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;

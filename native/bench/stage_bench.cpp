@@ -20,11 +20,13 @@ namespace {
 
 using torch::headeronly::ScalarType;
 
+// pixels 0: rows of so many channels, and Linear - tanh - Linear with kHidden between, one function for all steps.
 struct Size {
   int64_t channels, pixels, depth;
+  bool is_linear() const { return pixels == 0; }
 };
-constexpr Size kSizes[] = {{16, 10, 64}, {64, 8, 16}};
-constexpr int64_t kBatch = 128;
+constexpr Size kSizes[] = {{16, 10, 64}, {64, 8, 16}, {500, 0, 32}};
+constexpr int64_t kBatch = 128, kRows = 500, kHidden = 8;
 
 Tensor normal(const std::vector<int64_t>& sizes, std::mt19937& generator, double scale) {
   Tensor tensor = torch::stable::empty(sizes, ScalarType::Float);
@@ -46,6 +48,15 @@ FunctionSpec tiny_function(int64_t channels) {
   return {{conv, norm, relu, conv, norm}};
 }
 
+FunctionSpec linear_function(int64_t width) {
+  LayerSpec in, tanh, out;
+  in.kind = out.kind = LayerKind::linear;
+  in.in_features = out.out_features = width;
+  in.out_features = out.in_features = kHidden;
+  tanh.kind = LayerKind::tanh;
+  return {{in, tanh, out}};
+}
+
 struct Problem {
   Size size;
   FunctionSpec function;
@@ -53,9 +64,33 @@ struct Problem {
   Tensor x, grad;
 
   // `zero`: the last normalization's weights are 0, as networks often start.
-  Problem(const Size& size_in, bool zero) : size(size_in), function(tiny_function(size_in.channels)) {
+  Problem(const Size& size_in, bool zero) : size(size_in) {
     std::mt19937 generator(1);
+    if (size.is_linear()) {
+      linear(generator);
+    } else {
+      tiny(zero, generator);
+    }
+    for (const Tensor& parameter : parameters) {
+      gradients.push_back(torch::stable::empty_like(parameter));
+      torch::stable::zero_(gradients.back());
+    }
+  }
+
+  void linear(std::mt19937& generator) {
+    const int64_t d = size.channels;
+    function = linear_function(d);
+    parameters.push_back(normal({kHidden, d}, generator, 1 / std::sqrt(static_cast<double>(d))));
+    parameters.push_back(normal({kHidden}, generator, 0.1));
+    parameters.push_back(normal({d, kHidden}, generator, 1 / std::sqrt(static_cast<double>(kHidden))));
+    parameters.push_back(normal({d}, generator, 0.1));
+    x = normal({kRows, d}, generator, 1);
+    grad = normal({kRows, d}, generator, 1);
+  }
+
+  void tiny(bool zero, std::mt19937& generator) {
     const int64_t c = size.channels;
+    function = tiny_function(c);
     const double scale = 1 / std::sqrt(9.0 * static_cast<double>(c));
     for (int64_t n = 0; n < size.depth; ++n) {
       for (int half = 0; half < 2; ++half) {
@@ -67,13 +102,14 @@ struct Problem {
         buffers.push_back(torch::stable::full({c}, 1.0, ScalarType::Float));
       }
     }
-    for (const Tensor& parameter : parameters) {
-      gradients.push_back(torch::stable::empty_like(parameter));
-      torch::stable::zero_(gradients.back());
-    }
     x = normal({kBatch, c, size.pixels, size.pixels}, generator, 1);
     grad = normal({kBatch, c, size.pixels, size.pixels}, generator, 1);
   }
+
+  std::vector<FunctionSpec> functions() const {
+    return std::vector<FunctionSpec>(size.is_linear() ? 1 : static_cast<size_t>(size.depth), function);
+  }
+  void add(size_t index, const Tensor& gradient) { gradients[index] = plus_scaled(gradients[index], gradient, 1.0); }
 };
 
 void per_layer(benchmark::State& state, const Size& size) {
@@ -82,15 +118,42 @@ void per_layer(benchmark::State& state, const Size& size) {
                          benchmark::Counter::kIsIterationInvariantRate | benchmark::Counter::kInvert);
 }
 
+void stock_linear(benchmark::State& state, const Size& size) {
+  Problem p(size, false);
+  const double h = 1.0 / static_cast<double>(size.depth);
+  const GradientMask all{true, true, true};
+  const NoGradient guard;
+  for (auto _ : state) {
+    struct Kept {
+      Tensor x, a;
+    };
+    std::vector<Kept> tape;
+    Tensor x = p.x;
+    for (int64_t n = 0; n < size.depth; ++n) {
+      const Kept k{x, tanh(linear(x, p.parameters[0], p.parameters[1]))};
+      x = plus_scaled(x, linear(k.a, p.parameters[2], p.parameters[3]), h);
+      tape.push_back(k);
+    }
+    Tensor g = p.grad;
+    for (int64_t n = size.depth; n-- > 0;) {
+      const Kept& k = tape.back();
+      const GradientTriple out = linear_backward(scaled(g, h), k.a, p.parameters[2], all);
+      const GradientTriple in = linear_backward(tanh_backward(out[0], k.a), k.x, p.parameters[0], all);
+      p.add(0, in[1]), p.add(1, in[2]), p.add(2, out[1]), p.add(3, out[2]);
+      g = plus_scaled(g, in[0], 1.0);
+      tape.pop_back();
+    }
+    benchmark::DoNotOptimize(g.const_data_ptr());
+  }
+  per_layer(state, size);
+}
+
 void stock(benchmark::State& state, const Size& size) {
   Problem p(size, false);
   const double h = 1.0 / static_cast<double>(size.depth);
   const LayerSpec& conv = p.function.layers[0];
   const GradientMask all{true, true, true};
   const NoGradient guard;
-  const auto add = [&](size_t index, const Tensor& gradient) {
-    p.gradients[index] = plus_scaled(p.gradients[index], gradient, 1.0);
-  };
   for (auto _ : state) {
     struct Kept {
       Tensor x, u, mean1, deviation1, a, v, mean2, deviation2;
@@ -124,8 +187,8 @@ void stock(benchmark::State& state, const Size& size) {
       const GradientTriple norm1 = batch_norm_backward(relu_backward(conv2[0], k.a), k.u, w[2], r[0], r[1], k.mean1,
                                                        k.deviation1, true, 1e-5, all);
       const GradientTriple conv1 = convolution_backward(norm1[0], k.x, w[0], conv, all);
-      add(at, conv1[1]), add(at + 1, conv1[2]), add(at + 2, norm1[1]), add(at + 3, norm1[2]);
-      add(at + 4, conv2[1]), add(at + 5, conv2[2]), add(at + 6, norm2[1]), add(at + 7, norm2[2]);
+      p.add(at, conv1[1]), p.add(at + 1, conv1[2]), p.add(at + 2, norm1[1]), p.add(at + 3, norm1[2]);
+      p.add(at + 4, conv2[1]), p.add(at + 5, conv2[2]), p.add(at + 6, norm2[1]), p.add(at + 7, norm2[2]);
       g = plus_scaled(g, conv1[0], 1.0);
       tape.pop_back();
     }
@@ -139,7 +202,7 @@ void step(benchmark::State& state, const Size& size, ReconstructionKind kind, bo
   StageOptions options;
   options.reconstruction = kind;
   setenv("RESNET_NODES_FUSED", fused ? "on" : "off", 1);
-  const Stage stage(std::vector<FunctionSpec>(static_cast<size_t>(size.depth), p.function), size.depth, options);
+  const Stage stage(p.functions(), size.depth, options);
   const std::vector<int32_t> wanted(p.parameters.size(), 1);
   int64_t evaluations = 0;
   for (auto _ : state) {
@@ -153,17 +216,25 @@ void step(benchmark::State& state, const Size& size, ReconstructionKind kind, bo
 }
 
 void register_size(const Size& size) {
-  const std::string suffix = "/C" + std::to_string(size.channels) + "/depth" + std::to_string(size.depth);
+  const std::string suffix =
+      (size.is_linear() ? "/linear" : "/C") + std::to_string(size.channels) + "/depth" + std::to_string(size.depth);
   const auto add = [](const std::string& name, const auto& body) {
     benchmark::RegisterBenchmark(name.c_str(), body)->Unit(benchmark::kMillisecond)->UseRealTime();
   };
-  add("stock_backprop" + suffix, [=](benchmark::State& state) { stock(state, size); });
+  add("stock_backprop" + suffix, [=](benchmark::State& state) {
+    if (size.is_linear()) {
+      stock_linear(state, size);
+    } else {
+      stock(state, size);
+    }
+  });
   for (const ReconstructionPlan& plan : reconstruction_plans()) {
     for (const bool fused : {true, false}) {
       add(plan.name + (fused ? "/fused" : "/operators") + suffix,
           [=](benchmark::State& state) { step(state, size, plan.kind, fused, false); });
     }
   }
+  if (size.is_linear()) return;
   add("adaptive_zero_weights/fused" + suffix,
       [=](benchmark::State& state) { step(state, size, ReconstructionKind::adaptive, true, true); });
 }

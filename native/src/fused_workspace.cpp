@@ -1,17 +1,12 @@
 #include "fused_workspace.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
-#include <new>
-#include <utility>
 
 namespace resnet_nodes {
 namespace {
 
 constexpr int64_t kLine = 16;  // floats
-constexpr int64_t kMostParts = 32;
-constexpr int64_t kMostSums = int64_t{1} << 19;  // floats: the parts' sums stay in the second-level cache
 // Tiles that a convolution transforms together, at least one row: enough to use weights often, few enough for the
 // cache.
 constexpr int64_t kBandTiles = 32;
@@ -67,29 +62,12 @@ int64_t weight_size(const ImageShape& image) { return 9 * image.channels * image
 int64_t transformed_weight_size(const ImageShape& image) { return 16 * image.channels * image.channels; }
 int64_t scratch_size(const ImageShape& image) { return 2 * 16 * image.position; }
 
-void FloatBuffer::Free::operator()(float* data) const { std::free(data); }
-
-float* FloatBuffer::resize(int64_t count) {
-  if (count != count_) {
-    const auto bytes = static_cast<size_t>((count + kLine - 1) / kLine * kLine) * sizeof(float);
-    data_.reset();
-    count_ = 0;
-    auto* data = static_cast<float*>(std::aligned_alloc(kLine * sizeof(float), std::max<size_t>(bytes, 64)));
-    if (data == nullptr) throw std::bad_alloc();
-    std::memset(data, 0, bytes);
-    data_.reset(data);
-    count_ = count;
-  }
-  return data_.get();
-}
-
 void FusedWorkspace::prepare(const ImageShape& image, int64_t batch, const ImageKernelPath& path) {
   kernels_ = image.lanes == 16 ? &path.lanes16 : &path.lanes8;
-  const auto workers = std::min<size_t>(kMostParts, torch::stable::get_num_threads());
   const bool same_image = same_shape(image, image_);
   // Another image has its border elsewhere: its slots start from zeros.
-  if (!same_image) slots_.clear();
-  slots_.resize(workers);
+  if (!same_image) workers_.clear();
+  workers_.resize();
   if (same_image && batch == batch_) return;
   image_ = image;
   batch_ = batch;
@@ -185,21 +163,6 @@ void FusedWorkspace::bias_gradient(const Tensor& gradient, bool add) {
     float& element = target[c * gradient.stride(0)];
     element = add ? element + static_cast<float>(total) : static_cast<float>(total);
   }
-}
-
-FusedPool::Lease::Lease(FusedPool& pool) : pool_(pool) {
-  const std::lock_guard lock(pool_.mutex_);
-  if (pool_.free_.empty()) {
-    workspace_ = std::make_unique<FusedWorkspace>();
-  } else {
-    workspace_ = std::move(pool_.free_.back());
-    pool_.free_.pop_back();
-  }
-}
-
-FusedPool::Lease::~Lease() {
-  const std::lock_guard lock(pool_.mutex_);
-  pool_.free_.push_back(std::move(workspace_));
 }
 
 }  // namespace resnet_nodes

@@ -2,17 +2,13 @@
 // every step. Nothing that leaves the engine lies in it.
 #pragma once
 
-#include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
 #include <array>
 #include <atomic>
 #include <cstdint>
-#include <deque>
-#include <memory>
-#include <mutex>
-#include <vector>
 
+#include "fused_memory.h"
 #include "kernels/image_kernels.h"
 
 namespace resnet_nodes {
@@ -28,27 +24,6 @@ int64_t weight_size(const ImageShape& image);
 int64_t transformed_weight_size(const ImageShape& image);
 /// Of what a convolution or a weight gradient works in.
 int64_t scratch_size(const ImageShape& image);
-
-/// Floats at the start of a cache line; zeros when they are new.
-class FloatBuffer {
- public:
-  float* resize(int64_t count);
-  float* data() const { return data_.get(); }
-
- private:
-  struct Free {
-    void operator()(float* data) const;
-  };
-  std::unique_ptr<float[], Free> data_;
-  int64_t count_ = 0;
-};
-
-/// Whose weights lie packed: a function, in one pass of one training step.
-struct PackedKey {
-  uint64_t pass = 0;
-  int64_t function = -1;
-  bool operator==(const PackedKey&) const = default;
-};
 
 class FusedWorkspace {
  public:
@@ -106,24 +81,12 @@ class FusedWorkspace {
   }
 
  private:
-  // body(part, first image, behind the last, slot). Each worker has a range of parts, the same in every pass, so that
-  // it finds its images in its own cache; then it helps the others, so that none waits for one that is held up.
+  // body(part, first image, behind the last, slot).
   template <typename Body>
   void for_parts(const Body& body) {
-    const auto workers = static_cast<int64_t>(slots_.size());
-    for (int64_t worker = 0; worker < workers; ++worker) {
-      slots_[static_cast<size_t>(worker)].next_part = worker * parts_ / workers;
-    }
-    torch::stable::parallel_for(0, workers, 1, [&](int64_t worker, int64_t) {
-      Slot& slot = slots_[static_cast<size_t>(worker)];
+    workers_.for_parts(parts_, [&](int64_t part, Slot& slot) {
       prepare(slot);
-      for (int64_t k = 0; k < workers; ++k) {
-        const int64_t owner = (worker + k) % workers, end = (owner + 1) * parts_ / workers;
-        std::atomic<int64_t>& next = slots_[static_cast<size_t>(owner)].next_part;
-        for (int64_t part = next++; part < end; part = next++) {
-          body(part, part * batch_ / parts_, (part + 1) * batch_ / parts_, slot);
-        }
-      }
+      body(part, part * batch_ / parts_, (part + 1) * batch_ / parts_, slot);
     });
   }
   void prepare(Slot& slot) const;
@@ -139,28 +102,7 @@ class FusedWorkspace {
   std::array<bool, 4> packed_ready_{};
   std::array<FloatBuffer, 2> biases_;
   FloatBuffer image_sums_, coefficients_, inner_, outer_, weight_sums_, bias_sums_;
-  std::deque<Slot> slots_;
-};
-
-/// The workspaces of one stage: one for each thread that is inside of it at a time.
-class FusedPool {
- public:
-  class Lease {
-   public:
-    explicit Lease(FusedPool& pool);
-    ~Lease();
-    Lease(const Lease&) = delete;
-    Lease& operator=(const Lease&) = delete;
-    FusedWorkspace& operator*() const { return *workspace_; }
-
-   private:
-    FusedPool& pool_;
-    std::unique_ptr<FusedWorkspace> workspace_;
-  };
-
- private:
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<FusedWorkspace>> free_;
+  FusedWorkers<Slot> workers_;
 };
 
 }  // namespace resnet_nodes

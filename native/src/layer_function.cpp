@@ -14,14 +14,6 @@ namespace {
 
 using torch::headeronly::ScalarType;
 
-class LayerTape final : public Tape {
- public:
-  std::vector<Tensor> saved;  // one entry a layer
-  FusedTape fused;            // in their place where the function is fused
-};
-
-FusedTape* fused_tape(Tape* tape) { return tape != nullptr ? &static_cast<LayerTape*>(tape)->fused : nullptr; }
-
 uint64_t next_pass() {
   static std::atomic<uint64_t> count{0};
   return ++count;
@@ -93,17 +85,24 @@ LayerTable::LayerTable(const std::vector<FunctionSpec>& functions, int64_t depth
       function.rows.push_back(std::move(row));
     }
     fresh_ = fresh_ && function.rows.back().layer->output_is_fresh();
-    function.fusible = is_fusible(spec.layers);
+    if (is_fusible(spec.layers)) function.fusion = Fusion::convolutions;
+    if (is_fusible_linear(spec.layers)) function.fusion = Fusion::linear;
     functions_.push_back(std::move(function));
   }
 }
 
 bool LayerTable::fuses(int64_t n, const Tensor& x) const {
-  return fusing_ && !is_mixed() && function(n).fusible && resnet_nodes::fuses(x, function(n).channels());
+  const Function& f = function(n);
+  if (!fusing_ || is_mixed() || f.fusion == Fusion::none) return false;
+  return f.fusion == Fusion::linear ? fuses_linear(x, f.channels()) : resnet_nodes::fuses(x, f.channels());
 }
 
 std::string LayerTable::path(int64_t n, const Tensor& x) const {
-  if (fuses(n, x)) return fused_path_name(function(n).channels());
+  if (fuses(n, x)) {
+    const Function& f = function(n);
+    return f.fusion == Fusion::linear ? fused_linear_path_name(f.spec(1).kind, f.spec(0).out_features)
+                                      : fused_path_name(f.channels());
+  }
   return std::string("operators") + (x.dim() == 4 ? ", channels_last" : "") + (is_mixed() ? ", bfloat16" : "") +
          (cuda_kernels_for(x) != nullptr ? ", cuda steps" : "");
 }
@@ -234,75 +233,7 @@ Tensor LayerFunctions::apply(Use use, const Tensor& x, Tape* tape, bool replay) 
   return table_->is_mixed() ? torch::stable::to(state, x.scalar_type()) : state;
 }
 
-// Calls evaluate(the function, ready to work on states like x).
-template <typename Evaluate>
-auto LayerFunctions::fused(Use use, const Tensor& x, const Evaluate& evaluate, bool gradients) {
-  const std::vector<LayerTable::Row>& rows = table_->function(use.function).rows;
-  FusedCall call;
-  call.states = &states_;
-  // In a pass the parameters stay as they are, so that weights need be packed once for all evaluations of a step.
-  call.key = {pass_, table_->shared() ? 0 : use.function};
-  for (size_t i = 0; i < 2; ++i) {
-    const LayerTable::Row &convolution = rows[3 * i], &norm = rows[3 * i + 1];
-    call.convolution[i] = call_for(use, convolution);
-    call.norm[i] = call_for(use, norm);
-    call.norm_spec[i] = norm.layer->spec();
-    call.has_bias[i] = convolution.layer->spec().bias;
-    for (int64_t k = 0; gradients && k < 2; ++k) {
-      const size_t slot = 4 * i + static_cast<size_t>(k);
-      if (k < convolution.layer->parameter_count()) {
-        call.targets[slot] = gradient_target(convolution.first_parameter + k);
-      }
-      if (k < norm.layer->parameter_count()) call.targets[slot + 2] = gradient_target(norm.first_parameter + k);
-    }
-  }
-  const FusedPool::Lease lease(table_->pool());
-  FusedFunction function(*lease, call, x);
-  return evaluate(function);
-}
-
-Tensor LayerFunctions::forward(Use use, const Tensor& x, Tape* tape) {
-  if (!table_->fuses(use.function, x)) return apply(use, x, tape, false);
-  return fused(use, x, [&](FusedFunction& f) { return f.forward(Tensor(), x, 1.0, fused_tape(tape)); });
-}
-
-Tensor LayerFunctions::replay(Use use, const Tensor& x, Tape* tape) {
-  if (!table_->fuses(use.function, x)) return apply(use, x, tape, true);
-  return fused(use, x, [&](FusedFunction& f) { return f.replay(Tensor(), x, 1.0, fused_tape(tape)); });
-}
-
-Tensor LayerFunctions::forward_step(Use use, const Tensor& base, const Tensor& x, double a, Tape* tape) {
-  if (!table_->fuses(use.function, x)) return ResidualFunctions::forward_step(use, base, x, a, tape);
-  return fused(use, x, [&](FusedFunction& f) { return f.forward(base, x, a, fused_tape(tape)); });
-}
-
-Tensor LayerFunctions::replay_step(Use use, const Tensor& base, const Tensor& x, double a) {
-  if (!table_->fuses(use.function, x)) return ResidualFunctions::replay_step(use, base, x, a);
-  return fused(use, x, [&](FusedFunction& f) { return f.replay(base, x, a, nullptr); });
-}
-
-Corrected LayerFunctions::correct_step(Use use, const Tensor& y, const Tensor& predicted, double a, bool keep_slope,
-                                       const Tensor& cotangent, Tape& tape) {
-  if (!table_->fuses(use.function, y)) {
-    return ResidualFunctions::correct_step(use, y, predicted, a, keep_slope, cotangent, tape);
-  }
-  Corrected result = fused(
-      use, y, [&](FusedFunction& f) { return f.correct(y, predicted, a, keep_slope, cotangent, *fused_tape(&tape)); });
-  if (norms_place().defined()) set_norms(norms_place(), std::exchange(result.norms, StepNorms()), y, predicted);
-  return result;
-}
-
-Tensor LayerFunctions::vjp_step(Use use, Tape& tape, const Tensor& cotangent, double a) {
-  if (!table_->fuses(use.function, cotangent)) return ResidualFunctions::vjp_step(use, tape, cotangent, a);
-  return fused(
-      use, cotangent, [&](FusedFunction& f) { return f.vjp(cotangent, cotangent, a, *fused_tape(&tape)); }, true);
-}
-
-Tensor LayerFunctions::vjp(Use use, Tape& tape, const Tensor& cotangent) {
-  if (table_->fuses(use.function, cotangent)) {
-    return fused(
-        use, cotangent, [&](FusedFunction& f) { return f.vjp(Tensor(), cotangent, 1.0, *fused_tape(&tape)); }, true);
-  }
+Tensor LayerFunctions::vjp_by_layers(Use use, Tape& tape, const Tensor& cotangent) {
   const LayerTable::Function& function = table_->function(use.function);
   std::vector<Tensor>& saved = static_cast<LayerTape&>(tape).saved;
   Tensor grad = narrowed(cotangent);

@@ -6,11 +6,15 @@
 #include <vector>
 
 #include "fused_function.h"
+#include "fused_linear.h"
 #include "layer.h"
 #include "residual_function.h"
 #include "resnet_nodes/stage.h"
 
 namespace resnet_nodes {
+
+/// What a function is fused as, on states that fit.
+enum class Fusion { none, convolutions, linear };
 
 /// The layers of all functions, checked; where each one's parameters and buffers stand in the stage's lists.
 class LayerTable {
@@ -28,10 +32,11 @@ class LayerTable {
   struct Function {
     std::vector<Row> rows;
     int64_t statistics_count = 0;
-    bool fusible = false;
+    Fusion fusion = Fusion::none;
 
     int64_t first_parameter() const { return rows.front().first_parameter; }
-    int64_t channels() const { return rows.front().layer->spec().in_features; }
+    const LayerSpec& spec(size_t row) const { return rows[row].layer->spec(); }
+    int64_t channels() const { return spec(0).in_features; }
   };
 
   const Function& function(int64_t n) const { return functions_[shared() ? 0 : static_cast<size_t>(n)]; }
@@ -42,11 +47,12 @@ class LayerTable {
   bool results_are_fresh() const { return fresh_ || is_mixed(); }
   /// Whether functions compute in a narrower type than that of the state.
   bool is_mixed() const { return compute_type_ != ComputeType::same_as_state; }
-  /// Whether function n is evaluated image by image on states like x.
+  /// Whether function n is evaluated some images or rows at a time on states like x.
   bool fuses(int64_t n, const Tensor& x) const;
   /// How function n is evaluated on states like x, as users read it.
   std::string path(int64_t n, const Tensor& x) const;
-  FusedPool& pool() const { return pool_; }
+  FusedPool<FusedWorkspace>& image_pool() const { return image_pool_; }
+  FusedPool<LinearWorkspace>& linear_pool() const { return linear_pool_; }
   /// Throws Error where number, shape, dtype or device does not fit the layers and x.
   void check(const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers) const;
 
@@ -57,7 +63,14 @@ class LayerTable {
   bool fresh_ = true;
   bool fusing_ = true;
   ComputeType compute_type_;
-  mutable FusedPool pool_;
+  mutable FusedPool<FusedWorkspace> image_pool_;
+  mutable FusedPool<LinearWorkspace> linear_pool_;
+};
+
+class LayerTape final : public Tape {
+ public:
+  std::vector<Tensor> saved;  ///< one entry a layer
+  FusedTape fused;            ///< in their place where the function is fused
 };
 
 /// One training step's functions: table, parameters, saved statistics, and the gradients that vjp adds up.
@@ -98,9 +111,14 @@ class LayerFunctions final : public ResidualFunctions {
   const std::vector<Tensor>& narrow_parameters(int64_t function);
   Tensor narrowed(const Tensor& tensor) const;
   Tensor apply(Use use, const Tensor& x, Tape* tape, bool replay);
+  Tensor vjp_by_layers(Use use, Tape& tape, const Tensor& cotangent);
   size_t apply_joined(Use use, size_t row, Tensor& state, std::vector<Tensor>* saved);
+  // layer_fused.cpp
+  FusedCall image_call(Use use, bool gradients);
+  FusedLinearCall linear_call(Use use, bool gradients);
   template <typename Evaluate>
   auto fused(Use use, const Tensor& x, const Evaluate& evaluate, bool gradients = false);
+
   GradientTarget gradient_target(int64_t index);
   void add_gradient(int64_t index, const Tensor& computed);
   bool wants(int64_t index) const { return wanted_.empty() || wanted_[static_cast<size_t>(index)] != 0; }

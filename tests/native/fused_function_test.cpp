@@ -1,66 +1,14 @@
 // fused_function_test.cpp: the fused residual function in float32 against LibTorch's operators in float64.
 #include "fused_function.h"
 
-#include <cstdlib>
-
+#include "fused_truth.h"
 #include "resnet_nodes/error.h"
 #include "resnet_nodes/runtime.h"
-#include "truth.h"
 
 namespace resnet_nodes {
 namespace {
 
 using namespace truth;
-
-// Sets an environment variable while it lives.
-class Environment {
- public:
-  Environment(const char* name, const char* value) : name_(name) {
-    const char* before = std::getenv(name);
-    if (before != nullptr) before_ = before;
-    had_ = before != nullptr;
-    setenv(name, value, 1);
-  }
-  ~Environment() {
-    if (had_) {
-      setenv(name_, before_.c_str(), 1);
-    } else {
-      unsetenv(name_);
-    }
-  }
-  Environment(const Environment&) = delete;
-  Environment& operator=(const Environment&) = delete;
-
- private:
-  const char* name_;
-  std::string before_;
-  bool had_;
-};
-
-std::vector<Tensor> narrowed(const std::vector<Tensor>& tensors) {
-  std::vector<Tensor> result;
-  for (const Tensor& tensor : tensors) result.push_back(torch::stable::to(tensor, ScalarType::Float));
-  return result;
-}
-
-// The float32 numbers of a problem, so that both dtypes start from the same.
-Problem float32(const Problem& problem) {
-  Problem result = problem;
-  result.x = torch::stable::to(problem.x, ScalarType::Float);
-  result.grad = torch::stable::to(problem.grad, ScalarType::Float);
-  result.parameters = narrowed(problem.parameters);
-  result.buffers = narrowed(problem.buffers);
-  return result;
-}
-
-Problem float64(const Problem& problem) {
-  Problem result = problem;
-  result.x = plain(problem.x);
-  result.grad = plain(problem.grad);
-  for (Tensor& tensor : result.parameters) tensor = plain(tensor);
-  for (Tensor& tensor : result.buffers) tensor = plain(tensor);
-  return result;
-}
 
 // Sums of 9 C products, and over the batch, in float32: sqrt(k) u with u = 6e-8, for each of the chain of two
 // convolutions and two normalizations and their products, times the depth. A normalization divides by a deviation that
@@ -68,34 +16,6 @@ Problem float64(const Problem& problem) {
 double bound(const Problem& problem) {
   const auto k = static_cast<double>(9 * problem.x.size(1) + problem.x.size(0) * problem.x.size(2) * problem.x.size(3));
   return 10 * 4 * std::sqrt(k) * 6e-8 * static_cast<double>(problem.depth);
-}
-
-// |a - b| against the larger of |b| and `scale`: a bias before a normalization has a gradient that is 0 but for
-// rounding.
-void expect_close(const Tensor& found, const Tensor& expected, double allowed, double scale, const std::string& what) {
-  const std::vector<double> a = values(found), b = values(expected);
-  ASSERT_EQ(a.size(), b.size()) << what;
-  double off = 0;
-  for (size_t i = 0; i < a.size(); ++i) off += (a[i] - b[i]) * (a[i] - b[i]);
-  EXPECT_LE(std::sqrt(off), allowed * std::max(norm(b), scale)) << what;
-}
-
-void expect_same_outcome(const Outcome& found, const Outcome& expected, double allowed, const std::string& what) {
-  expect_close(found.output, expected.output, allowed, 0, what + ", output");
-  expect_close(found.input_gradient, expected.input_gradient, allowed, 0, what + ", gradient of x");
-  ASSERT_EQ(found.gradients.size(), expected.gradients.size());
-  double scale = 0;
-  for (const Tensor& gradient : expected.gradients) scale = std::max(scale, norm(values(gradient)));
-  for (size_t i = 0; i < found.gradients.size(); ++i) {
-    expect_close(found.gradients[i], expected.gradients[i], allowed, scale, what + ", parameter " + std::to_string(i));
-  }
-}
-
-StageOptions options_of(ReconstructionKind kind, Solver solver = Solver::euler) {
-  StageOptions options;
-  options.reconstruction = kind;
-  options.solver = solver;
-  return options;
 }
 
 std::string description(const Problem& p, uint64_t seed) {

@@ -18,7 +18,8 @@ RESNET_NODES_API std::vector<std::string> kernel_paths();
 RESNET_NODES_API std::string active_kernel_path();
 // The environment variable RESNET_NODES_FUSED, read when a stage is made: `off` evaluates its residual functions by
 // LibTorch's operators alone; `on` or unset: fused where the layers are conv3x3, batch norm, ReLU, conv3x3, batch norm
-// with a multiple of 8 channels, in float32 on the CPU. Stage::function_path says which it is.
+// with a multiple of 8 channels, or Linear, tanh or ReLU, Linear with a narrow middle, in float32 on the CPU.
+// Stage::function_path says which it is.
 
 /// Stages and contexts that are alive, for leak tests.
 RESNET_NODES_API int64_t live_objects();

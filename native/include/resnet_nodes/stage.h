@@ -113,9 +113,10 @@ class RESNET_NODES_API Stage {
   /// Length of the list of parameters that forward expects: every function's in turn. 0 with callbacks.
   int64_t parameter_count() const;
   int64_t buffer_count() const;
-  /// How function n is evaluated on a state like x: "fused conv3x3, 16 channels, avx512", "operators, channels_last",
-  /// "operators", "callbacks"; ", bfloat16" follows where they compute in that, ", cuda steps" where the steps around
-  /// it are kernels on the GPU. RESNET_NODES_FUSED decides (runtime.h), then layers, dtype, device and shape.
+  /// How function n is evaluated on a state like x: "fused conv3x3, 16 channels, avx512", "fused linear-tanh-linear,
+  /// 8 hidden, avx512", "operators, channels_last", "operators", "callbacks"; ", bfloat16" follows where they compute
+  /// in that, ", cuda steps" where the steps around it are kernels on the GPU. RESNET_NODES_FUSED decides (runtime.h),
+  /// then layers, dtype, device and shape.
   std::string function_path(int64_t function, const Tensor& x) const;
 
   /// x_N alone; nothing is kept. x: [B, C, H, W] or [B, D]. `training` chooses batch normalization's statistics.

@@ -5,6 +5,7 @@
 
 #include "kernels/cuda_kernels.h"
 #include "kernels/image_kernels.h"
+#include "kernels/linear_kernels.h"
 #include "kernels/step_kernels.h"
 
 namespace resnet_nodes {
@@ -12,15 +13,18 @@ namespace resnet_nodes {
 namespace portable {
 extern const StepKernelPath path;
 extern const ImageKernelPath image_path;
+extern const LinearKernelPath linear_path;
 }  // namespace portable
 #if defined(__x86_64__)
 namespace avx2 {
 extern const StepKernelPath path;
 extern const ImageKernelPath image_path;
+extern const LinearKernelPath linear_path;
 }  // namespace avx2
 namespace avx512 {
 extern const StepKernelPath path;
 extern const ImageKernelPath image_path;
+extern const LinearKernelPath linear_path;
 }  // namespace avx512
 #endif
 
@@ -53,6 +57,18 @@ const StepKernelPath* choose() {
   return nullptr;
 }
 
+// That of this name, where this processor can run it.
+template <typename Path, size_t kCount>
+const Path* path_of(const Path* const (&all)[kCount], const char* name) {
+  for (const StepKernelPath* path : paths()) {
+    if (std::strcmp(path->name, name) != 0) continue;
+    for (const Path* one : all) {
+      if (std::strcmp(one->name, name) == 0) return one;
+    }
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 const StepKernelPath* const* step_kernel_paths(int64_t* count) {
@@ -68,13 +84,18 @@ const ImageKernelPath* image_kernel_path(const char* name) {
 #endif
     &portable::image_path,
   };
-  for (const StepKernelPath* path : paths()) {
-    if (std::strcmp(path->name, name) != 0) continue;
-    for (const ImageKernelPath* image : kPaths) {
-      if (std::strcmp(image->name, name) == 0) return image;
-    }
-  }
-  return nullptr;
+  return path_of(kPaths, name);
+}
+
+const LinearKernelPath* linear_kernel_path(const char* name) {
+  static const LinearKernelPath* const kPaths[] = {
+#if defined(__x86_64__)
+    &avx512::linear_path,
+    &avx2::linear_path,
+#endif
+    &portable::linear_path,
+  };
+  return path_of(kPaths, name);
 }
 
 #if !defined(RESNET_NODES_HAS_CUDA)

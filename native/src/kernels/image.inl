@@ -4,20 +4,14 @@
 namespace resnet_nodes::IMAGE_KERNEL_NAMESPACE {
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int64_t kWidest = 16, kRegisters = 32;
-#elif defined(__AVX__)
-constexpr int64_t kWidest = 8, kRegisters = 16;
-#else
-constexpr int64_t kWidest = 4, kRegisters = 16;
-#endif
+#include "kernels/registers.inl"
 
 // How a block of kLanes channels lies in registers.
 template <int64_t kLanes>
 struct Block {
   static constexpr int64_t kWidth = kLanes < kWidest ? kLanes : kWidest;
   static constexpr int64_t kVectors = kLanes / kWidth;
-  typedef float Vector __attribute__((vector_size(kWidth * sizeof(float)), aligned(sizeof(float)), may_alias));
+  typedef typename Register<kWidth>::Floats Vector;
 
   // What registers hold beside the weights and, without operands that broadcast from memory, one input: tiles of a
   // convolution for one and for two blocks of output channels, and input channels of a weight gradient (0: never two).
