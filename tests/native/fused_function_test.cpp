@@ -73,15 +73,7 @@ TEST(FusedFunction, ReconstructsAsOperatorsDo) {
 
 TEST(FusedFunction, GivesTheSameBitsOnOneThread) {
   const Problem problem = float32(make_problem({tiny_function(16), tiny_function(16)}, 2, {37, 16, 6, 5}, 7));
-  const Outcome all = run(problem, StageOptions());
-  Outcome alone;
-  // What runs inside of a parallel loop has one thread to itself.
-  torch::stable::parallel_for(0, 2, 1, [&](int64_t begin, int64_t) {
-    if (begin == 0) alone = run(problem, StageOptions());
-  });
-  EXPECT_EQ(values(alone.output), values(all.output));
-  EXPECT_EQ(values(alone.input_gradient), values(all.input_gradient));
-  EXPECT_EQ(values(alone.gradients), values(all.gradients));
+  expect_same_bits_on_one_thread(problem);
 }
 
 TEST(FusedFunction, LastNormalizationOfZerosPassesTheStateThrough) {

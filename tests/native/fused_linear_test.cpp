@@ -99,15 +99,7 @@ TEST(FusedLinear, ResidualsAreThoseOfOperators) {
 
 TEST(FusedLinear, GivesTheSameBitsOnOneThread) {
   const Problem problem = float32(make_problem({narrow_function(50, 7, LayerKind::tanh)}, 3, {777, 50}, 7));
-  const Outcome all = run(problem, StageOptions());
-  Outcome alone;
-  // What runs inside of a parallel loop has one thread to itself.
-  torch::stable::parallel_for(0, 2, 1, [&](int64_t begin, int64_t) {
-    if (begin == 0) alone = run(problem, StageOptions());
-  });
-  EXPECT_EQ(values(alone.output), values(all.output));
-  EXPECT_EQ(values(alone.input_gradient), values(all.input_gradient));
-  EXPECT_EQ(values(alone.gradients), values(all.gradients));
+  expect_same_bits_on_one_thread(problem);
 }
 
 TEST(FusedLinear, FrozenAndGivenGradientsAreThoseOfAFullRun) {

@@ -88,4 +88,17 @@ inline StageOptions options_of(ReconstructionKind kind, Solver solver = Solver::
   return options;
 }
 
+/// A training step on all threads against one on a single thread.
+inline void expect_same_bits_on_one_thread(const Problem& problem) {
+  const Outcome all = run(problem, StageOptions());
+  Outcome alone;
+  // What runs inside of a parallel loop has one thread to itself.
+  torch::stable::parallel_for(0, 2, 1, [&](int64_t begin, int64_t) {
+    if (begin == 0) alone = run(problem, StageOptions());
+  });
+  EXPECT_EQ(values(alone.output), values(all.output));
+  EXPECT_EQ(values(alone.input_gradient), values(all.input_gradient));
+  EXPECT_EQ(values(alone.gradients), values(all.gradients));
+}
+
 }  // namespace resnet_nodes::truth

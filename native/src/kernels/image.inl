@@ -11,7 +11,7 @@ template <int64_t kLanes>
 struct Block {
   static constexpr int64_t kWidth = kLanes < kWidest ? kLanes : kWidest;
   static constexpr int64_t kVectors = kLanes / kWidth;
-  typedef typename Register<kWidth>::Floats Vector;
+  typedef typename Register<kWidth>::Unaligned Vector;
 
   // What registers hold beside the weights and, without operands that broadcast from memory, one input: tiles of a
   // convolution for one and for two blocks of output channels, and input channels of a weight gradient (0: never two).

@@ -12,7 +12,7 @@ namespace {
 
 typedef Register<kWidest>::Floats Vector;
 typedef Register<4>::Floats Four;
-typedef int32_t Mask __attribute__((vector_size(kWidest * sizeof(int32_t)), aligned(sizeof(int32_t)), may_alias));
+typedef int32_t Mask __attribute__((vector_size(kWidest * sizeof(int32_t)), may_alias));
 
 // Accumulators that registers hold beside what they are made of: of `dots`, rows x columns; of `combine`, rows x
 // registers of a row; of `outer`, columns x registers of a row.
@@ -20,32 +20,33 @@ constexpr int64_t kDotRows = kWidest == 4 ? 2 : 3, kDotColumns = kRegisters == 3
 constexpr int64_t kCombineRows = kWidest == 4 ? 2 : 6, kCombineVectors = kWidest == 8 ? 2 : 4;
 constexpr int64_t kOuterColumns = 4, kOuterVectors = kWidest == 16 ? 4 : kWidest == 8 ? 3 : 2;
 
-// By number: a type loses its alignment where it is a template's argument.
+// Chosen by number: a type loses its alignment where it is a template's argument. Locals are of the aligned type, for
+// GCC drops what is said of alignment in some templates.
 template <int64_t kWidth = kWidest>
-typename Register<kWidth>::Floats& at(float* p) {
-  return *reinterpret_cast<typename Register<kWidth>::Floats*>(p);
+typename Register<kWidth>::Unaligned& at(float* p) {
+  return *reinterpret_cast<typename Register<kWidth>::Unaligned*>(p);
 }
 template <int64_t kWidth = kWidest>
-const typename Register<kWidth>::Floats& at(const float* p) {
-  return *reinterpret_cast<const typename Register<kWidth>::Floats*>(p);
+const typename Register<kWidth>::Unaligned& at(const float* p) {
+  return *reinterpret_cast<const typename Register<kWidth>::Unaligned*>(p);
 }
 
 // The lanes of a row's last register that no other has.
 Mask last_lanes(int64_t width) {
-  static constexpr int32_t kIndices[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  alignas(64) static constexpr int32_t kIndices[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   const int64_t rest = width % kWidest, shared = rest == 0 ? 0 : kWidest - rest;
   return *reinterpret_cast<const Mask*>(kIndices) >= static_cast<int32_t>(shared);
 }
 
-Vector masked(const Vector& x, const Mask& mask) { return (Vector)((Mask)x & mask); }
+Vector masked(Vector x, Mask mask) { return (Vector)((Mask)x & mask); }
 
-double total_of(const Vector& sums) {
+double total_of(Vector sums) {
   double total = 0;
   for (int64_t i = 0; i < kWidest; ++i) total += static_cast<double>(sums[i]);
   return total;
 }
 
-Four folded(const Vector& x) {
+Four folded(Vector x) {
 #if defined(__AVX512F__)
   const auto half = __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7) +
                     __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
@@ -72,7 +73,7 @@ struct Count {
 };
 
 template <int64_t kRows, int64_t kColumns>
-void dots_tile(float* out, const float* x, const float* weights, const float* bias, const Mask& mask,
+void dots_tile(float* out, const float* x, const float* weights, const float* bias, Mask mask,
                const LinearShape& shape) {
   Vector sums[kRows][kColumns] = {};
   const auto add = [&](int64_t i, const auto& part) {
@@ -87,8 +88,8 @@ void dots_tile(float* out, const float* x, const float* weights, const float* bi
     }
   };
   const int64_t last = shape.width - kWidest;
-  for (int64_t i = 0; i < last; i += kWidest) add(i, [](const Vector& value) { return value; });
-  add(last, [&](const Vector& value) { return masked(value, mask); });
+  for (int64_t i = 0; i < last; i += kWidest) add(i, [](Vector value) { return value; });
+  add(last, [&](Vector value) { return masked(value, mask); });
 #pragma GCC unroll 4
   for (int64_t r = 0; r < kRows; ++r) {
 #pragma GCC unroll 2
@@ -101,7 +102,7 @@ void dots_tile(float* out, const float* x, const float* weights, const float* bi
 
 // Some columns' weights stay in the first-level cache while all rows go by.
 template <int64_t kColumns>
-void dots_columns(float* out, const float* x, const float* weights, const float* bias, int64_t rows, const Mask& mask,
+void dots_columns(float* out, const float* x, const float* weights, const float* bias, int64_t rows, Mask mask,
                   const LinearShape& shape) {
   int64_t r = 0;
   for (; r + kDotRows <= rows; r += kDotRows) {
@@ -176,7 +177,7 @@ void for_combined(const float* hidden, const float* weights, const float* bias, 
     for_vectors<kCombineVectors>(shape, [&](auto vectors, int64_t i, int64_t last) {
       constexpr int64_t kVectors = decltype(vectors)::value;
       combine_tile<kRows, kVectors>(hidden + r * shape.columns, weights, bias, i, last, shape,
-                                    [&](int64_t v, int64_t k, const Vector& f) {
+                                    [&](int64_t v, int64_t k, Vector f) {
                                       finish(first + k, v, v == kVectors - 1 && last + kWidest == shape.width, f);
                                     });
     });
@@ -190,10 +191,10 @@ void combine(float* out, const float* base, const float* hidden, const float* we
   const float step = static_cast<float>(a);
   if (base == nullptr) {
     for_combined(hidden, weights, bias, rows, shape,
-                 [&](int64_t i, int64_t, bool, const Vector& f) { at(out + i) = step * f; });
+                 [&](int64_t i, int64_t, bool, Vector f) { at(out + i) = step * f; });
   } else {
     for_combined(hidden, weights, bias, rows, shape,
-                 [&](int64_t i, int64_t, bool, const Vector& f) { at(out + i) = at(base + i) + step * f; });
+                 [&](int64_t i, int64_t, bool, Vector f) { at(out + i) = at(base + i) + step * f; });
   }
 }
 
@@ -203,7 +204,7 @@ StepNorms correct(float* state, float* slope, const float* y, const float* predi
   const Mask mask = last_lanes(shape.width);
   // One for each register of a tile: sums that wait for one another would hold it up.
   Vector differences[kCombineVectors] = {}, references[kCombineVectors] = {};
-  const auto finish = [&](int64_t i, int64_t v, bool ends, const Vector& f) {
+  const auto finish = [&](int64_t i, int64_t v, bool ends, Vector f) {
     const Vector increment = step * f, found = at(y + i) - increment;
     const Vector off = at(predicted + i) - found;
     const Vector counted = ends ? masked(off, mask) : off, counted_step = ends ? masked(increment, mask) : increment;
@@ -214,7 +215,7 @@ StepNorms correct(float* state, float* slope, const float* y, const float* predi
   if (slope == nullptr) {
     for_combined(hidden, weights, bias, rows, shape, finish);
   } else {
-    for_combined(hidden, weights, bias, rows, shape, [&](int64_t i, int64_t v, bool ends, const Vector& f) {
+    for_combined(hidden, weights, bias, rows, shape, [&](int64_t i, int64_t v, bool ends, Vector f) {
       at(slope + i) = f;
       finish(i, v, ends, f);
     });

@@ -8,8 +8,9 @@ constexpr int64_t kWidest = 8, kRegisters = 16;
 constexpr int64_t kWidest = 4, kRegisters = 16;
 #endif
 
-// Floats in one register that need no more alignment than one float.
+// Floats in one register, and the same in memory of any type, which need no more alignment than one float.
 template <int64_t kWidth>
 struct Register {
-  typedef float Floats __attribute__((vector_size(kWidth * sizeof(float)), aligned(sizeof(float)), may_alias));
+  typedef float Floats __attribute__((vector_size(kWidth * sizeof(float))));
+  typedef float Unaligned __attribute__((vector_size(kWidth * sizeof(float)), aligned(sizeof(float)), may_alias));
 };
