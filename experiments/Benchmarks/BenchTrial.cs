@@ -12,7 +12,7 @@ internal sealed class BenchTrial : IDisposable
     /// <summary>Small, so that thousands of steps on one batch neither diverge nor change what is measured.</summary>
     private const double Rate = 1e-3;
 
-    private const int OverheadRounds = 15;
+    private const int OverheadRounds = 9;
 
     private readonly SGD optimizer;
     private readonly Tensor input;
