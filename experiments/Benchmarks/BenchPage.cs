@@ -17,7 +17,7 @@ internal static class BenchPage
         ("evaluations", "`evaluations_per_layer`: evaluations of residual functions in the backward pass, by layer; the forward pass adds one, a vector-Jacobian product costs about two."),
         ("GFLOP/s", "`nominal_gflops`: multiplications and additions of convolutions and linear layers as their definition counts them, evaluations on the way back included, over the time. Kernels that need fewer multiplications than the definition may exceed the peak."),
         ("of peak", "`nominal_share_of_peak`: the same over the best of several matrix products, measured by the same process."),
-        ("overhead", "`overhead_share`: what a stage alone, forward and backward, takes outside of the native engine, which is the managed layer, the binding and autograd (median of 9), over the time of a step."),
+        ("overhead", "`overhead_share`: what a stage alone, forward and backward, takes outside of the native engine, which is the managed layer, the binding and autograd (median of 15), over the time of a step."),
         ("peak", "`peak_bytes`: resident memory of a process of its own that runs steps of the one method at fresh weights; `step_bytes`: what of it is not there between steps."),
         ("bytes per added layer", "`bytes_per_layer`: slope of `step_bytes` over the depth, by least squares."),
         ("exponent", "`time_exponent`: p of `step_seconds` ~ depth^p, by least squares of the logarithms. What a step does at any depth (stem, head, loss) lowers it."),
