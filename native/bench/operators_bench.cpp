@@ -68,7 +68,8 @@ void measure_images(int64_t channels, int64_t pixels, bool channels_last) {
 }
 
 void measure_rows(int64_t rows, int64_t in, int64_t out) {
-  const std::string end = "/" + std::to_string(rows) + "/" + std::to_string(in) + "x" + std::to_string(out);
+  const std::string end =
+      std::string("/") + std::to_string(rows) + "/" + std::to_string(in) + "x" + std::to_string(out);
   const Tensor x = normal({rows, in}), weight = normal({out, in}), bias = normal({out}), grad = normal({rows, out});
   const double operations = 2.0 * static_cast<double>(rows * in * out);
   add("linear" + end, operations, [=] { benchmark::DoNotOptimize(linear(x, weight, bias)); });
