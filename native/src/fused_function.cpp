@@ -5,6 +5,7 @@
 #include "operators.h"
 #include "resnet_nodes/error.h"
 #include "resnet_nodes/runtime.h"
+#include "steps.h"
 
 namespace resnet_nodes {
 namespace {
@@ -166,7 +167,7 @@ Corrected FusedFunction::correct(const Tensor& y_state, const Tensor& predicted_
   const int64_t size = dense_size(image);
   Corrected result{call_.states->like(y), keep_slope ? call_.states->like(y) : Tensor(), {}};
   const Norm inner_norm = saved_norm(0), outer_norm = saved_norm(1);
-  std::vector<ImageNorms> norms(static_cast<size_t>(workspace_.batch()));
+  std::vector<StepNorms> norms(static_cast<size_t>(workspace_.batch()));
   float* sums = tape.sums.resize(workspace_.batch() * 2 * image.channels);
   evaluate(predicted, inner_norm, &tape, [&](int64_t i, const float* outer) {
     norms[static_cast<size_t>(i)] = kernels.correct(
@@ -177,10 +178,7 @@ Corrected FusedFunction::correct(const Tensor& y_state, const Tensor& predicted_
                          image);
   });
   tape.has_sums = true;
-  for (const ImageNorms& one : norms) {
-    result.norms.difference += one.difference;
-    result.norms.reference += one.reference;
-  }
+  result.norms = sum_of(norms);
   return result;
 }
 

@@ -21,10 +21,6 @@ bool fusing_is_on();
 /// "fused conv3x3, 16 channels, avx512".
 std::string fused_path_name(int64_t channels);
 
-/// The elements of a float32 tensor.
-inline const float* data(const Tensor& tensor) { return static_cast<const float*>(tensor.const_data_ptr()); }
-inline float* target(const Tensor& tensor) { return static_cast<float*>(tensor.mutable_data_ptr()); }
-
 /// What one evaluation keeps.
 struct FusedTape {
   Tensor x;

@@ -2,6 +2,7 @@
 
 #include "operators.h"
 #include "resnet_nodes/runtime.h"
+#include "steps.h"
 
 namespace resnet_nodes {
 namespace {
@@ -104,10 +105,7 @@ Corrected FusedLinear::correct(const Tensor& y_state, const Tensor& predicted_st
         workspace_.loops().correct(out + at, slope != nullptr ? slope + at : nullptr, after + at, from + at, hidden,
                                    packed.weights[1].data(), packed.bias(1), a, rows, shape);
   });
-  for (const StepNorms& one : norms) {
-    result.norms.difference += one.difference;
-    result.norms.reference += one.reference;
-  }
+  result.norms = sum_of(norms);
   return result;
 }
 

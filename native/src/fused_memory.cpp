@@ -5,17 +5,12 @@
 #include <new>
 
 namespace resnet_nodes {
-namespace {
-
-constexpr int64_t kLine = 16;  // floats
-
-}  // namespace
 
 void FloatBuffer::Free::operator()(float* data) const { std::free(data); }
 
 float* FloatBuffer::resize(int64_t count) {
   if (count != count_) {
-    const auto bytes = static_cast<size_t>((count + kLine - 1) / kLine * kLine) * sizeof(float);
+    const auto bytes = static_cast<size_t>(lines_of(count) * kLine) * sizeof(float);
     data_.reset();
     count_ = 0;
     auto* data = static_cast<float*>(std::aligned_alloc(kLine * sizeof(float), std::max<size_t>(bytes, 64)));

@@ -20,6 +20,19 @@ constexpr int64_t kMostParts = 32;
 /// Floats of all parts' sums that stay in the second-level cache.
 constexpr int64_t kMostSums = int64_t{1} << 19;
 
+/// Floats of a cache line.
+constexpr int64_t kLine = 16;
+constexpr int64_t lines_of(int64_t floats) { return (floats + kLine - 1) / kLine; }
+/// The distance of two rows of so many floats: an odd number of lines, so that rows fall into different sets of the
+/// cache.
+constexpr int64_t odd_lines(int64_t floats) { return (lines_of(floats) | 1) * kLine; }
+
+/// The elements of a float32 tensor.
+inline const float* data(const torch::stable::Tensor& tensor) {
+  return static_cast<const float*>(tensor.const_data_ptr());
+}
+inline float* target(const torch::stable::Tensor& tensor) { return static_cast<float*>(tensor.mutable_data_ptr()); }
+
 /// Floats at the start of a cache line; zeros when they are new.
 class FloatBuffer {
  public:

@@ -6,7 +6,6 @@
 namespace resnet_nodes {
 namespace {
 
-constexpr int64_t kLine = 16;  // floats
 // Tiles that a convolution transforms together, at least one row: enough to use weights often, few enough for the
 // cache.
 constexpr int64_t kBandTiles = 32;
@@ -50,9 +49,7 @@ ImageShape image_shape(int64_t channels, int64_t height, int64_t width) {
   image.row = (2 * image.tile_columns + 2) * image.lanes;
   image.plane = (2 * image.tile_rows + 2) * image.row;
   image.band_rows = std::clamp<int64_t>(kBandTiles / image.tile_columns, 1, image.tile_rows);
-  // An odd number of cache lines: positions then fall into different sets of the cache.
-  const int64_t lines = (image.channels * image.band_rows * image.tile_columns + kLine - 1) / kLine;
-  image.position = (lines | 1) * kLine;
+  image.position = odd_lines(image.channels * image.band_rows * image.tile_columns);
   return image;
 }
 

@@ -6,7 +6,6 @@
 namespace resnet_nodes {
 namespace {
 
-constexpr int64_t kLine = 16;  // floats
 // Rows that go through all loops together: few enough for the second-level cache, many enough that sums, which are read
 // and written once a block, cost little. A multiple of the rows that every kernel path takes at a time.
 constexpr int64_t kMostRows = 48, kLeastRows = 12;
@@ -15,9 +14,6 @@ constexpr int64_t kBlockFloats = 1 << 15;
 constexpr int64_t kLeastParts = 8;
 // Sums that one thread adds up at a time.
 constexpr int64_t kGrain = 1 << 14;
-
-const float* data(const Tensor& tensor) { return static_cast<const float*>(tensor.const_data_ptr()); }
-float* target(const Tensor& tensor) { return static_cast<float*>(tensor.mutable_data_ptr()); }
 
 // A weight's strides along the hidden numbers and along a row.
 struct WeightStrides {
@@ -43,8 +39,7 @@ void LinearWorkspace::prepare(int64_t width, int64_t hidden, int64_t rows, const
   shape_.width = width;
   shape_.hidden = hidden;
   shape_.columns = (hidden + 3) / 4 * 4;
-  // An odd number of cache lines: columns then fall into different sets of the cache.
-  shape_.pitch = ((width + kLine - 1) / kLine | 1) * kLine;
+  shape_.pitch = odd_lines(width);
   rows_ = rows;
   block_ = std::clamp(kBlockFloats / width / kLeastRows * kLeastRows, kLeastRows, kMostRows);
   parts_ = kMostParts;

@@ -84,7 +84,7 @@ class LinearWorkspace {
       body(block, first, std::min(block_, rows_ - first), slot);
     }
   }
-  int64_t part_size() const { return (2 * shape_.columns + 1) * shape_.pitch + (shape_.columns + 15) / 16 * 16; }
+  int64_t part_size() const { return (2 * shape_.columns + 1) * shape_.pitch + lines_of(shape_.columns) * kLine; }
   void start_sums(int64_t part);
 
   LinearShape shape_;

@@ -156,12 +156,7 @@ StepNorms sum_of_blocks(const Tensor& like, const Body& body) {
   for_blocks(like, [&](const auto& kernels, auto zero, int64_t begin, int64_t count) {
     parts[static_cast<size_t>(begin / kBlock)] = body(kernels, zero, begin, count);
   });
-  StepNorms norms;
-  for (const StepNorms& part : parts) {
-    norms.difference += part.difference;
-    norms.reference += part.reference;
-  }
-  return norms;
+  return sum_of(parts);
 }
 
 // The steps by LibTorch's operators, for devices and dtypes without kernels.
@@ -211,6 +206,15 @@ const StepKernelPath& step_kernels() {
   const StepKernelPath* path = active_step_kernels();
   if (path == nullptr) active_kernel_path();  // throws, naming the paths that there are
   return *path;
+}
+
+StepNorms sum_of(const std::vector<StepNorms>& parts) {
+  StepNorms sum;
+  for (const StepNorms& part : parts) {
+    sum.difference += part.difference;
+    sum.reference += part.reference;
+  }
+  return sum;
 }
 
 Tensor add_scaled(const Tensor& x, const Tensor& f, double a, const Tensor& out) {

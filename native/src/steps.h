@@ -15,6 +15,9 @@ using torch::stable::Tensor;
 /// The CPU's kernels. Throws Error where the environment names none that can run here.
 const StepKernelPath& step_kernels();
 
+/// Norms of parts, added up in their order.
+StepNorms sum_of(const std::vector<StepNorms>& parts);
+
 /// All tensors have one shape, dtype, device and layout (dense, equal strides); the functions make them so where they
 /// are not. `out` is a defined tensor to write to, or an undefined one: then a fresh tensor is returned.
 Tensor add_scaled(const Tensor& x, const Tensor& f, double a, const Tensor& out = Tensor());

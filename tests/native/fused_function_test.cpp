@@ -93,21 +93,7 @@ TEST(FusedFunction, LastNormalizationOfZerosPassesTheStateThrough) {
 
 TEST(FusedFunction, FrozenAndGivenGradientsAreThoseOfAFullRun) {
   const Problem problem = float32(make_problem({tiny_function(16)}, 3, {4, 16, 5, 6}, 13));
-  const Outcome all = run(problem, StageOptions());
-  for (size_t only = 0; only < 8; ++only) {
-    const Stage stage(problem.functions, 3, StageOptions());
-    const auto context = stage.forward(problem.x, problem.parameters, copies(problem.buffers), true);
-    std::vector<int32_t> wanted(8, 0);
-    wanted[only] = 1;
-    std::vector<Tensor> into(8);
-    const bool given = only % 2 == 0;
-    if (given) into[only] = torch::stable::full(problem.parameters[only].sizes(), 0.0, ScalarType::Float);
-    stage.backward(*context, problem.grad, wanted, given ? into : std::vector<Tensor>());
-    const std::vector<Tensor> returned = context->parameter_gradients();
-    for (size_t i = 0; i < 8; ++i) EXPECT_EQ(returned[i].defined(), i == only && !given) << i;
-    EXPECT_EQ(values(given ? into[only] : returned[only]), values(all.gradients[only])) << only;
-    EXPECT_EQ(values(context->input_gradient()), values(all.input_gradient)) << only;
-  }
+  expect_frozen_and_given_as_in_full(problem, [](const Tensor& zeros) { return zeros; });
 }
 
 TEST(FusedFunction, RunningStatisticsAreThoseOfOperators) {

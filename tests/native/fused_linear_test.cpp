@@ -104,24 +104,8 @@ TEST(FusedLinear, GivesTheSameBitsOnOneThread) {
 
 TEST(FusedLinear, FrozenAndGivenGradientsAreThoseOfAFullRun) {
   const Problem problem = float32(make_problem({narrow_function(37, 5, LayerKind::relu)}, 3, {29, 37}, 13));
-  const Outcome all = run(problem, StageOptions());
-  for (size_t only = 0; only < 4; ++only) {
-    const Stage stage(problem.functions, 3, StageOptions());
-    const auto context = stage.forward(problem.x, problem.parameters, {}, true);
-    std::vector<int32_t> wanted(4, 0);
-    wanted[only] = 1;
-    std::vector<Tensor> into(4);
-    const bool given = only % 2 == 0;
-    // Not dense: .grad may be a view of anything.
-    if (given) {
-      into[only] = with_gaps(torch::stable::full(problem.parameters[only].sizes(), 0.0, ScalarType::Float), true);
-    }
-    stage.backward(*context, problem.grad, wanted, given ? into : std::vector<Tensor>());
-    const std::vector<Tensor> returned = context->parameter_gradients();
-    for (size_t i = 0; i < 4; ++i) EXPECT_EQ(returned[i].defined(), i == only && !given) << i;
-    EXPECT_EQ(values(given ? into[only] : returned[only]), values(all.gradients[only])) << only;
-    EXPECT_EQ(values(context->input_gradient()), values(all.input_gradient)) << only;
-  }
+  // Not dense: .grad may be a view of anything.
+  expect_frozen_and_given_as_in_full(problem, [](const Tensor& zeros) { return with_gaps(zeros, true); });
 }
 
 TEST(FusedLinear, IsTakenWhereItFitsAndCanBeTurnedOff) {

@@ -101,4 +101,28 @@ inline void expect_same_bits_on_one_thread(const Problem& problem) {
   EXPECT_EQ(values(alone.gradients), values(all.gradients));
 }
 
+/// Each parameter's gradient wanted alone, added to a given tensor for every second one, against that of a full run.
+/// `given`: what the zeros are turned into that it is added to.
+template <typename Given>
+void expect_frozen_and_given_as_in_full(const Problem& problem, const Given& given) {
+  const Outcome all = run(problem, StageOptions());
+  const size_t count = problem.parameters.size();
+  for (size_t only = 0; only < count; ++only) {
+    const Stage stage(problem.functions, problem.depth, StageOptions());
+    const auto context = stage.forward(problem.x, problem.parameters, copies(problem.buffers), true);
+    std::vector<int32_t> wanted(count, 0);
+    wanted[only] = 1;
+    std::vector<Tensor> into(count);
+    const bool is_given = only % 2 == 0;
+    if (is_given) {
+      into[only] = given(torch::stable::full(problem.parameters[only].sizes(), 0.0, ScalarType::Float));
+    }
+    stage.backward(*context, problem.grad, wanted, is_given ? into : std::vector<Tensor>());
+    const std::vector<Tensor> returned = context->parameter_gradients();
+    for (size_t i = 0; i < count; ++i) EXPECT_EQ(returned[i].defined(), i == only && !is_given) << i;
+    EXPECT_EQ(values(is_given ? into[only] : returned[only]), values(all.gradients[only])) << only;
+    EXPECT_EQ(values(context->input_gradient()), values(all.input_gradient)) << only;
+  }
+}
+
 }  // namespace resnet_nodes::truth

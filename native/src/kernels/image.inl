@@ -135,10 +135,10 @@ double total_of(const Vector<kLanes>& sums) {
 }
 
 template <int64_t kLanes>
-ImageNorms correct(float* state, float* slope, const float* y, const float* predicted, const float* x,
-                   const float* scale, const float* shift, double h, const ImageShape& shape) {
+StepNorms correct(float* state, float* slope, const float* y, const float* predicted, const float* x,
+                  const float* scale, const float* shift, double h, const ImageShape& shape) {
   const float step = static_cast<float>(h);
-  ImageNorms norms;
+  StepNorms norms;
   Vector<kLanes> differences, references;
   for_rows<kLanes>(shape, [&](int64_t channel) {
     const Vector<kLanes> a = at<kLanes>(scale + channel), b = at<kLanes>(shift + channel);

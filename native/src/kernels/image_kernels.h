@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "kernels/step_kernels.h"
+
 namespace resnet_nodes {
 
 /// An image, in two layouts. Dense: [y][x][channel], a piece of a channels_last tensor. Bordered: [channel / lanes][y +
@@ -22,12 +24,6 @@ struct ImageShape {
   int64_t tile_columns = 0;
   int64_t band_rows = 0;  ///< tile rows that a convolution transforms together
   int64_t position = 0;   ///< distance of two of a transformed tile's 16 positions
-};
-
-/// Sums of squares of one image: (x~ - state)^2 and increment^2.
-struct ImageNorms {
-  double difference = 0;
-  double reference = 0;
 };
 
 /// The loops for blocks of one number of lanes. Pointers to scales, shifts, means and sums hold `channels` numbers.
@@ -53,8 +49,8 @@ struct ImageKernels {
   void (*affine)(float* out, const float* base, const float* x, const float* scale, const float* shift,
                  const ImageShape& shape);
   /// f = scale x + shift, state = y - a f. `slope`, where not null, receives f.
-  ImageNorms (*correct)(float* state, float* slope, const float* y, const float* predicted, const float* x,
-                        const float* scale, const float* shift, double a, const ImageShape& shape);
+  StepNorms (*correct)(float* state, float* slope, const float* y, const float* predicted, const float* x,
+                       const float* scale, const float* shift, double a, const ImageShape& shape);
   /// Sums of g and of g (x - mean) over the image.
   void (*product_sums)(float* sum, float* product, const float* g, const float* x, const float* mean,
                        const ImageShape& shape);
