@@ -173,6 +173,9 @@ command_managed() {
 
 passed=0 failed=0 skipped=0
 
+# While tests run, threads that wait sleep: beside a busy neighbour, threads that spin make tests many times slower.
+sleep_while_waiting() { export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"; }
+
 test_native() {
   local name="$1" filter="${2:-}" log="$logs/test-native.log" status=0
   say "native tests ($name)"
@@ -216,6 +219,7 @@ command_test() {
     managed | all) command_managed ;;
     *) fail "test '$what' is unknown; it may be native, managed or asan" ;;
   esac
+  sleep_while_waiting
   case "$what" in
     asan) test_native asan "$filter" ;;
     native) test_native "$preset" "$filter" ;;

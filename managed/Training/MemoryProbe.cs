@@ -16,6 +16,16 @@ public static partial class MemoryProbe
     /// <summary>Starts the high-water mark anew.</summary>
     public static void ResetPeak() => File.WriteAllText("/proc/self/clear_refs", "5");
 
+    /// <summary>What is resident, in bytes, once garbage is gone from both heaps, managed and native.</summary>
+    /// <returns>Bytes.</returns>
+    internal static long ResidentAtRest()
+    {
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        _ = malloc_trim(0);
+        return ResidentBytes;
+    }
+
     /// <summary>Peak of steady training steps, and how much of it is the step's own.</summary>
     /// <param name="step">A training step that disposes what it makes.</param>
     /// <param name="warmup">Steps before, so that gradients, optimizer state and allocator are in place.</param>
@@ -32,12 +42,8 @@ public static partial class MemoryProbe
         var (peak, own) = (long.MaxValue, long.MaxValue);
         for (var i = 0; i < repeats; i++)
         {
-            // At rest: nothing of a past step is left in the heaps, managed or native.
-            GC.Collect();
-            GC.WaitForPendingFinalizers();
-            _ = malloc_trim(0);
+            var rest = ResidentAtRest();
             ResetPeak();
-            var rest = ResidentBytes;
             step();
             var high = PeakBytes;
             peak = Math.Min(peak, high);
