@@ -4,7 +4,7 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include "device_guard.h"
-#include "kernels/cuda_kernels.h"
+#include "kernels/cuda/cuda_kernels.h"
 
 namespace resnet_nodes {
 

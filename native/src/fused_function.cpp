@@ -2,9 +2,9 @@
 
 #include <cstdlib>
 
+#include "active_kernels.h"
 #include "operators.h"
 #include "resnet_nodes/error.h"
-#include "resnet_nodes/runtime.h"
 #include "steps.h"
 
 namespace resnet_nodes {
@@ -25,12 +25,6 @@ bool is_dense_state(const Tensor& x) {
 }
 
 Tensor dense(const Tensor& x) { return is_dense_state(x) ? x : state_layout(x); }
-
-// Found once: the path does not change while a process runs, and evaluations are many.
-const ImageKernelPath& image_kernels() {
-  static const ImageKernelPath& path = *image_kernel_path(active_kernel_path().c_str());
-  return path;
-}
 
 }  // namespace
 
@@ -70,12 +64,12 @@ bool fusing_is_on() {
 }
 
 std::string fused_path_name(int64_t channels) {
-  return "fused conv3x3, " + std::to_string(channels) + " channels, " + active_kernel_path();
+  return "fused conv3x3, " + std::to_string(channels) + " channels, " + active_kernels().name;
 }
 
 FusedFunction::FusedFunction(FusedWorkspace& workspace, const FusedCall& call, const Tensor& x)
     : workspace_(workspace), call_(call) {
-  workspace_.prepare(image_shape(x.size(1), x.size(2), x.size(3)), x.size(0), image_kernels());
+  workspace_.prepare(image_shape(x.size(1), x.size(2), x.size(3)), x.size(0), active_kernels());
 }
 
 FusedFunction::Convolution FusedFunction::convolution(size_t index) const {
@@ -92,8 +86,8 @@ FusedFunction::Convolution FusedFunction::convolution(size_t index) const {
 Tensor FusedFunction::forward(const Tensor& base_state, const Tensor& state, double a, FusedTape* tape) {
   if (!uses_batch(0) && !uses_batch(1)) return replay(base_state, state, a, tape);
   const Tensor x = dense(state), base = base_state.defined() ? dense(base_state) : Tensor();
-  const ImageShape& image = workspace_.image();
-  const ImageKernels& kernels = workspace_.kernels();
+  const ConvShape& image = workspace_.image();
+  const ConvKernels& kernels = workspace_.kernels();
   const int64_t size = dense_size(image), channels = image.channels;
   const Tensor out = call_.states->like(x);
   if (tape != nullptr) tape->keep(x);
@@ -130,8 +124,8 @@ Tensor FusedFunction::forward(const Tensor& base_state, const Tensor& state, dou
 // convolution gave.
 template <typename Finish>
 void FusedFunction::evaluate(const Tensor& x, const Norm& inner_norm, FusedTape* tape, const Finish& finish) {
-  const ImageShape& image = workspace_.image();
-  const ImageKernels& kernels = workspace_.kernels();
+  const ConvShape& image = workspace_.image();
+  const ConvKernels& kernels = workspace_.kernels();
   const int64_t size = dense_size(image);
   if (tape != nullptr) tape->keep(x);
   const Convolution first = convolution(0), second = convolution(1);
@@ -148,7 +142,7 @@ void FusedFunction::evaluate(const Tensor& x, const Norm& inner_norm, FusedTape*
 
 Tensor FusedFunction::replay(const Tensor& base_state, const Tensor& state, double a, FusedTape* tape) {
   const Tensor x = dense(state), base = base_state.defined() ? dense(base_state) : Tensor();
-  const ImageShape& image = workspace_.image();
+  const ConvShape& image = workspace_.image();
   const int64_t size = dense_size(image);
   const Tensor out = call_.states->like(x);
   const Norm inner_norm = saved_norm(0), step = scaled(saved_norm(1), a);
@@ -162,8 +156,8 @@ Tensor FusedFunction::replay(const Tensor& base_state, const Tensor& state, doub
 Corrected FusedFunction::correct(const Tensor& y_state, const Tensor& predicted_state, double a, bool keep_slope,
                                  const Tensor& cotangent_state, FusedTape& tape) {
   const Tensor y = dense(y_state), predicted = dense(predicted_state), cotangent = dense(cotangent_state);
-  const ImageShape& image = workspace_.image();
-  const ImageKernels& kernels = workspace_.kernels();
+  const ConvShape& image = workspace_.image();
+  const ConvKernels& kernels = workspace_.kernels();
   const int64_t size = dense_size(image);
   Corrected result{call_.states->like(y), keep_slope ? call_.states->like(y) : Tensor(), {}};
   const Norm inner_norm = saved_norm(0), outer_norm = saved_norm(1);
@@ -191,8 +185,8 @@ void FusedFunction::add_convolution_gradients(size_t index) {
 
 Tensor FusedFunction::vjp(const Tensor& base_state, const Tensor& cotangent_state, double a, FusedTape& tape) {
   const Tensor cotangent = dense(cotangent_state), base = base_state.defined() ? dense(base_state) : Tensor();
-  const ImageShape& image = workspace_.image();
-  const ImageKernels& kernels = workspace_.kernels();
+  const ConvShape& image = workspace_.image();
+  const ConvKernels& kernels = workspace_.kernels();
   const int64_t size = dense_size(image), channels = image.channels;
   const Tensor out = call_.states->like(cotangent);
   const Norm inner_norm = saved_norm(0), outer_norm = saved_norm(1);

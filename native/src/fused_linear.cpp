@@ -1,7 +1,7 @@
 #include "fused_linear.h"
 
+#include "active_kernels.h"
 #include "operators.h"
-#include "resnet_nodes/runtime.h"
 #include "steps.h"
 
 namespace resnet_nodes {
@@ -17,11 +17,6 @@ constexpr int64_t kLeastWidth = 16;
 constexpr int64_t kMostWeights = 1 << 17;
 
 Tensor dense(const Tensor& x) { return x.is_contiguous() ? x : state_layout(x); }
-
-const LinearKernelPath& linear_kernels() {
-  static const LinearKernelPath& path = *linear_kernel_path(active_kernel_path().c_str());
-  return path;
-}
 
 }  // namespace
 
@@ -43,19 +38,19 @@ bool fuses_linear(const Tensor& x, int64_t width) {
 
 std::string fused_linear_path_name(LayerKind activation, int64_t hidden) {
   return std::string("fused linear-") + (activation == LayerKind::tanh ? "tanh" : "relu") + "-linear, " +
-         std::to_string(hidden) + " hidden, " + active_kernel_path();
+         std::to_string(hidden) + " hidden, " + active_kernels().name;
 }
 
 FusedLinear::FusedLinear(LinearWorkspace& workspace, const FusedLinearCall& call, const Tensor& x)
     : workspace_(workspace), call_(call), activation_(call.activation == LayerKind::tanh ? kTanh : kRelu) {
   const Tensor& weight = call.parameters.weight[0];
-  workspace_.prepare(weight.size(1), weight.size(0), x.numel() / weight.size(1), linear_kernels());
+  workspace_.prepare(weight.size(1), weight.size(0), x.numel() / weight.size(1), active_kernels().mlp);
 }
 
 // Where the hidden numbers of all rows go; null where nothing keeps them.
 float* FusedLinear::kept_hidden(const Tensor& x, FusedTape* tape) const {
   if (tape == nullptr) return nullptr;
-  const LinearShape& shape = workspace_.shape();
+  const MlpShape& shape = workspace_.shape();
   const int64_t rows = x.numel() / shape.width, count = rows * shape.columns;
   if (!tape->inner.defined() || tape->inner.numel() != count) {
     tape->inner = torch::stable::empty(std::vector<int64_t>{rows, shape.columns}, ScalarType::Float);
@@ -65,14 +60,14 @@ float* FusedLinear::kept_hidden(const Tensor& x, FusedTape* tape) const {
 }
 
 void FusedLinear::activate(float* hidden, const float* x, int64_t rows, const LinearWorkspace::Packed& packed) const {
-  const LinearShape& shape = workspace_.shape();
+  const MlpShape& shape = workspace_.shape();
   workspace_.loops().dots(hidden, x, packed.weights[0].data(), packed.bias(0), rows, shape);
   workspace_.loops().activate[activation_](hidden, rows * shape.columns);
 }
 
 Tensor FusedLinear::forward(const Tensor& base_state, const Tensor& state, double a, FusedTape* tape) {
   const Tensor x = dense(state), base = base_state.defined() ? dense(base_state) : Tensor();
-  const LinearShape& shape = workspace_.shape();
+  const MlpShape& shape = workspace_.shape();
   const LinearWorkspace::Packed& packed = workspace_.packed(call_.key, call_.parameters);
   const Tensor result = call_.states->like(x);
   float *kept = kept_hidden(x, tape), *out = target(result);
@@ -90,7 +85,7 @@ Tensor FusedLinear::forward(const Tensor& base_state, const Tensor& state, doubl
 Corrected FusedLinear::correct(const Tensor& y_state, const Tensor& predicted_state, double a, bool keep_slope,
                                const Tensor&, FusedTape& tape) {
   const Tensor y = dense(y_state), predicted = dense(predicted_state);
-  const LinearShape& shape = workspace_.shape();
+  const MlpShape& shape = workspace_.shape();
   const LinearWorkspace::Packed& packed = workspace_.packed(call_.key, call_.parameters);
   Corrected result{call_.states->like(y), keep_slope ? call_.states->like(y) : Tensor(), {}};
   std::vector<StepNorms> norms(static_cast<size_t>(workspace_.blocks()));
@@ -111,8 +106,8 @@ Corrected FusedLinear::correct(const Tensor& y_state, const Tensor& predicted_st
 
 Tensor FusedLinear::vjp(const Tensor& base_state, const Tensor& cotangent_state, double a, FusedTape& tape) {
   const Tensor cotangent = dense(cotangent_state), base = base_state.defined() ? dense(base_state) : Tensor();
-  const LinearShape& shape = workspace_.shape();
-  const LinearKernels& loops = workspace_.loops();
+  const MlpShape& shape = workspace_.shape();
+  const MlpKernels& loops = workspace_.loops();
   const LinearWorkspace::Packed& packed = workspace_.packed(call_.key, call_.parameters);
   const Tensor result = call_.states->like(cotangent);
   const float *x = data(tape.x), *g = data(cotangent), *kept = data(tape.inner),

@@ -50,7 +50,7 @@ class FusedLinear {
 
   LinearWorkspace& workspace_;
   const FusedLinearCall& call_;
-  LinearActivation activation_;
+  MlpActivation activation_;
 };
 
 }  // namespace resnet_nodes

@@ -75,7 +75,7 @@ FusedFunction::Norm FusedFunction::saved_norm(size_t index) const {
 // From the images' means and sums of squared distances from them to the batch's, without the cancellation of sums of
 // squares.
 FusedFunction::Norm FusedFunction::batch_norm(size_t index) {
-  const ImageShape& image = workspace_.image();
+  const ConvShape& image = workspace_.image();
   const LayerSpec& spec = call_.norm_spec[index];
   const LayerCall& call = call_.norm[index];
   const Norm norm = place_of(index);

@@ -14,7 +14,7 @@ constexpr size_t kCoefficients = 13;
 constexpr int64_t kGrain = 8192;
 constexpr int64_t kMostLanes = 16;
 
-bool same_shape(const ImageShape& a, const ImageShape& b) {
+bool same_shape(const ConvShape& a, const ConvShape& b) {
   return a.height == b.height && a.width == b.width && a.channels == b.channels;
 }
 
@@ -28,7 +28,7 @@ struct WeightStrides {
 
 // body(index, out, in) for each square of lanes x lanes weights, in the order of the packed weights.
 template <typename Body>
-void for_squares(const ImageShape& image, const Body& body) {
+void for_squares(const ConvShape& image, const Body& body) {
   const int64_t square = 9 * image.lanes * image.lanes, blocks = image.blocks;
   torch::stable::parallel_for(0, blocks * blocks, (kGrain + square - 1) / square, [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) body(i, i / blocks * image.lanes, i % blocks * image.lanes);
@@ -37,8 +37,8 @@ void for_squares(const ImageShape& image, const Body& body) {
 
 }  // namespace
 
-ImageShape image_shape(int64_t channels, int64_t height, int64_t width) {
-  ImageShape image;
+ConvShape image_shape(int64_t channels, int64_t height, int64_t width) {
+  ConvShape image;
   image.height = height;
   image.width = width;
   image.channels = channels;
@@ -53,14 +53,14 @@ ImageShape image_shape(int64_t channels, int64_t height, int64_t width) {
   return image;
 }
 
-int64_t dense_size(const ImageShape& image) { return image.height * image.width * image.channels; }
-int64_t bordered_size(const ImageShape& image) { return image.blocks * image.plane; }
-int64_t weight_size(const ImageShape& image) { return 9 * image.channels * image.channels; }
-int64_t transformed_weight_size(const ImageShape& image) { return 16 * image.channels * image.channels; }
-int64_t scratch_size(const ImageShape& image) { return 2 * 16 * image.position; }
+int64_t dense_size(const ConvShape& image) { return image.height * image.width * image.channels; }
+int64_t bordered_size(const ConvShape& image) { return image.blocks * image.plane; }
+int64_t weight_size(const ConvShape& image) { return 9 * image.channels * image.channels; }
+int64_t transformed_weight_size(const ConvShape& image) { return 16 * image.channels * image.channels; }
+int64_t scratch_size(const ConvShape& image) { return 2 * 16 * image.position; }
 
-void FusedWorkspace::prepare(const ImageShape& image, int64_t batch, const ImageKernelPath& path) {
-  kernels_ = image.lanes == 16 ? &path.lanes16 : &path.lanes8;
+void FusedWorkspace::prepare(const ConvShape& image, int64_t batch, const KernelPath& path) {
+  kernels_ = image.lanes == 16 ? &path.conv16 : &path.conv8;
   const bool same_image = same_shape(image, image_);
   // Another image has its border elsewhere: its slots start from zeros.
   if (!same_image) workers_.clear();

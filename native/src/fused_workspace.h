@@ -9,21 +9,21 @@
 #include <cstdint>
 
 #include "fused_memory.h"
-#include "kernels/image_kernels.h"
+#include "kernels/paths/kernel_path.h"
 
 namespace resnet_nodes {
 
 using torch::stable::Tensor;
 
 /// An image of these sizes, in blocks as wide as its channels allow.
-ImageShape image_shape(int64_t channels, int64_t height, int64_t width);
-int64_t dense_size(const ImageShape& image);
-int64_t bordered_size(const ImageShape& image);
+ConvShape image_shape(int64_t channels, int64_t height, int64_t width);
+int64_t dense_size(const ConvShape& image);
+int64_t bordered_size(const ConvShape& image);
 /// Of one convolution's weights: the taps themselves, and transformed as the kernels take them.
-int64_t weight_size(const ImageShape& image);
-int64_t transformed_weight_size(const ImageShape& image);
+int64_t weight_size(const ConvShape& image);
+int64_t transformed_weight_size(const ConvShape& image);
 /// Of what a convolution or a weight gradient works in.
-int64_t scratch_size(const ImageShape& image);
+int64_t scratch_size(const ConvShape& image);
 
 class FusedWorkspace {
  public:
@@ -37,10 +37,10 @@ class FusedWorkspace {
     std::atomic<int64_t> next_part{0};  // of those that this thread has the first claim to
   };
 
-  void prepare(const ImageShape& image, int64_t batch, const ImageKernelPath& path);
-  const ImageShape& image() const { return image_; }
+  void prepare(const ConvShape& image, int64_t batch, const KernelPath& path);
+  const ConvShape& image() const { return image_; }
   int64_t batch() const { return batch_; }
-  const ImageKernels& kernels() const { return *kernels_; }
+  const ConvKernels& kernels() const { return *kernels_; }
 
   /// The weights of convolution 0 or 1 in the kernels' order; with `transposed`, those of its input gradient.
   const float* packed(const PackedKey& key, size_t convolution, bool transposed, const Tensor& weight);
@@ -93,10 +93,10 @@ class FusedWorkspace {
   void start_sums(int64_t part, bool weights, Slot& slot);
   void finish_sums(int64_t part, Slot& slot);
 
-  ImageShape image_;
+  ConvShape image_;
   int64_t batch_ = 0;
   int64_t parts_ = 0;
-  const ImageKernels* kernels_ = nullptr;
+  const ConvKernels* kernels_ = nullptr;
   PackedKey packed_key_;
   std::array<FloatBuffer, 4> packed_;
   std::array<bool, 4> packed_ready_{};

@@ -32,9 +32,9 @@ struct SumPlaces {
 
 }  // namespace
 
-void LinearWorkspace::prepare(int64_t width, int64_t hidden, int64_t rows, const LinearKernelPath& path) {
+void LinearWorkspace::prepare(int64_t width, int64_t hidden, int64_t rows, const MlpKernels& loops) {
   workers_.resize();
-  path_ = &path;
+  loops_ = &loops;
   if (width == shape_.width && hidden == shape_.hidden && rows == rows_) return;
   shape_.width = width;
   shape_.hidden = hidden;
@@ -74,7 +74,7 @@ void LinearWorkspace::start_sums(int64_t part) {
 void LinearWorkspace::weight_gradient(size_t layer, const Tensor& gradient, double a, bool add) {
   const auto factor = static_cast<float>(a);
   const WeightStrides strides(gradient, layer);
-  const SumPlaces places(shape_.width, path_->lanes);
+  const SumPlaces places(shape_.width, loops_->lanes);
   const int64_t columns = std::max<int64_t>(1, kGrain / (parts_ * shape_.width));
   torch::stable::parallel_for(0, shape_.hidden, columns, [&](int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; ++c) {
@@ -94,7 +94,7 @@ void LinearWorkspace::weight_gradient(size_t layer, const Tensor& gradient, doub
 }
 
 void LinearWorkspace::bias_gradient(size_t layer, const Tensor& gradient, double a, bool add) {
-  const SumPlaces places(shape_.width, path_->lanes);
+  const SumPlaces places(shape_.width, loops_->lanes);
   float* to = target(gradient);
   for (int64_t i = 0; i < gradient.size(0); ++i) {
     double total = 0;

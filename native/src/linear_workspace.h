@@ -9,7 +9,7 @@
 #include <cstdint>
 
 #include "fused_memory.h"
-#include "kernels/linear_kernels.h"
+#include "kernels/mlp/mlp_kernels.h"
 
 namespace resnet_nodes {
 
@@ -30,7 +30,7 @@ class LinearWorkspace {
     std::atomic<int64_t> next_part{0};  // of those that this thread has the first claim to
   };
 
-  /// Parameters in the kernels' order; see LinearShape.
+  /// Parameters in the kernels' order; see MlpShape.
   struct Packed {
     FloatBuffer weights[2];
     FloatBuffer biases[2];
@@ -39,9 +39,9 @@ class LinearWorkspace {
   };
 
   /// For `rows` rows of `width` numbers, with `hidden` between the layers.
-  void prepare(int64_t width, int64_t hidden, int64_t rows, const LinearKernelPath& path);
-  const LinearShape& shape() const { return shape_; }
-  const LinearKernels& loops() const { return path_->loops; }
+  void prepare(int64_t width, int64_t hidden, int64_t rows, const MlpKernels& loops);
+  const MlpShape& shape() const { return shape_; }
+  const MlpKernels& loops() const { return *loops_; }
   int64_t blocks() const { return (rows_ + block_ - 1) / block_; }
 
   const Packed& packed(const PackedKey& key, const LinearParameters& parameters);
@@ -64,7 +64,7 @@ class LinearWorkspace {
           [&](int64_t, int64_t first, int64_t count, Slot&) { body(first, count, part, slot); });
     });
   }
-  /// Of a layer's weights, as LinearKernels::outer adds them up.
+  /// Of a layer's weights, as MlpKernels::outer adds them up.
   float* weight_sums(int64_t part, size_t layer) {
     return sums_.data() + part * part_size() + static_cast<int64_t>(layer) * shape_.columns * shape_.pitch;
   }
@@ -87,8 +87,8 @@ class LinearWorkspace {
   int64_t part_size() const { return (2 * shape_.columns + 1) * shape_.pitch + lines_of(shape_.columns) * kLine; }
   void start_sums(int64_t part);
 
-  LinearShape shape_;
-  const LinearKernelPath* path_ = nullptr;
+  MlpShape shape_;
+  const MlpKernels* loops_ = nullptr;
   int64_t rows_ = 0;
   int64_t block_ = 1;
   int64_t parts_ = 1;

@@ -11,6 +11,7 @@
 #include <sstream>
 #include <vector>
 
+#include "active_kernels.h"
 #include "cuda_launch.h"
 #include "resnet_nodes/error.h"
 #include "steps.h"
@@ -101,7 +102,7 @@ std::optional<Tensor> relu_backward_on_cpu(const Tensor& grad, const Tensor& out
   }
   Tensor result = torch::stable::empty_like(grad);
   if (!same_dense_layout(grad, result)) return std::nullopt;
-  const StepKernelPath& path = step_kernels();
+  const KernelPath& path = active_kernels();
   const auto mask = [&]<typename T>(const StepKernels<T>& kernels) {
     auto* to = static_cast<T*>(result.mutable_data_ptr());
     const auto *from = static_cast<const T*>(grad.const_data_ptr()),

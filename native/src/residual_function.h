@@ -5,7 +5,7 @@
 
 #include <memory>
 
-#include "kernels/step_kernels.h"
+#include "kernels/step_norms.h"
 
 namespace resnet_nodes {
 

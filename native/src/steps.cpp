@@ -8,10 +8,10 @@
 #include <initializer_list>
 #include <string>
 
+#include "active_kernels.h"
 #include "cuda_launch.h"
 #include "operators.h"
 #include "resnet_nodes/error.h"
-#include "resnet_nodes/runtime.h"
 
 namespace resnet_nodes {
 namespace {
@@ -133,7 +133,7 @@ T* target(const Tensor& tensor) {
 // Calls body(kernels of T, T(), begin, count) for each block.
 template <typename Body>
 void for_blocks(const Tensor& like, const Body& body) {
-  const StepKernelPath& path = step_kernels();
+  const KernelPath& path = active_kernels();
   const int64_t total = like.numel();
   const int64_t blocks = (total + kBlock - 1) / kBlock;
   const bool single = like.scalar_type() == ScalarType::Float;
@@ -201,12 +201,6 @@ StepNorms read(const Tensor& norms) {
 }
 
 }  // namespace
-
-const StepKernelPath& step_kernels() {
-  const StepKernelPath* path = active_step_kernels();
-  if (path == nullptr) active_kernel_path();  // throws, naming the paths that there are
-  return *path;
-}
 
 StepNorms sum_of(const std::vector<StepNorms>& parts) {
   StepNorms sum;

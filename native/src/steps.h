@@ -6,14 +6,11 @@
 
 #include <vector>
 
-#include "kernels/step_kernels.h"
+#include "kernels/step_norms.h"
 
 namespace resnet_nodes {
 
 using torch::stable::Tensor;
-
-/// The CPU's kernels. Throws Error where the environment names none that can run here.
-const StepKernelPath& step_kernels();
 
 /// Norms of parts, added up in their order.
 StepNorms sum_of(const std::vector<StepNorms>& parts);

@@ -1,4 +1,4 @@
-// cuda_pack.cuh: loops over dense memory in accesses of 16 bytes, whatever the alignment.
+// pack.cuh: loops over dense memory in accesses of 16 bytes, whatever the alignment.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include "kernels/cuda_kernels.h"
+#include "kernels/cuda/cuda_kernels.h"
 
 namespace resnet_nodes::cuda {
 

@@ -1,6 +1,6 @@
-// cuda_normalize.cu: batch normalization with known statistics, and the ReLU behind it, in one pass.
-#include "kernels/cuda_pack.cuh"
-#include "kernels/cuda_table.cuh"
+// normalize.cu: batch normalization with known statistics, and the ReLU behind it, in one pass.
+#include "kernels/cuda/pack.cuh"
+#include "kernels/cuda/table.cuh"
 
 namespace resnet_nodes::cuda {
 namespace {

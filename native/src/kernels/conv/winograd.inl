@@ -1,5 +1,5 @@
 // winograd.inl: 3x3 convolutions of one image by Winograd's F(2x2, 3x3) (Lavin and Gray, arXiv 1509.09308): tiles of
-// 2x2 outputs from 4x4 inputs by 16 multiplications a pair of channels in place of 36. Included by image.inl.
+// 2x2 outputs from 4x4 inputs by 16 multiplications a pair of channels in place of 36. Included by conv.inl.
 //
 //   output tile   = At [ (G w Gt) . (Bt d B) ] A        w the taps, d the input tile, . the product of equal positions
 //   weights' sums = Gt [ sum over tiles (A g At) . (Bt d B) ] G                         g the output's gradient tile
@@ -16,7 +16,7 @@ struct Band {
 };
 
 template <typename Body>
-void for_bands(const ImageShape& shape, const Body& body) {
+void for_bands(const ConvShape& shape, const Body& body) {
   for (int64_t first = 0; first < shape.tile_rows; first += shape.band_rows) {
     const int64_t left = shape.tile_rows - first, rows = left < shape.band_rows ? left : shape.band_rows;
     body(Band{first, rows, rows * shape.tile_columns});
@@ -25,7 +25,7 @@ void for_bands(const ImageShape& shape, const Body& body) {
 
 // Bt d B of each tile of the band. What a column of pixels gives by Bt serves two tiles.
 template <int64_t kLanes>
-void transform_input(float* target, const float* bordered, const Band& band, const ImageShape& shape) {
+void transform_input(float* target, const float* bordered, const Band& band, const ConvShape& shape) {
   constexpr int64_t kWidth = Block<kLanes>::kWidth, kVectors = Block<kLanes>::kVectors;
   const int64_t row = shape.row, position = shape.position;
   for (int64_t block = 0; block < shape.blocks; ++block) {
@@ -65,7 +65,7 @@ void transform_input(float* target, const float* bordered, const Band& band, con
 
 // A g At of each tile of the band.
 template <int64_t kLanes>
-void transform_gradient(float* target, const float* bordered, const Band& band, const ImageShape& shape) {
+void transform_gradient(float* target, const float* bordered, const Band& band, const ConvShape& shape) {
   constexpr int64_t kWidth = Block<kLanes>::kWidth, kVectors = Block<kLanes>::kVectors;
   const int64_t row = shape.row, position = shape.position;
   for (int64_t block = 0; block < shape.blocks; ++block) {
@@ -93,7 +93,7 @@ void transform_gradient(float* target, const float* bordered, const Band& band, 
 // out = base + bias + At m A of each tile of the band; what stands beyond the image is left out.
 template <int64_t kLanes>
 void transform_output(float* out, const float* products, const float* bias, const float* base, const Band& band,
-                      const ImageShape& shape) {
+                      const ConvShape& shape) {
   constexpr int64_t kWidth = Block<kLanes>::kWidth, kVectors = Block<kLanes>::kVectors;
   const int64_t pixel = shape.channels, row = shape.width * pixel, position = shape.position;
   for (int64_t block = 0; block < shape.blocks; ++block) {
@@ -134,8 +134,7 @@ void transform_output(float* out, const float* products, const float* bias, cons
 // For one position: products[kBlocks][kTiles] = sum over input channels of transformed inputs and weights. `inputs` and
 // `products` may be the same where the image has one block. `block`: distance of two blocks of tiles.
 template <int64_t kLanes, int64_t kBlocks, int64_t kTiles>
-void multiply_tiles(float* products, const float* inputs, const float* weights, int64_t block,
-                    const ImageShape& shape) {
+void multiply_tiles(float* products, const float* inputs, const float* weights, int64_t block, const ConvShape& shape) {
   constexpr int64_t kVectors = Block<kLanes>::kVectors, kWidth = Block<kLanes>::kWidth;
   const int64_t next_weights = shape.channels * kLanes;
   Vector<kLanes> sums[kBlocks][kTiles][kVectors] = {};
@@ -172,7 +171,7 @@ void multiply_tiles(float* products, const float* inputs, const float* weights, 
 // The kernel of this many tiles.
 template <int64_t kLanes, int64_t kBlocks, int64_t kTiles>
 void multiply_some(int64_t tiles, float* products, const float* inputs, const float* weights, int64_t block,
-                   const ImageShape& shape) {
+                   const ConvShape& shape) {
   if (tiles == kTiles) {
     multiply_tiles<kLanes, kBlocks, kTiles>(products, inputs, weights, block, shape);
   } else if constexpr (kTiles > 1) {
@@ -183,7 +182,7 @@ void multiply_some(int64_t tiles, float* products, const float* inputs, const fl
 // All tiles of one position and kBlocks blocks of output channels, in groups of nearly equal size: a small one would
 // leave multipliers waiting.
 template <int64_t kLanes, int64_t kBlocks>
-void multiply(float* products, const float* inputs, const float* weights, int64_t tiles, const ImageShape& shape) {
+void multiply(float* products, const float* inputs, const float* weights, int64_t tiles, const ConvShape& shape) {
   constexpr int64_t kMost = kBlocks == 1 ? Block<kLanes>::kTiles : Block<kLanes>::kTilesOfPairs;
   const int64_t groups = (tiles + kMost - 1) / kMost;
   for (int64_t group = 0; group < groups; ++group) {
@@ -195,7 +194,7 @@ void multiply(float* products, const float* inputs, const float* weights, int64_
 
 template <int64_t kLanes>
 void convolve(float* out, const float* bordered, const float* weights, const float* bias, const float* base,
-              float* scratch, const ImageShape& shape) {
+              float* scratch, const ConvShape& shape) {
   const int64_t square = shape.channels * kLanes;  // weights of one block of output channels at one position
   float* products = shape.blocks == 1 ? scratch : scratch + 16 * shape.position;
   for_bands(shape, [&](const Band& band) {
@@ -259,7 +258,7 @@ void add_products(float* sums, const float* inputs, const float* gradients, int6
 
 // Sums: [position][out / lanes][in / lanes][in % lanes][out % lanes], as the transformed weights.
 template <int64_t kLanes>
-void weight_gradient(float* sums, const float* input, const float* gradient, float* scratch, const ImageShape& shape) {
+void weight_gradient(float* sums, const float* input, const float* gradient, float* scratch, const ConvShape& shape) {
   constexpr int64_t kInputs = Block<kLanes>::kInputs, kInputsOfPairs = Block<kLanes>::kInputsOfPairs;
   const int64_t square = shape.channels * kLanes;
   float* gradients = scratch + 16 * shape.position;
@@ -291,7 +290,7 @@ void weight_gradient(float* sums, const float* input, const float* gradient, flo
 
 // From [tap][in][out] of one square of lanes x lanes channels, `next` floats from tap to tap, to G w Gt.
 template <int64_t kLanes>
-void transform_weights(float* weights, const float* taps, int64_t next, const ImageShape& shape) {
+void transform_weights(float* weights, const float* taps, int64_t next, const ConvShape& shape) {
   constexpr int64_t kWidth = Block<kLanes>::kWidth;
   const int64_t position = shape.channels * shape.channels;
   for (int64_t i = 0; i < kLanes * kLanes; i += kWidth) {
@@ -316,7 +315,7 @@ void transform_weights(float* weights, const float* taps, int64_t next, const Im
 
 // From sums in the transformed domain to those of the taps, Gt s G, of one square.
 template <int64_t kLanes>
-void transform_sums(float* taps, int64_t next, const float* sums, const ImageShape& shape) {
+void transform_sums(float* taps, int64_t next, const float* sums, const ConvShape& shape) {
   constexpr int64_t kWidth = Block<kLanes>::kWidth;
   const int64_t position = shape.channels * shape.channels;
   for (int64_t i = 0; i < kLanes * kLanes; i += kWidth) {

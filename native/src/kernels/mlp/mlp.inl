@@ -1,11 +1,11 @@
-// linear.inl: the loops of Linear functions, once, over the compiler's vector types. Compiled once for each instruction
-// set, as steps.inl is; the including file names its path in LINEAR_KERNEL_NAMESPACE. It includes nothing with inline
-// functions.
+// mlp.inl: the loops of Linear functions, once, over the compiler's vector types. Compiled once for each kernel
+// path, as steps.inl is. It includes nothing with inline functions.
 //
 // A row is taken a register at a time. Where its length is no multiple of that, the last register ends with the row and
 // overlaps the one before it: what it has in common with it is computed twice, and left out of sums.
+#include "kernels/mlp/mlp_kernels.h"
 
-namespace resnet_nodes::LINEAR_KERNEL_NAMESPACE {
+namespace resnet_nodes::KERNEL_PATH {
 namespace {
 
 #include "kernels/registers.inl"
@@ -46,21 +46,22 @@ double total_of(Vector sums) {
   return total;
 }
 
-Four folded(Vector x) {
-#if defined(__AVX512F__)
-  const auto half = __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7) +
-                    __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
-  return __builtin_shufflevector(half, half, 0, 1, 2, 3) + __builtin_shufflevector(half, half, 4, 5, 6, 7);
-#elif defined(__AVX__)
-  return __builtin_shufflevector(x, x, 0, 1, 2, 3) + __builtin_shufflevector(x, x, 4, 5, 6, 7);
-#else
-  return x;
-#endif
+template <int64_t kWidth>
+Four folded(typename Register<kWidth>::Floats x) {
+  if constexpr (kWidth == 16) {
+    const auto half = __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7) +
+                      __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
+    return __builtin_shufflevector(half, half, 0, 1, 2, 3) + __builtin_shufflevector(half, half, 4, 5, 6, 7);
+  } else if constexpr (kWidth == 8) {
+    return __builtin_shufflevector(x, x, 0, 1, 2, 3) + __builtin_shufflevector(x, x, 4, 5, 6, 7);
+  } else {
+    return x;
+  }
 }
 
 // The sums of four registers' lanes.
 Four totals_of(const Vector* x) {
-  const Four a = folded(x[0]), b = folded(x[1]), c = folded(x[2]), d = folded(x[3]);
+  const Four a = folded<kWidest>(x[0]), b = folded<kWidest>(x[1]), c = folded<kWidest>(x[2]), d = folded<kWidest>(x[3]);
   const Four ab = __builtin_shufflevector(a, b, 0, 4, 1, 5) + __builtin_shufflevector(a, b, 2, 6, 3, 7);
   const Four cd = __builtin_shufflevector(c, d, 0, 4, 1, 5) + __builtin_shufflevector(c, d, 2, 6, 3, 7);
   return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
@@ -73,8 +74,7 @@ struct Count {
 };
 
 template <int64_t kRows, int64_t kColumns>
-void dots_tile(float* out, const float* x, const float* weights, const float* bias, Mask mask,
-               const LinearShape& shape) {
+void dots_tile(float* out, const float* x, const float* weights, const float* bias, Mask mask, const MlpShape& shape) {
   Vector sums[kRows][kColumns] = {};
   const auto add = [&](int64_t i, const auto& part) {
     Vector values[kRows];
@@ -103,7 +103,7 @@ void dots_tile(float* out, const float* x, const float* weights, const float* bi
 // Some columns' weights stay in the first-level cache while all rows go by.
 template <int64_t kColumns>
 void dots_columns(float* out, const float* x, const float* weights, const float* bias, int64_t rows, Mask mask,
-                  const LinearShape& shape) {
+                  const MlpShape& shape) {
   int64_t r = 0;
   for (; r + kDotRows <= rows; r += kDotRows) {
     dots_tile<kDotRows, kColumns>(out + r * shape.columns, x + r * shape.width, weights, bias, mask, shape);
@@ -113,7 +113,7 @@ void dots_columns(float* out, const float* x, const float* weights, const float*
   }
 }
 
-void dots(float* out, const float* x, const float* weights, const float* bias, int64_t rows, const LinearShape& shape) {
+void dots(float* out, const float* x, const float* weights, const float* bias, int64_t rows, const MlpShape& shape) {
   const Mask mask = last_lanes(shape.width);
   const auto shifted = [&](int64_t c) { return bias != nullptr ? bias + c : nullptr; };
   int64_t c = 0;
@@ -126,7 +126,7 @@ void dots(float* out, const float* x, const float* weights, const float* bias, i
 // Calls tile(count, i, last) for a row's registers, at most kMost at a time: they start at i, i + kWidest, ..., and the
 // last of them at `last`.
 template <int64_t kMost, typename Tile>
-void for_vectors(const LinearShape& shape, const Tile& tile) {
+void for_vectors(const MlpShape& shape, const Tile& tile) {
   const int64_t end = shape.width - kWidest;
   const auto start = [&](int64_t i) { return i < end ? i : end; };
   int64_t i = 0;
@@ -139,7 +139,7 @@ void for_vectors(const LinearShape& shape, const Tile& tile) {
 // Calls finish(which register, its place in the rows, f) with f = hidden W + bias.
 template <int64_t kRows, int64_t kVectors, typename Finish>
 void combine_tile(const float* hidden, const float* weights, const float* bias, int64_t i, int64_t last,
-                  const LinearShape& shape, const Finish& finish) {
+                  const MlpShape& shape, const Finish& finish) {
   const auto place = [&](int64_t v) { return v < kVectors - 1 ? i + v * kWidest : last; };
   Vector sums[kRows][kVectors];
 #pragma GCC unroll 4
@@ -168,7 +168,7 @@ void combine_tile(const float* hidden, const float* weights, const float* bias, 
 
 // Calls finish(its place in the rows, which of a tile's registers, whether it ends a row, f) for each register.
 template <typename Finish>
-void for_combined(const float* hidden, const float* weights, const float* bias, int64_t rows, const LinearShape& shape,
+void for_combined(const float* hidden, const float* weights, const float* bias, int64_t rows, const MlpShape& shape,
                   const Finish& finish) {
   int64_t r = 0;
   const auto group = [&](auto count) {
@@ -187,7 +187,7 @@ void for_combined(const float* hidden, const float* weights, const float* bias, 
 }
 
 void combine(float* out, const float* base, const float* hidden, const float* weights, const float* bias, double a,
-             int64_t rows, const LinearShape& shape) {
+             int64_t rows, const MlpShape& shape) {
   const float step = static_cast<float>(a);
   if (base == nullptr) {
     for_combined(hidden, weights, bias, rows, shape,
@@ -199,7 +199,7 @@ void combine(float* out, const float* base, const float* hidden, const float* we
 }
 
 StepNorms correct(float* state, float* slope, const float* y, const float* predicted, const float* hidden,
-                  const float* weights, const float* bias, double a, int64_t rows, const LinearShape& shape) {
+                  const float* weights, const float* bias, double a, int64_t rows, const MlpShape& shape) {
   const float step = static_cast<float>(a);
   const Mask mask = last_lanes(shape.width);
   // One for each register of a tile: sums that wait for one another would hold it up.
@@ -230,7 +230,7 @@ StepNorms correct(float* state, float* slope, const float* y, const float* predi
 
 template <int64_t kVectors, bool kTotal>
 void outer_tile(float* sums, float* total, const float* hidden, const float* x, int64_t rows, int64_t i, int64_t last,
-                const LinearShape& shape) {
+                const MlpShape& shape) {
   const auto place = [&](int64_t v) { return v < kVectors - 1 ? i + v * kWidest : last; };
   Vector products[kOuterColumns][kVectors] = {}, plain[kVectors] = {};
   for (int64_t r = 0; r < rows; ++r, x += shape.width, hidden += shape.columns) {
@@ -255,7 +255,7 @@ void outer_tile(float* sums, float* total, const float* hidden, const float* x, 
   }
 }
 
-void outer(float* sums, float* total, const float* hidden, const float* x, int64_t rows, const LinearShape& shape) {
+void outer(float* sums, float* total, const float* hidden, const float* x, int64_t rows, const MlpShape& shape) {
   for_vectors<kOuterVectors>(shape, [&](auto vectors, int64_t i, int64_t last) {
     constexpr int64_t kVectors = decltype(vectors)::value;
     for (int64_t c = 0; c < shape.columns; c += kOuterColumns) {
@@ -343,7 +343,7 @@ void differentiate_relu(float* gradient, const float* output, double a, int64_t 
   });
 }
 
-void add_rows(float* sums, const float* values, int64_t rows, const LinearShape& shape) {
+void add_rows(float* sums, const float* values, int64_t rows, const MlpShape& shape) {
   for (int64_t r = 0; r < rows; ++r, values += shape.columns) {
     for (int64_t c = 0; c < shape.columns; c += 4) at<4>(sums + c) += at<4>(values + c);
   }
@@ -351,15 +351,9 @@ void add_rows(float* sums, const float* values, int64_t rows, const LinearShape&
 
 }  // namespace
 
-extern const LinearKernelPath linear_path;
-const LinearKernelPath linear_path{LINEAR_KERNEL_NAME,
-                                   kWidest,
-                                   {dots,
-                                    combine,
-                                    correct,
-                                    outer,
-                                    {activate_tanh, activate_relu},
-                                    {differentiate_tanh, differentiate_relu},
-                                    add_rows}};
+extern const MlpKernels mlp;
+const MlpKernels mlp{
+    kWidest, dots, combine, correct, outer, {activate_tanh, activate_relu}, {differentiate_tanh, differentiate_relu},
+    add_rows};
 
-}  // namespace resnet_nodes::LINEAR_KERNEL_NAMESPACE
+}  // namespace resnet_nodes::KERNEL_PATH

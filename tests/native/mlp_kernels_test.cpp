@@ -1,6 +1,6 @@
-// linear_kernels_test.cpp: the loops of Linear functions on every kernel path, against plain loops in float64: every
+// mlp_kernels_test.cpp: the loops of Linear functions on every kernel path, against plain loops in float64: every
 // tail of a row, of rows and of hidden numbers, on memory that no vector is aligned to.
-#include "kernels/linear_kernels.h"
+#include "kernels/mlp/mlp_kernels.h"
 
 #include <gtest/gtest.h>
 
@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "resnet_nodes/runtime.h"
+#include "kernels/paths/kernel_path.h"
 
 namespace resnet_nodes {
 namespace {
@@ -32,15 +32,12 @@ class Numbers {
 // Sums of k products of normal numbers: sqrt(k) u in the mean, and a factor 10 for the largest of many.
 double bound(int64_t k) { return 10 * std::sqrt(static_cast<double>(k)) * 6e-8 * 10; }
 
-class LinearKernelsTest : public testing::TestWithParam<std::string> {
- protected:
-  const LinearKernelPath& path() const { return *linear_kernel_path(GetParam().c_str()); }
-};
+class MlpKernelsTest : public testing::TestWithParam<const KernelPath*> {};
 
-void compare(const LinearKernelPath& path, const LinearShape& s, int64_t rows, std::mt19937& generator) {
+void compare(const KernelPath& path, const MlpShape& s, int64_t rows, std::mt19937& generator) {
   SCOPED_TRACE(std::string(path.name) + ", width " + std::to_string(s.width) + ", hidden " + std::to_string(s.hidden) +
                ", rows " + std::to_string(rows));
-  const LinearKernels& loops = path.loops;
+  const MlpKernels& loops = path.mlp;
   const int64_t states = rows * s.width, hiddens = rows * s.columns;
   Numbers x(states, generator), y(states, generator), base(states, generator), weights(s.columns * s.pitch, generator),
       hidden(hiddens, generator), hidden_bias(s.columns, generator), bias(s.pitch, generator), out(states, generator),
@@ -95,10 +92,10 @@ void compare(const LinearKernelPath& path, const LinearShape& s, int64_t rows, s
   }
 
   loops.outer(sums.data(), total.data(), hidden.data(), x.data(), rows, s);
-  const int64_t end = (s.width + path.lanes - 1) / path.lanes * path.lanes;
+  const int64_t end = (s.width + path.mlp.lanes - 1) / path.mlp.lanes * path.mlp.lanes;
   double off_sums = 0;
   for (int64_t i = 0; i < s.width; ++i) {
-    const int64_t place = i < end - path.lanes ? i : i + end - s.width;
+    const int64_t place = i < end - path.mlp.lanes ? i : i + end - s.width;
     double plain = total_before[place];
     for (int64_t r = 0; r < rows; ++r) plain += x[r * s.width + i];
     off_sums = std::max(off_sums, std::abs(total[place] - plain));
@@ -120,23 +117,23 @@ void compare(const LinearKernelPath& path, const LinearShape& s, int64_t rows, s
   }
 }
 
-TEST_P(LinearKernelsTest, MatchPlainLoops) {
+TEST_P(MlpKernelsTest, MatchPlainLoops) {
   std::mt19937 generator(3);
   const auto between = [&](int64_t least, int64_t most) {
     return std::uniform_int_distribution<int64_t>(least, most)(generator);
   };
   for (int64_t width = 16; width <= 90; ++width) {
-    LinearShape s;
+    MlpShape s;
     s.width = width;
     s.hidden = between(1, 21);
     s.columns = (s.hidden + 3) / 4 * 4;
     s.pitch = (width + 15) / 16 * 16 + between(0, 3);
-    compare(path(), s, between(1, 15), generator);
+    compare(*GetParam(), s, between(1, 15), generator);
   }
 }
 
 // By magnitude from what tanh hardly bends to where it is 1, signs and kinds of numbers that are none.
-TEST_P(LinearKernelsTest, ActivationsMatchTheLibrary) {
+TEST_P(MlpKernelsTest, ActivationsMatchTheLibrary) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity(), kNone = std::numeric_limits<float>::quiet_NaN();
   std::vector<float> inputs{0.0f, -0.0f, 0.625f, 9.0f, 88.0f, 1e30f, kInfinity, kNone};
   for (float size = 1e-38f; size < 20; size *= 1.003f) inputs.push_back(size);
@@ -146,10 +143,11 @@ TEST_P(LinearKernelsTest, ActivationsMatchTheLibrary) {
   if (inputs.size() % 16 == 0) inputs.insert(inputs.end(), 4, 0.25f);
   const auto count = static_cast<int64_t>(inputs.size());
   std::vector<float> found = inputs, rectified = inputs, slopes(inputs.size(), 2.0f), steps = slopes;
-  path().loops.activate[kTanh](found.data(), count);
-  path().loops.activate[kRelu](rectified.data(), count);
-  path().loops.differentiate[kTanh](slopes.data(), found.data(), 0.5, count);
-  path().loops.differentiate[kRelu](steps.data(), rectified.data(), 0.5, count);
+  const MlpKernels& loops = GetParam()->mlp;
+  loops.activate[kTanh](found.data(), count);
+  loops.activate[kRelu](rectified.data(), count);
+  loops.differentiate[kTanh](slopes.data(), found.data(), 0.5, count);
+  loops.differentiate[kRelu](steps.data(), rectified.data(), 0.5, count);
   for (size_t i = 0; i < inputs.size(); ++i) {
     const double x = static_cast<double>(inputs[i]), expected = std::tanh(x);
     if (std::isnan(inputs[i])) {
@@ -165,8 +163,8 @@ TEST_P(LinearKernelsTest, ActivationsMatchTheLibrary) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Paths, LinearKernelsTest, testing::ValuesIn(kernel_paths()),
-                         [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Paths, MlpKernelsTest, testing::ValuesIn(runnable_kernel_paths()),
+                         [](const auto& info) { return info.param->name; });
 
 }  // namespace
 }  // namespace resnet_nodes

@@ -1,7 +1,7 @@
-// cuda_table.cuh: entries of the table of CUDA kernels that stand in files of their own.
+// table.cuh: entries of the table of CUDA kernels that stand in files of their own.
 #pragma once
 
-#include "kernels/cuda_kernels.h"
+#include "kernels/cuda/cuda_kernels.h"
 
 namespace resnet_nodes::cuda {
 

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "kernels/step_kernels.h"
+#include "kernels/step_norms.h"
 
 namespace resnet_nodes {
 

@@ -1,10 +1,10 @@
-// image_kernels.h: what a fused residual function does with one image while it is in the first-level cache: 3x3
-// convolutions and the loops between them. float32. No LibTorch type in here.
+// conv_kernels.h: what a fused function of 3x3 convolutions does with one image while it is in the first-level cache:
+// the convolutions and the loops between them. float32. No LibTorch type in here.
 #pragma once
 
 #include <cstdint>
 
-#include "kernels/step_kernels.h"
+#include "kernels/step_norms.h"
 
 namespace resnet_nodes {
 
@@ -12,7 +12,7 @@ namespace resnet_nodes {
 /// 1][x + 1][channel % lanes] with a border of zeros, one pixel wide and two behind an odd width or height, so that a
 /// tile's 4x4 neighbourhood always exists and the distance of two pixels is known when the kernels are compiled.
 /// Plain numbers: functions in here would be compiled for every instruction set, and the linker would keep one of them.
-struct ImageShape {
+struct ConvShape {
   int64_t height = 0;
   int64_t width = 0;
   int64_t channels = 0;
@@ -27,48 +27,38 @@ struct ImageShape {
 };
 
 /// The loops for blocks of one number of lanes. Pointers to scales, shifts, means and sums hold `channels` numbers.
-struct ImageKernels {
+struct ConvKernels {
   /// Dense to bordered.
-  void (*border)(float* bordered, const float* dense, const ImageShape& shape);
+  void (*border)(float* bordered, const float* dense, const ConvShape& shape);
   /// bordered = max(0, scale x + shift).
-  void (*affine_relu)(float* bordered, const float* x, const float* scale, const float* shift, const ImageShape& shape);
+  void (*affine_relu)(float* bordered, const float* x, const float* scale, const float* shift, const ConvShape& shape);
   /// out = base + bias + convolution of the bordered image with transformed weights; base and bias may be null, base
   /// may be out. Weights: [position][out / lanes][in / lanes][in % lanes][out % lanes]. Scratch: scratch_size numbers.
   void (*convolve)(float* out, const float* bordered, const float* weights, const float* bias, const float* base,
-                   float* scratch, const ImageShape& shape);
+                   float* scratch, const ConvShape& shape);
   /// sums += what the convolution's output gradient means for its transformed weights; both images bordered.
   void (*weight_gradient)(float* sums, const float* input, const float* gradient, float* scratch,
-                          const ImageShape& shape);
+                          const ConvShape& shape);
   /// One square of lanes x lanes weights, from [tap][in][out], `next` numbers from tap to tap, to the transformed ones.
-  void (*transform_weights)(float* weights, const float* taps, int64_t next, const ImageShape& shape);
+  void (*transform_weights)(float* weights, const float* taps, int64_t next, const ConvShape& shape);
   /// One square of sums, from those of transformed weights to those of the taps.
-  void (*transform_sums)(float* taps, int64_t next, const float* sums, const ImageShape& shape);
+  void (*transform_sums)(float* taps, int64_t next, const float* sums, const ConvShape& shape);
   /// Mean of each channel, and the sum of squared distances from it.
-  void (*moments)(float* mean, float* squares, const float* x, const ImageShape& shape);
+  void (*moments)(float* mean, float* squares, const float* x, const ConvShape& shape);
   /// out = base + scale x + shift; base may be null, and any may be out.
   void (*affine)(float* out, const float* base, const float* x, const float* scale, const float* shift,
-                 const ImageShape& shape);
+                 const ConvShape& shape);
   /// f = scale x + shift, state = y - a f. `slope`, where not null, receives f.
   StepNorms (*correct)(float* state, float* slope, const float* y, const float* predicted, const float* x,
-                       const float* scale, const float* shift, double a, const ImageShape& shape);
+                       const float* scale, const float* shift, double a, const ConvShape& shape);
   /// Sums of g and of g (x - mean) over the image.
   void (*product_sums)(float* sum, float* product, const float* g, const float* x, const float* mean,
-                       const ImageShape& shape);
+                       const ConvShape& shape);
   /// bordered = by_g g + by_x (x - mean) + shift, its sum added to `sum`.
   void (*norm_gradient)(float* bordered, float* sum, const float* g, const float* x, const float* mean,
-                        const float* by_g, const float* by_x, const float* shift, const ImageShape& shape);
+                        const float* by_g, const float* by_x, const float* shift, const ConvShape& shape);
   /// g where the bordered activation is above 0, else 0, in place.
-  void (*mask)(float* g, const float* activation, const ImageShape& shape);
+  void (*mask)(float* g, const float* activation, const ConvShape& shape);
 };
-
-/// One kernel path: a compilation of the loops for one instruction set.
-struct ImageKernelPath {
-  const char* name;
-  ImageKernels lanes8;
-  ImageKernels lanes16;
-};
-
-/// The path of this name; nullptr where this processor can't run it.
-const ImageKernelPath* image_kernel_path(const char* name);
 
 }  // namespace resnet_nodes

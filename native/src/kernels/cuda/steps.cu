@@ -1,6 +1,6 @@
-// cuda_steps.cu: the fused steps on the GPU.
-#include "kernels/cuda_pack.cuh"
-#include "kernels/cuda_table.cuh"
+// steps.cu: the fused steps on the GPU.
+#include "kernels/cuda/pack.cuh"
+#include "kernels/cuda/table.cuh"
 
 namespace resnet_nodes::cuda {
 namespace {

@@ -1,7 +1,8 @@
-// image.inl: the loops of one image, once, over the compiler's vector types. Compiled once for each instruction set, as
-// steps.inl is; the including file names its path in IMAGE_KERNEL_NAMESPACE. It includes nothing with inline functions.
+// conv.inl: the loops of one image, once, over the compiler's vector types. Compiled once for each kernel path, as
+// steps.inl is. It includes nothing with inline functions.
+#include "kernels/conv/conv_kernels.h"
 
-namespace resnet_nodes::IMAGE_KERNEL_NAMESPACE {
+namespace resnet_nodes::KERNEL_PATH {
 namespace {
 
 #include "kernels/registers.inl"
@@ -15,10 +16,11 @@ struct Block {
 
   // What registers hold beside the weights and, without operands that broadcast from memory, one input: tiles of a
   // convolution for one and for two blocks of output channels, and input channels of a weight gradient (0: never two).
-  static constexpr int64_t kTiles = kRegisters == 32 ? 26 : 12 / kVectors;
-  static constexpr int64_t kTilesOfPairs = kRegisters == 32 ? 13 : kVectors == 1 ? 6 : 0;
-  static constexpr int64_t kInputs = kRegisters == 32 ? kLanes : 8 / kVectors;
-  static constexpr int64_t kInputsOfPairs = kRegisters == 32 ? 8 : kVectors == 1 ? 4 : 0;
+  static constexpr bool kMany = kRegisters == 32;
+  static constexpr int64_t kTiles = (kMany ? 26 : 12) / kVectors;
+  static constexpr int64_t kTilesOfPairs = kVectors > 1 ? 0 : kMany ? 13 : 6;
+  static constexpr int64_t kInputs = (kMany ? kLanes : 8) / kVectors;
+  static constexpr int64_t kInputsOfPairs = kVectors > 1 ? 0 : kMany ? 8 : 4;
 };
 
 template <int64_t kLanes>
@@ -33,12 +35,12 @@ const Vector<kLanes>& at(const float* p) {
   return *reinterpret_cast<const Vector<kLanes>*>(p);
 }
 
-#include "kernels/winograd.inl"
+#include "kernels/conv/winograd.inl"
 
 // Calls make(channel), once for each vector of channels, and its result for each row: run(dense, bordered), the offsets
 // of the row's first pixel. The coefficients of a channel so stay in registers.
 template <int64_t kLanes, typename Make>
-void for_rows(const ImageShape& shape, const Make& make) {
+void for_rows(const ConvShape& shape, const Make& make) {
   constexpr int64_t kWidth = Block<kLanes>::kWidth;
   for (int64_t channel = 0; channel < shape.channels; channel += kWidth) {
     auto run = make(channel);
@@ -62,7 +64,7 @@ Rows(Run, Finish) -> Rows<Run, Finish>;
 constexpr auto kNothing = [] {};
 
 template <int64_t kLanes>
-void border(float* bordered, const float* dense, const ImageShape& shape) {
+void border(float* bordered, const float* dense, const ConvShape& shape) {
   for_rows<kLanes>(shape, [&](int64_t) {
     return Rows{[&](int64_t from, int64_t to) {
                   for (int64_t k = 0; k < shape.width; ++k) {
@@ -74,7 +76,7 @@ void border(float* bordered, const float* dense, const ImageShape& shape) {
 }
 
 template <int64_t kLanes>
-void affine_relu(float* bordered, const float* x, const float* scale, const float* shift, const ImageShape& shape) {
+void affine_relu(float* bordered, const float* x, const float* scale, const float* shift, const ConvShape& shape) {
   for_rows<kLanes>(shape, [&](int64_t channel) {
     const Vector<kLanes> a = at<kLanes>(scale + channel), b = at<kLanes>(shift + channel), zero{};
     return Rows{[&, a, b, zero](int64_t from, int64_t to) {
@@ -89,7 +91,7 @@ void affine_relu(float* bordered, const float* x, const float* scale, const floa
 }
 
 template <int64_t kLanes>
-void moments(float* mean, float* squares, const float* x, const ImageShape& shape) {
+void moments(float* mean, float* squares, const float* x, const ConvShape& shape) {
   const float share = 1.0f / static_cast<float>(shape.height * shape.width);
   Vector<kLanes> total, average;
   for (int pass = 0; pass < 2; ++pass) {
@@ -113,7 +115,7 @@ void moments(float* mean, float* squares, const float* x, const ImageShape& shap
 
 template <int64_t kLanes>
 void affine(float* out, const float* base, const float* x, const float* scale, const float* shift,
-            const ImageShape& shape) {
+            const ConvShape& shape) {
   for_rows<kLanes>(shape, [&](int64_t channel) {
     const Vector<kLanes> a = at<kLanes>(scale + channel), b = at<kLanes>(shift + channel);
     return Rows{[&, a, b](int64_t from, int64_t) {
@@ -136,7 +138,7 @@ double total_of(const Vector<kLanes>& sums) {
 
 template <int64_t kLanes>
 StepNorms correct(float* state, float* slope, const float* y, const float* predicted, const float* x,
-                  const float* scale, const float* shift, double h, const ImageShape& shape) {
+                  const float* scale, const float* shift, double h, const ConvShape& shape) {
   const float step = static_cast<float>(h);
   StepNorms norms;
   Vector<kLanes> differences, references;
@@ -168,7 +170,7 @@ StepNorms correct(float* state, float* slope, const float* y, const float* predi
 
 template <int64_t kLanes>
 void product_sums(float* sum, float* product, const float* g, const float* x, const float* mean,
-                  const ImageShape& shape) {
+                  const ConvShape& shape) {
   Vector<kLanes> sums, products;
   for_rows<kLanes>(shape, [&](int64_t channel) {
     sums = products = Vector<kLanes>{};
@@ -193,7 +195,7 @@ void product_sums(float* sum, float* product, const float* g, const float* x, co
 
 template <int64_t kLanes>
 void norm_gradient(float* bordered, float* sum, const float* g, const float* x, const float* mean, const float* by_g,
-                   const float* by_x, const float* shift, const ImageShape& shape) {
+                   const float* by_x, const float* shift, const ConvShape& shape) {
   Vector<kLanes> sums;
   for_rows<kLanes>(shape, [&](int64_t channel) {
     sums = Vector<kLanes>{};
@@ -214,7 +216,7 @@ void norm_gradient(float* bordered, float* sum, const float* g, const float* x, 
 }
 
 template <int64_t kLanes>
-void mask(float* g, const float* activation, const ImageShape& shape) {
+void mask(float* g, const float* activation, const ConvShape& shape) {
   for_rows<kLanes>(shape, [&](int64_t) {
     return Rows{[&](int64_t to, int64_t from) {
                   const Vector<kLanes> zero{};
@@ -228,7 +230,7 @@ void mask(float* g, const float* activation, const ImageShape& shape) {
 }
 
 template <int64_t kLanes>
-constexpr ImageKernels kernels() {
+constexpr ConvKernels kernels() {
   return {
       border<kLanes>,         affine_relu<kLanes>, convolve<kLanes>, weight_gradient<kLanes>, transform_weights<kLanes>,
       transform_sums<kLanes>, moments<kLanes>,     affine<kLanes>,   correct<kLanes>,         product_sums<kLanes>,
@@ -237,7 +239,9 @@ constexpr ImageKernels kernels() {
 
 }  // namespace
 
-extern const ImageKernelPath image_path;
-const ImageKernelPath image_path{IMAGE_KERNEL_NAME, kernels<8>(), kernels<16>()};
+extern const ConvKernels conv8;
+extern const ConvKernels conv16;
+const ConvKernels conv8 = kernels<8>();
+const ConvKernels conv16 = kernels<16>();
 
-}  // namespace resnet_nodes::IMAGE_KERNEL_NAMESPACE
+}  // namespace resnet_nodes::KERNEL_PATH

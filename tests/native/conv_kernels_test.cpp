@@ -1,5 +1,5 @@
-// image_kernels_test.cpp: the convolutions of one image on every kernel path, against plain loops in float64.
-#include "kernels/image_kernels.h"
+// conv_kernels_test.cpp: the convolutions of one image on every kernel path, against plain loops in float64.
+#include "kernels/conv/conv_kernels.h"
 
 #include <gtest/gtest.h>
 
@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "fused_workspace.h"
-#include "resnet_nodes/runtime.h"
+#include "kernels/paths/kernel_path.h"
 
 namespace resnet_nodes {
 namespace {
@@ -22,27 +22,25 @@ std::vector<float> drawn(int64_t count, std::mt19937& generator) {
 }
 
 // Element (channel, y, x) of a dense image; 0 outside of it.
-double pixel(const std::vector<float>& dense, const ImageShape& s, int64_t channel, int64_t y, int64_t x) {
+double pixel(const std::vector<float>& dense, const ConvShape& s, int64_t channel, int64_t y, int64_t x) {
   if (y < 0 || x < 0 || y >= s.height || x >= s.width) return 0;
   return static_cast<double>(dense[static_cast<size_t>((y * s.width + x) * s.channels + channel)]);
 }
 
 // Where the kernels keep the weight of these channels and this tap.
-size_t weight_place(const ImageShape& s, int64_t out, int64_t in, int64_t tap) {
+size_t weight_place(const ConvShape& s, int64_t out, int64_t in, int64_t tap) {
   const int64_t square = ((out / s.lanes * s.blocks + in / s.lanes) * 9 + tap) * s.lanes * s.lanes;
   return static_cast<size_t>(square + in % s.lanes * s.lanes + out % s.lanes);
 }
 
-class ImageKernelsTest : public testing::TestWithParam<std::string> {};
+class ConvKernelsTest : public testing::TestWithParam<const KernelPath*> {};
 
-TEST_P(ImageKernelsTest, ConvolveAndDifferentiateAsPlainLoopsDo) {
-  const ImageKernelPath* path = image_kernel_path(GetParam().c_str());
-  ASSERT_NE(path, nullptr);
+TEST_P(ConvKernelsTest, ConvolveAndDifferentiateAsPlainLoopsDo) {
   std::mt19937 generator(5);
   for (const int64_t channels : {8, 16, 24, 32, 48}) {
     for (int64_t width = 1; width <= 13; ++width) {
-      const ImageShape s = image_shape(channels, 1 + (width * 5) % 13, width);
-      const ImageKernels& kernels = s.lanes == 16 ? path->lanes16 : path->lanes8;
+      const ConvShape s = image_shape(channels, 1 + (width * 5) % 13, width);
+      const ConvKernels& kernels = s.lanes == 16 ? GetParam()->conv16 : GetParam()->conv8;
       const std::vector<float> x = drawn(dense_size(s), generator), g = drawn(dense_size(s), generator);
       const std::vector<float> weights = drawn(weight_size(s), generator), bias = drawn(channels, generator);
       std::vector<float> x_bordered(static_cast<size_t>(bordered_size(s))), g_bordered(x_bordered), out(x),
@@ -100,8 +98,8 @@ TEST_P(ImageKernelsTest, ConvolveAndDifferentiateAsPlainLoopsDo) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Paths, ImageKernelsTest, testing::ValuesIn(kernel_paths()),
-                         [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Paths, ConvKernelsTest, testing::ValuesIn(runnable_kernel_paths()),
+                         [](const auto& info) { return info.param->name; });
 
 }  // namespace
 }  // namespace resnet_nodes

@@ -1,8 +1,9 @@
-// steps.inl: every fused step, once, over vectors of eight elements. Compiled once for each instruction set; the
-// including file names its path in STEP_KERNEL_NAMESPACE. It includes nothing with inline functions: the linker would
+// steps.inl: every fused step, once, over vectors of eight elements. Compiled once for each kernel path, whose file
+// says how wide its registers are, and includes this one. It includes nothing with inline functions: the linker would
 // keep one copy of such a function, perhaps one built for a processor that this is not.
+#include "kernels/steps/step_kernels.h"
 
-namespace resnet_nodes::STEP_KERNEL_NAMESPACE {
+namespace resnet_nodes::KERNEL_PATH {
 namespace {
 
 constexpr int64_t kLanes = 8;
@@ -24,13 +25,7 @@ const typename Vector<T>::type& at(const T* p) {
 
 // Steps with sums go by as many elements as one register holds doubles: GCC keeps wider sums in memory, which made
 // them slower with AVX2 than without.
-#if defined(__AVX512F__)
-constexpr int64_t kPart = 8;
-#elif defined(__AVX__)
-constexpr int64_t kPart = 4;
-#else
-constexpr int64_t kPart = 2;
-#endif
+constexpr int64_t kPart = kWidest / 2;
 constexpr int64_t kParts = kLanes / kPart;
 
 template <typename T>
@@ -164,7 +159,9 @@ constexpr StepKernels<T> kernels() {
 
 }  // namespace
 
-extern const StepKernelPath path;
-const StepKernelPath path{STEP_KERNEL_NAME, kernels<float>(), kernels<double>()};
+extern const StepKernels<float> steps_float32;
+extern const StepKernels<double> steps_float64;
+const StepKernels<float> steps_float32 = kernels<float>();
+const StepKernels<double> steps_float64 = kernels<double>();
 
-}  // namespace resnet_nodes::STEP_KERNEL_NAMESPACE
+}  // namespace resnet_nodes::KERNEL_PATH
