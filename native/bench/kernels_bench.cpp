@@ -9,7 +9,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "fused_workspace.h"
+#include "fused/conv_workspace.h"
 #include "kernels/paths/kernel_path.h"
 
 namespace resnet_nodes {

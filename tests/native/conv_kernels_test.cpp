@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "fused_workspace.h"
+#include "fused/conv_workspace.h"
 #include "kernels/paths/kernel_path.h"
 
 namespace resnet_nodes {

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "active_kernels.h"
+#include "tensors/active_kernels.h"
 
 namespace resnet_nodes {
 namespace {
