@@ -187,9 +187,10 @@ test_native() {
   # LibTorch keeps what it allocates once until the process ends: that is no leak of ours.
   (cd "$root/build/$name" && GTEST_FILTER="*$filter*" ASAN_OPTIONS=detect_leaks=0 ctest --verbose "${select[@]}") >"$log" 2>&1 || status=$?
   # GoogleTest's counts of each process; one that CTest sees fail without such a count has crashed.
-  local good bad ended
+  local ran good bad ended
+  ran="$(awk '/\[==========\] [0-9]+ tests? .* ran\./{n += $3} END{print n + 0}' "$log")"
   good="$(awk '/\[  PASSED  \] [0-9]+ test/{n += $(NF - 1)} END{print n + 0}' "$log")"
-  bad="$(sed -n 's/.*\[  FAILED  \] \([0-9]*\) tests\?, listed below.*/\1/p' "$log" | awk '{n += $1} END{print n + 0}')"
+  bad=$((ran - good))
   ended="$(sed -n 's/.*, \([0-9]*\) tests failed out of.*/\1/p' "$log" | tail -n 1)"
   ((bad > 0)) || bad="${ended:-0}"
   [[ -n "$ended" ]] && ((good + bad > 0)) || { tail -n 20 "$log" >&2; fail "no native test ran; the whole log is $log"; }
