@@ -1,10 +1,10 @@
 // conv_block_test.cpp: the fused residual function in float32 against LibTorch's operators in float64.
 #include "fused/conv_block.h"
-#include "tensors/describe.h"
 
 #include "fused_truth.h"
 #include "resnet_nodes/error.h"
 #include "resnet_nodes/runtime.h"
+#include "tensors/describe.h"
 
 namespace resnet_nodes {
 namespace {

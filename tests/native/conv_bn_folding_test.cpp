@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "tensors/operators.h"
 #include "tensors/layout.h"
+#include "tensors/operators.h"
 #include "truth.h"
 
 namespace resnet_nodes {

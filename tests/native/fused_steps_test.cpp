@@ -5,10 +5,10 @@
 #include <string>
 
 #include "resnet_nodes/error.h"
-#include "tensors/operators.h"
-#include "tensors/norms.h"
-#include "tensors/layout.h"
 #include "tensors/describe.h"
+#include "tensors/layout.h"
+#include "tensors/norms.h"
+#include "tensors/operators.h"
 #include "tensors/relu.h"
 #include "truth.h"
 

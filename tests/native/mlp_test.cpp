@@ -1,10 +1,10 @@
 // mlp_test.cpp: the fused function Linear - activation - Linear in float32 against LibTorch's operators in
 // float64.
 #include "fused/mlp.h"
-#include "tensors/describe.h"
 
 #include "fused_truth.h"
 #include "resnet_nodes/runtime.h"
+#include "tensors/describe.h"
 
 namespace resnet_nodes {
 namespace {

@@ -2,8 +2,8 @@
 #include <algorithm>
 
 #include "resnet_nodes/error.h"
-#include "walk/plans.h"
 #include "truth.h"
+#include "walk/plans.h"
 
 namespace resnet_nodes {
 namespace {

@@ -1,8 +1,8 @@
 #include "fused/mlp.h"
 
 #include "tensors/active_kernels.h"
+#include "tensors/elementwise.h"
 #include "tensors/layout.h"
-#include "tensors/norms.h"
 
 namespace resnet_nodes {
 namespace {

@@ -77,6 +77,15 @@ std::array<const void*, DenseArguments::kMost> DenseArguments::memory() const {
   return all;
 }
 
+StepNorms sum_of(const std::vector<StepNorms>& parts) {
+  StepNorms sum;
+  for (const StepNorms& part : parts) {
+    sum.difference += part.difference;
+    sum.reference += part.reference;
+  }
+  return sum;
+}
+
 Tensor scratch_for(const CudaKernels& kernels, const Tensor& x) {
   return torch::stable::empty(std::vector<int64_t>{kernels.scratch_doubles}, ScalarType::Double, std::nullopt,
                               x.device());

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "device/cuda_launch.h"
+#include "kernels/step_norms.h"
 #include "tensors/active_kernels.h"
-#include "tensors/norms.h"
 
 namespace resnet_nodes {
 
@@ -88,6 +88,8 @@ void for_blocks(const Tensor& like, const Body& body) {
   });
 }
 
+/// Norms of parts, added up in their order.
+StepNorms sum_of(const std::vector<StepNorms>& parts);
 /// The norms of all blocks: body as above, returning those of its block.
 template <typename Body>
 StepNorms sum_of_blocks(const Tensor& like, const Body& body) {

@@ -26,15 +26,6 @@ double* doubles(const Tensor& norms) { return static_cast<double*>(norms.mutable
 
 }  // namespace
 
-StepNorms sum_of(const std::vector<StepNorms>& parts) {
-  StepNorms sum;
-  for (const StepNorms& part : parts) {
-    sum.difference += part.difference;
-    sum.reference += part.reference;
-  }
-  return sum;
-}
-
 StepNorms distance(const Tensor& x, const Tensor& reference) {
   check_alike("distance", {{"x", x}, {"reference", reference}}, Tensor());
   if (!has_cpu_kernels(x)) {

@@ -3,16 +3,11 @@
 
 #include <torch/csrc/stable/tensor.h>
 
-#include <vector>
-
 #include "kernels/step_norms.h"
 
 namespace resnet_nodes {
 
 using torch::stable::Tensor;
-
-/// Norms of parts, added up in their order.
-StepNorms sum_of(const std::vector<StepNorms>& parts);
 
 /// Sums of squares of x - reference and of reference.
 StepNorms distance(const Tensor& x, const Tensor& reference);
