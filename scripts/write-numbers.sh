@@ -38,7 +38,8 @@ function cells(line, cell,   n, quoted, i, c) {
   }
   return n
 }
-FNR == 1 { split("", column); n = cells($0, head); for (i = 1; i <= n; i++) column[head[i]] = i; next }
+function header(   i, head, last) { split("", column); last = cells($0, head); for (i = 1; i <= last; i++) column[head[i]] = i }
+FNR == 1 { header(); next }
 { cells($0, row) }
 function of(name) { if (!(name in column)) { print "no column " name > "/dev/stderr"; exit 1 } return row[column[name]] }
 function grouped(x,   s, out) {
@@ -46,7 +47,7 @@ function grouped(x,   s, out) {
   while (length(s) > 3) { out = "," substr(s, length(s) - 2) out; s = substr(s, 1, length(s) - 3) }
   return (x <= -0.5 ? "-" : "") s out
 }
-function bytes(x) { return x >= 1e5 ? sprintf("%.2f MB", x / 1e6) : grouped(x) }
+function bytes(x) { return x + 0 >= 1e5 ? sprintf("%.2f MB", x / 1e6) : grouped(x) }
 function power(x,   s) { s = sprintf("%.1e", x); sub(/e-0/, "e-", s); sub(/e\+0/, "e+", s); return s }
 '
 
@@ -57,18 +58,18 @@ command_of() {
     sed 's#^#./resnet-nodes#'
 }
 
-# on FOLDER-OF-CONFIG DATE: the machine, for a sentence.
+# machine CONFIG MACHINE: what a run ran on, from the two files that say it.
 machine() {
   printf '%s, %s cores, kernel path `%s`, %s, commit %.12s' "$(json processor "$1")" "$(json cores "$2")" "$(json kernel_path "$1")" \
     "$(json date "$2")" "$(json commit "$2")"
 }
 
-# minutes NAME: what a timed command takes, in whole minutes, rounded up.
+# minutes NAME: what a timed command takes, in whole minutes.
 minutes() {
   local seconds
   seconds="$(awk -F, -v name="$1" '$1 == name { print $2 }' "$data/times.csv")"
   [[ -n "$seconds" ]] || fail "$data/times.csv: has no row '$1'"
-  echo $(((${seconds%.*} + 59) / 60))
+  echo $(((${seconds%.*} + 30) / 60))
 }
 
 # --- what is written --------------------------------------------------------------------------------------------------
@@ -86,7 +87,7 @@ block_times() {
   printf '| network | `adaptive` (default) | `corrected` | `extrapolated` | `backprop` |\n|---|---|---|---|---|\n'
   awk "$library"'
     of("depth") != "" { ratio[of("network") "-" of("planes") "-" of("depth") "-" of("train_steps") "-" of("method")] = of("ratio_to_backprop") }
-    function line(text, key,   m, i, out) {
+    function line(text, key,   m, n, i, out) {
       n = split("adaptive corrected extrapolated backprop", m, " "); out = "| " text " |"
       for (i = 1; i <= n; i++) {
         if (!((key "-" m[i]) in ratio)) { print "bench.csv has no " key "-" m[i] > "/dev/stderr"; exit 1 }
@@ -247,7 +248,7 @@ measure() {
   run() { ./resnet-nodes "${@:2}" --out "$runs/$1" --resume --quiet; }
   run memory memory --network tiny --depths 16,64,256 --reconstructions adaptive,corrected,backprop
   run compare-gradients compare-gradients --network tiny --depths 8,16,32 --solvers euler,heun \
-    --reconstructions inverse,corrected,corrected:2,adaptive --train-steps 330 --seed 1
+    --reconstructions inverse,corrected,corrected:2,adaptive:0.1 --train-steps 330 --seed 1
   for name in "${accuracy_methods[@]}"; do
     run "train-$name" train --network tiny --depth 16 --planes 16 --solver euler --reconstruction "$name" --dataset fashion-mnist \
       --batch 128 --epochs 3 --seed 1
@@ -255,6 +256,7 @@ measure() {
   [[ ! -e "$runs/times.csv" ]] || rm "$runs/times.csv"
   timed() { local begin=$SECONDS; "${@:2}" >/dev/null; echo "$1,$((SECONDS - begin))" >>"$runs/times.csv"; }
   echo name,seconds >"$runs/times.csv"
+  ./build.sh
   timed demo ./build.sh demo
   timed reproduce ./resnet-nodes reproduce --preset small --out "$runs/reproduce" --overwrite --quiet
   cp "$runs/times.csv" "$data/times.csv"
