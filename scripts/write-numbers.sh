@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # write-numbers.sh: writes the pictures' places, tables and times of README.md from the data in docs/measured and
 # docs/benchmarks, and the times of the demo and of `reproduce` wherever they are stated. --check compares instead.
+# Backquotes are Markdown's, dollars awk's.
+# shellcheck disable=SC2016
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
@@ -26,7 +28,6 @@ fail() { printf 'write-numbers.sh: %s\n' "$*" >&2; exit 1; }
 json() { sed -nE "s/^ *\"$1\": *\"?([^\",]*)\"?,?\$/\1/p" "$2" | head -n 1; }
 
 # Functions for awk: cells of a CSV line by column name, and numbers as people read them.
-# shellcheck disable=SC2016 # awk's own dollars
 library='
 function cells(line, cell,   n, quoted, i, c) {
   split("", cell); n = 1; quoted = 0; cell[1] = ""
@@ -224,6 +225,7 @@ keep() {
   shift 2
   rm -rf "$to"
   mkdir -p "$to"
+  # shellcheck disable=SC2086 # patterns are expanded here
   for pattern in "$@"; do cp "$from"/$pattern "$to"; done
 }
 
@@ -240,7 +242,8 @@ collect() {
   rm "$data/reproduce/compare-gradients/parameters.csv"
   keep "$runs/reproduce/report" "$data/reproduce/report" findings.csv
   printf '{\n  "date": "%s",\n  "commit": "%s",\n  "cores": %s\n}\n' "$(date -r "$runs/memory/config.json" +%F)" "$commit" "$(nproc)" >"$data/machine.json"
-  (cd "$data" && find . -type f ! -name SHA256SUMS ! -name '*.md' -printf '%P\n' | LC_ALL=C sort | xargs sha256sum >SHA256SUMS)
+  (cd "$data" && find . -type f ! -name SHA256SUMS ! -name '*.md' -printf '%P\n' | LC_ALL=C sort | xargs sha256sum) >"$work/sums"
+  cp "$work/sums" "$data/SHA256SUMS"
 }
 
 measure() {
