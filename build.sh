@@ -181,7 +181,7 @@ test_native() {
   say "native tests ($name)"
   build_native "$name" --target resnet_nodes_tests
   mkdir -p "$logs"
-  # LibTorch keeps some allocations until the process ends: those are not leaks of ours.
+  # LibTorch keeps what it allocates once until the process ends: that is no leak of ours.
   (cd "$root/build/$name" && ASAN_OPTIONS=detect_leaks=0 ctest --output-on-failure ${filter:+-R "$filter"}) >"$log" 2>&1 || status=$?
   local total bad
   total="$(sed -n 's/.*tests failed out of \([0-9]*\).*/\1/p' "$log" | tail -n 1)"
