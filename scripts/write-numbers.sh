@@ -135,28 +135,42 @@ block_gradients() {
     }' "$data/compare-gradients/gradients.csv"
 }
 
-# paper_row FIGURE VERB CLAIM PICTURE: findings of the verb whose claim begins so, in the words of the program.
+# finding VERB CLAIM: what was measured for the claim that begins so, in the words of the program.
+finding() {
+  awk -v verb="$1" -v claim="$2" "$library"'
+    of("verb") == verb && index(of("claim"), claim) == 1 { text = of("measured"); sub(/; it says.*/, "", text); print text; found++ }
+    END { exit found != 1 }' "$data/reproduce/report/findings.csv" ||
+    fail "$data/reproduce/report/findings.csv: has no finding, or several, of $1 that begins with '$2'"
+}
+
+# paper_row FIGURE VERB PICTURE [LABEL CLAIM]...: a row of the paper's table, a line for each claim.
 paper_row() {
-  local found
-  found="$(awk -v verb="$2" -v claim="$3" "$library"'
-    of("verb") == verb && of("claim") ~ ("^(" claim ")") { text = text (text == "" ? "" : "; ") of("measured") }
-    END { if (text == "") exit 1; print text }' "$data/reproduce/report/findings.csv")" ||
-    fail "$data/reproduce/report/findings.csv: has no finding of $2 that begins with '$3'"
-  printf '| %s | `%s` | %s | [figure](%s/reproduce/%s/%s.png) |\n' "$1" "$2" "$found" "$data" "$2" "$4"
+  local figure="$1" verb="$2" picture="$3" cell='' text
+  shift 3
+  while (($# > 0)); do
+    text="$(finding "$verb" "$2")"
+    cell+="${cell:+<br>}${1:+$1: }$text"
+    shift 2
+  done
+  printf '| %s | `%s` | %s | [figure](%s/reproduce/%s/%s.png) |\n' "$figure" "$verb" "$cell" "$data" "$verb" "$picture"
 }
 
 block_paper() {
   printf '`./resnet-nodes reproduce --preset small` runs every row on Fashion-MNIST and writes one report (%s minutes on 2 cores); to run one\n' "$(minutes reproduce)"
   printf 'row, give its command `--preset small`. `--preset paper` is the setting of the paper. Found with the small preset:\n\n'
-  printf '| paper | command | found | |\n|---|---|---|---|\n'
-  paper_row 'figure 2' linear-weights 'Weights stay smooth' linear-weights
-  paper_row 'figure 3a' tied 'Tied weights train' tied
-  paper_row 'figure 3b' adjoint-failure 'The adjoint fails|Ours: corrected' adjoint-failure
-  paper_row 'figure 3c' depth-sweep 'Adjoint and backprop agree' depth-sweep
-  paper_row 'figure 4' compare-gradients 'ResNet: |HeunNet: ' gradients
-  paper_row 'table 2' finetune '' finetune
-  paper_row memory memory 'Memory is flat .*tiny' memory-tiny
-  paper_row discretization discretization '' discretization
+  printf '| paper | command | found | figure |\n|---|---|---|---|\n'
+  paper_row 'figure 2' linear-weights linear-weights 'max N‖A_{n+1} − A_n‖' 'Weights stay smooth'
+  paper_row 'figure 3a' tied tied '`auto:4`' 'Tied weights train with the adjoint as with backprop (auto:4)' \
+    '`auto:8`' 'Tied weights train with the adjoint as with backprop (auto:8)'
+  paper_row 'figure 3b' adjoint-failure adjoint-failure '' 'The adjoint fails' '`corrected`' 'Ours: corrected' '`adaptive`' 'Ours: adaptive trains'
+  paper_row 'figure 3c' depth-sweep depth-sweep 'ResNet' 'Adjoint and backprop agree at large depth (ResNet' \
+    'HeunNet' 'Adjoint and backprop agree at large depth (HeunNet'
+  paper_row 'figure 4' compare-gradients gradients ResNet 'ResNet:' HeunNet 'HeunNet:'
+  paper_row 'table 2' finetune finetune '' 'Untying changes nothing' refined 'Refinement of the untied network' '' 'The adjoint refines in less memory'
+  paper_row memory memory memory-tiny Linear–tanh–Linear 'Memory is flat in depth with the adjoint, linear with backprop (linear)' \
+    TinyResNet 'Memory is flat in depth with the adjoint, linear with backprop (tiny)' \
+    ResNet 'Memory is flat in depth with the adjoint, linear with backprop (ode)'
+  paper_row discretization discretization discretization '`inverse`' 'The error of inverse' '`corrected`' 'Ours: the error of corrected'
 }
 
 block_commands() {
