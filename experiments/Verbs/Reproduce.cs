@@ -12,7 +12,7 @@ internal sealed record ReproduceRow(string Verb, string Folder, double Seconds);
 [Page(
     "All figures and tables of arXiv 2205.14612. Interrupted, it goes on with --resume: finished experiments and points are kept.",
     "resnet-nodes reproduce --preset smoke --out runs/smoke     (half a minute on 2 cores)",
-    "resnet-nodes reproduce --preset small --out runs/small     (10 minutes on 2 cores)",
+    "resnet-nodes reproduce --preset small --out runs/small     (under an hour on 2 cores)",
     "resnet-nodes reproduce --preset small --out runs/small --resume")]
 [JsonRows(typeof(ReproduceRow))]
 [Defaults("preset=small")]
