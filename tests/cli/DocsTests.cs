@@ -3,38 +3,38 @@ using Xunit;
 
 namespace ResNetNodes.Cli.Tests;
 
-/// <summary>Pages that list what the program knows list all of it, and nothing else.</summary>
+/// <summary>docs/reconstructions.md lists the methods that there are: a row for each, and no other.</summary>
 public sealed partial class DocsTests
 {
     private const string Page = "docs/reconstructions.md";
 
     [Fact]
-    public void Reconstructions_PageHasOneRowForEachMethod() =>
-        Assert.Equal(Offered("--reconstruction"), Listed("method"));
+    public void Reconstructions_PageHasOneRowForEachMethod()
+    {
+        var listed = MarkdownTable.Rows(Page, "method").Select(cells => Name().Match(cells[0]).Groups[1].Value);
+        Assert.Equal(Offered().Order(StringComparer.Ordinal), listed.Order(StringComparer.Ordinal));
+    }
 
-    [Fact]
-    public void Reconstructions_PageHasOneRowForEachSolver() =>
-        Assert.Equal(Offered("--solver"), Listed("solver"));
-
-    /// <summary>Names in the first column, without the forms that have an argument, sorted.</summary>
-    private static List<string> Listed(string header) =>
-        [.. MarkdownTable.Rows(Page, header).Select(cells => Name().Match(cells[0]).Groups[1].Value).Order(StringComparer.Ordinal)];
-
-    /// <summary>The values that help offers for an option: `a|b|c` behind its name, or the list that its text begins with.</summary>
-    private static List<string> Offered(string option)
+    /// <summary>The names that the help of --reconstruction lists, without their arguments: `a, b[:k] or c`, behind a colon and a space, if there are any.</summary>
+    private static IEnumerable<string> Offered()
     {
         var (code, help, error) = Executable.Run("help", "train");
         Assert.True(code == 0, error);
-        var entry = Regex.Match(help, $@"{option} (\S+)\s+((?:.|\n)*?)(?=\n\s+(?:-\w, )?--|\n\n)");
-        Assert.True(entry.Success, $"help train does not describe {option}");
-        var values = entry.Groups[1].Value;
-        var names = values.Contains('|', StringComparison.Ordinal) ? values.Split('|') : Listing().Split(entry.Groups[2].Value.Split('.')[0]);
-        return [.. names.Select(name => name.Split('[', ':')[0].Trim()).Where(name => name.Length > 0).Order(StringComparer.Ordinal)];
+        var entry = Entry().Match(help);
+        Assert.True(entry.Success, "help train does not describe --reconstruction");
+        var text = Spaces().Replace(entry.Groups[1].Value, " ").Split(". ")[0].Split(": ")[^1];
+        return Separator().Split(text).Select(name => name.Split('[')[0].Trim(' ', '.')).Where(name => name.Length > 0);
     }
+
+    [GeneratedRegex(@"--reconstruction METHOD\s((?:.|\n)*?)(?=\n\s+(?:-\w, )?--|\n\n)")]
+    private static partial Regex Entry();
 
     [GeneratedRegex("`([a-z]+)")]
     private static partial Regex Name();
 
-    [GeneratedRegex(@",\s+(?:or\s+)?|\s+or\s+")]
-    private static partial Regex Listing();
+    [GeneratedRegex(@"\s+")]
+    private static partial Regex Spaces();
+
+    [GeneratedRegex(@", or |, | or ")]
+    private static partial Regex Separator();
 }
