@@ -163,13 +163,13 @@ block_paper() {
   paper_row 'figure 3a' tied tied '`auto:4`' 'Tied weights train with the adjoint as with backprop (auto:4)' \
     '`auto:8`' 'Tied weights train with the adjoint as with backprop (auto:8)'
   paper_row 'figure 3b' adjoint-failure adjoint-failure '' 'The adjoint fails' '`corrected`' 'Ours: corrected' '`adaptive`' 'Ours: adaptive trains'
-  paper_row 'figure 3c' depth-sweep depth-sweep 'ResNet' 'Adjoint and backprop agree at large depth (ResNet' \
-    'HeunNet' 'Adjoint and backprop agree at large depth (HeunNet'
+  paper_row 'figure 3c' depth-sweep depth-sweep 'ResNet, adjoint and backprop' 'Adjoint and backprop agree at large depth (ResNet' \
+    'HeunNet, adjoint and backprop' 'Adjoint and backprop agree at large depth (HeunNet'
   paper_row 'figure 4' compare-gradients gradients ResNet 'ResNet:' HeunNet 'HeunNet:'
   paper_row 'table 2' finetune finetune '' 'Untying changes nothing' refined 'Refinement of the untied network' '' 'The adjoint refines in less memory'
-  paper_row memory memory memory-tiny Linear–tanh–Linear 'Memory is flat in depth with the adjoint, linear with backprop (linear)' \
-    TinyResNet 'Memory is flat in depth with the adjoint, linear with backprop (tiny)' \
-    ResNet 'Memory is flat in depth with the adjoint, linear with backprop (ode)'
+  paper_row memory memory memory-linear Linear–tanh–Linear 'Memory is flat in depth with the adjoint, linear with backprop (linear)' \
+    'TinyResNet, 8 channels, batch 32' 'Memory is flat in depth with the adjoint, linear with backprop (tiny)' \
+    'ResNet, 8 channels, batch 32' 'Memory is flat in depth with the adjoint, linear with backprop (ode)'
   paper_row discretization discretization discretization '`inverse`' 'The error of inverse' '`corrected`' 'Ours: the error of corrected'
 }
 
