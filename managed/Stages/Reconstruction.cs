@@ -125,8 +125,8 @@ public sealed record Reconstruction
         }
         catch (Exception exception) when (exception is FormatException or OverflowException or ArgumentOutOfRangeException)
         {
-            var nearest = Names.MinBy(name => Distance(name, parts[0].ToLowerInvariant()))!;
-            var problem = nearest == parts[0].ToLowerInvariant() ? $"has an argument that {nearest} does not take" : $"is unknown; did you mean {nearest}?";
+            var name = parts[0].ToLowerInvariant();
+            var problem = Names.Contains(name) ? $"has an argument that {name} does not take" : $"is unknown{Suggestion.Hint(name, Names)}";
             throw new ArgumentException(
                 $"reconstruction '{text}' {problem}; expected backprop, checkpoint[:k], inverse, corrected[:k], extrapolated[:2|3] or adaptive[:tolerance]",
                 exception);
@@ -172,24 +172,6 @@ public sealed record Reconstruction
         text is null ? otherwise : int.Parse(text, NumberStyles.None, CultureInfo.InvariantCulture);
 
     private static double Number(string text) => double.Parse(text, NumberStyles.Float, CultureInfo.InvariantCulture);
-
-    // Letters to insert, delete or replace.
-    private static int Distance(string a, string b)
-    {
-        var row = Enumerable.Range(0, b.Length + 1).ToArray();
-        for (var i = 1; i <= a.Length; i++)
-        {
-            var diagonal = row[0]++;
-            for (var j = 1; j <= b.Length; j++)
-            {
-                var above = row[j];
-                row[j] = Math.Min(Math.Min(row[j], row[j - 1]) + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1));
-                diagonal = above;
-            }
-        }
-
-        return row[^1];
-    }
 
     private sealed record PlanRow(ReconstructionKind Kind, string Name, long Order, bool MemoryFree);
 }
