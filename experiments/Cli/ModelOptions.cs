@@ -104,6 +104,7 @@ internal abstract class ModelOptions : ImageOptions
             throw new UsageException("--precision bfloat16 needs native layers; leave --execution callback out");
         }
 
+        new RandomNumbers(SeedNumber).SeedTorch();
         if (network == "tiny")
         {
             if (Pixels != 32)
@@ -117,7 +118,6 @@ internal abstract class ModelOptions : ImageOptions
                 Planes = PlanesOf(network),
                 Classes = classes,
                 ZeroInit = ZeroInit ?? true,
-                Seed = SeedNumber,
                 Stage = stage,
             });
         }
@@ -130,7 +130,6 @@ internal abstract class ModelOptions : ImageOptions
             Classes = classes,
             ZeroInitResidual = ZeroInit ?? false,
             AdjointFrom = Read.Whole("adjoint-from", AdjointFrom, 1),
-            Seed = SeedNumber,
             Stage = stage,
         });
     }

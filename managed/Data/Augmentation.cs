@@ -100,7 +100,7 @@ public sealed record Augmentation
             throw new ArgumentException($"image {index} is {image.Height}×{image.Width}, expected at most {Size}×{Size}; larger ones need a Fit that scales them, as that of Augmentation.ImageNet");
         }
 
-        var random = Fit == ImageFit.RandomResizedCrop || CropPadding > 0 || Flip ? Choices(seed, epoch, index) : null;
+        var random = Fit == ImageFit.RandomResizedCrop || CropPadding > 0 || Flip ? new RandomNumbers(seed).OfImage(epoch, index) : null;
         switch (Fit)
         {
             case ImageFit.Canvas:
@@ -137,15 +137,6 @@ public sealed record Augmentation
         {
             throw new ArgumentException($"{Mean.Count} means and {Deviation.Count} deviations for {Channels} channels, expected one of each for a channel, deviations above 0");
         }
-    }
-
-    // SplitMix64's finalizer: neighbouring images and epochs get unrelated choices.
-    internal static Random Choices(long seed, int epoch, int index)
-    {
-        var z = unchecked(((ulong)seed * 0x9E3779B97F4A7C15UL) + ((ulong)epoch << 32) + (ulong)index + 0x9E3779B97F4A7C15UL);
-        z = unchecked((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9UL);
-        z = unchecked((z ^ (z >> 27)) * 0x94D049BB133111EBUL);
-        return new((int)((z ^ (z >> 31)) & 0x7FFFFFFF));
     }
 
     // One axis of "shorter side to Resize, then the centre": the other side keeps its proportion, rounded down.

@@ -79,12 +79,9 @@ public sealed class BatchLoader
         var order = Enumerable.Range(0, data.Count).ToArray();
         if (shuffleSeed is { } seed)
         {
-            new Random(HashCode(seed, epoch)).Shuffle(order);
+            new RandomNumbers(seed).OfEpoch(epoch).Shuffle(order);
         }
 
         return order;
     }
-
-    // System.HashCode is seeded anew in each process; this one is not.
-    private static int HashCode(long seed, int epoch) => unchecked((int)((seed * 31) + (epoch * 0x9E3779B1L)) & 0x7FFFFFFF);
 }

@@ -14,8 +14,8 @@ public static class SyntheticImages
     {
         var pixels = channels * size * size;
         var patterns = new byte[classes * pixels];
-        new Random(classes).NextBytes(patterns);
-        var random = new Random(seed);
+        new RandomNumbers(classes).Stream().NextBytes(patterns);
+        var random = new RandomNumbers(seed).Stream();
         var images = new byte[count * pixels];
         var labels = new int[count];
         for (var i = 0; i < count; i++)

@@ -28,10 +28,7 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>
         ArgumentOutOfRangeException.ThrowIfLessThan(options.InputChannels, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.AdjointFrom, 1);
         Options = options;
-        if (options.Seed is { } seed)
-        {
-            random.manual_seed(seed);
-        }
+        using var weights = options.Seed is { } seed ? new RandomNumbers(seed).TorchScope() : null;
 
         stem = Stem(options);
         var firsts = new List<ResidualBlock>();

@@ -25,8 +25,7 @@ internal sealed unsafe class ModuleCallback : IDisposable
     private readonly IReadOnlyList<nn.Module> modules;
     private readonly FunctionCall call;
     private readonly IReadOnlyList<Tensor> extras;
-    private readonly bool seeded;
-    private readonly long seed;
+    private readonly RandomNumbers? numbers;
     private readonly Dictionary<long, Tape> tapes = [];
     private readonly Dictionary<IntPtr, Tensor> gradients = [];
     private readonly Tensor?[] extraGradients;
@@ -46,14 +45,8 @@ internal sealed unsafe class ModuleCallback : IDisposable
         this.modules = modules;
         this.call = call;
         this.extras = extras;
-        this.seeded = seeded;
+        numbers = seeded ? RandomNumbers.Drawn() : null;
         extraGradients = new Tensor?[extras.Count];
-        if (seeded)
-        {
-            using var drawn = randint(0, long.MaxValue, [1], ScalarType.Int64);
-            seed = drawn.item<long>();
-        }
-
         Living[id] = new WeakReference<ModuleCallback>(this);
     }
 
@@ -198,7 +191,8 @@ internal sealed unsafe class ModuleCallback : IDisposable
     private Tensor Evaluate(int function, long use, Evaluation evaluation, long slot, Tensor x)
     {
         var replay = evaluation is Evaluation.Replay or Evaluation.Tape;
-        using var random = seeded ? new ReplayedRandom(seed, use) : null;
+        // The same on the way back; the caller's stream goes on after it.
+        using var random = numbers?.Part(use).TorchScope();
         if (replay)
         {
             KeepBuffers(ModuleOf(function));
@@ -325,25 +319,6 @@ internal sealed unsafe class ModuleCallback : IDisposable
             Input.Dispose();
             Output.Dispose();
             Extras.ForEach(extra => extra.Dispose());
-        }
-    }
-
-    /// <summary>
-    /// Random numbers that depend on the forward pass and the evaluation alone; the caller's stream goes on after it. That of the
-    /// CPU: TorchSharp can't save a GPU's, which is seeded along and goes on from the evaluation's seed.
-    /// </summary>
-    private sealed class ReplayedRandom : IDisposable
-    {
-        private readonly Tensor outer = random.get_rng_state().DetachFromDisposeScope();
-
-        // An odd multiplier of large order keeps the seeds of neighbouring evaluations apart.
-        public ReplayedRandom(long seed, long use) =>
-            random.manual_seed(unchecked(seed + (use * (long)0x9E3779B97F4A7C15UL)) & long.MaxValue).Dispose();
-
-        public void Dispose()
-        {
-            random.set_rng_state(outer);
-            outer.Dispose();
         }
     }
 }

@@ -33,11 +33,7 @@ public static class Checkpoint
                 optimizer.save_state_dict(writer);
             }
         });
-        Block(memory, stream =>
-        {
-            using var state = random.get_rng_state();
-            stream.Write(state.bytes);
-        });
+        Block(memory, stream => stream.Write(RandomNumbers.TorchState()));
         memory.Write(SHA256.HashData(memory.GetBuffer().AsSpan(0, (int)memory.Length)));
         WholeFile.Write(path, memory.GetBuffer().AsSpan(0, (int)memory.Length));
     }
@@ -72,8 +68,7 @@ public static class Checkpoint
 
         if (optimizer is not null)
         {
-            using var generator = tensor(Block(memory), ScalarType.Byte);
-            random.set_rng_state(generator);
+            RandomNumbers.RestoreTorch(Block(memory));
         }
 
         return history;

@@ -23,7 +23,7 @@ public sealed class AugmentationTests
         for (var index = 0; index < 40; index++)
         {
             // The plain version: a canvas with its border of 4, a 32×32 window of it, mirrored.
-            var random = Augmentation.Choices(5, 2, index);
+            var random = new RandomNumbers(5).OfImage(2, index);
             var (top, left) = (4 + random.Next(-4, 5), 4 + random.Next(-4, 5));
             var flip = random.Next(2) == 1;
             var found = Applied(augmentation, image, index, 5, 2);
@@ -43,7 +43,7 @@ public sealed class AugmentationTests
         var augmentation = Augmentation.ImageNet with { Size = 24, Resize = 27 };
         for (var index = 0; index < 10; index++)
         {
-            var random = Augmentation.Choices(7, 3, index);
+            var random = new RandomNumbers(7).OfImage(3, index);
             var (top, left, h, w) = PlainPart(random, height, width, 0.08);
             var flip = random.Next(2) == 1;
             var slow = SlowResize(image, top, left, h, w, 24, 24);
