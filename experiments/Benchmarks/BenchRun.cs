@@ -1,3 +1,4 @@
+using ResNetNodes.Measuring;
 using System.Diagnostics;
 using ResNetNodes.Training;
 using TorchSharp;

@@ -65,7 +65,7 @@ internal sealed class RunFolder
 
             Directory.CreateDirectory(path);
             var folder = new RunFolder(path, verb);
-            WholeFile.Write(config, JsonSerializer.Serialize(RunConfig.Of(options, verb), Json) + "\n");
+            AtomicFile.Write(config, JsonSerializer.Serialize(RunConfig.Of(options, verb), Json) + "\n");
             return folder;
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
@@ -94,7 +94,7 @@ internal sealed class RunFolder
 
         var value = make();
         Directory.CreateDirectory(File(PointsFolder));
-        WholeFile.Write(PointFile(key), JsonSerializer.Serialize(value, Json) + "\n");
+        AtomicFile.Write(PointFile(key), JsonSerializer.Serialize(value, Json) + "\n");
         return value;
     }
 
@@ -138,7 +138,7 @@ internal sealed class RunFolder
             text.AppendJoin(',', columns.Select(c => Cell(row.GetValueOrDefault(c)))).Append('\n');
         }
 
-        WholeFile.Write(File(name), text.ToString());
+        AtomicFile.Write(File(name), text.ToString());
         if (!tables.Contains(name))
         {
             tables.Add(name);
@@ -149,7 +149,7 @@ internal sealed class RunFolder
     public void Finish(Terminal terminal, string title, string paper, params IReadOnlyList<Finding> findings)
     {
         var summary = new RunSummary(verb, title, paper, findings, figures, tables);
-        WholeFile.Write(File(RunSummary.FileName), JsonSerializer.Serialize(summary, Json) + "\n");
+        AtomicFile.Write(File(RunSummary.FileName), JsonSerializer.Serialize(summary, Json) + "\n");
         foreach (var finding in findings)
         {
             var verdict = finding.Holds switch { true => "holds", false => "does not hold", null => "this setting can't show it" };

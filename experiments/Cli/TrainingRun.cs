@@ -1,4 +1,5 @@
 using ResNetNodes.Data;
+using ResNetNodes.Measuring;
 using ResNetNodes.Training;
 using TorchSharp;
 using static TorchSharp.torch;

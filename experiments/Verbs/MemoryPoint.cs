@@ -1,5 +1,6 @@
 using CommandLine;
 using ResNetNodes.Experiments.Cli;
+using ResNetNodes.Measuring;
 using ResNetNodes.Networks;
 using ResNetNodes.Training;
 using TorchSharp;

@@ -35,7 +35,7 @@ public static class Checkpoint
         });
         Block(memory, stream => stream.Write(RandomNumbers.TorchState()));
         memory.Write(SHA256.HashData(memory.GetBuffer().AsSpan(0, (int)memory.Length)));
-        WholeFile.Write(path, memory.GetBuffer().AsSpan(0, (int)memory.Length));
+        AtomicFile.Write(path, memory.GetBuffer().AsSpan(0, (int)memory.Length));
     }
 
     /// <summary>Reads a checkpoint into a model and an optimizer of the same make.</summary>
@@ -88,7 +88,7 @@ public static class Checkpoint
 
         if (!data.AsSpan().StartsWith(Magic))
         {
-            throw new ResNetNodesException($"{path}: is no checkpoint of this program");
+            throw new ResNetNodesException($"{path}: is not a checkpoint of this program");
         }
 
         var body = data.Length - SHA256.HashSizeInBytes;
