@@ -68,7 +68,7 @@ internal static class DataSets
 
     private static ImageFolder OpenFolder(string dataset, string? path, bool train, bool skipCorrupt) => path is null
         ? throw new UsageException($"--dataset {dataset} needs --data, the folder of train and val with one folder a class in each")
-        : ImageFolder.LoadHalf(path, train, skipCorrupt);
+        : ImageFolder.LoadSplit(path, train, skipCorrupt);
 
     private static void Report(DownloadProgress progress, string dataset, Terminal terminal)
     {

@@ -26,7 +26,7 @@ internal sealed class StageConfiguration : IDisposable
     public string Reason { get; }
 
     /// <summary>Checks options, and chooses how the functions are evaluated.</summary>
-    /// <exception cref="ArgumentException">An option that does not fit.</exception>
+    /// <exception cref="ArgumentException">An invalid option.</exception>
     public static StageConfiguration Of(StageFunctions functions, StageOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
