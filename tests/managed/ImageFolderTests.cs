@@ -144,7 +144,7 @@ public sealed class ImageFolderTests : IDisposable
         Write("a/1.png", Colour(4, 4, (x, y) => SKColors.Red), SKEncodedImageFormat.Png);
         Directory.CreateDirectory(Path.Combine(root, "b"));
         Fails(() => ImageFolder.Load(root), "b: holds no .jpg, .jpeg, .png file");
-        Fails(() => ImageFolder.LoadSplit(root, train: true), "train: is no folder");
+        Fails(() => ImageFolder.LoadSplit(root, train: true), "train: is not a folder");
     }
 
     [Fact]
