@@ -72,11 +72,15 @@ public sealed record StageOptions
         }
     }
 
+#pragma warning disable CA1308 // as the native table has it
+    private string SolverName => Solver.ToString().ToLowerInvariant();
+#pragma warning restore CA1308
+
     internal Interop.StageOptions ToNative()
     {
         var native = new Interop.StageOptions
         {
-            Solver = (Interop.Solver)(int)Solver,
+            Solver = SolverName,
             Reconstruction = Reconstruction.Kind,
             Count = Reconstruction.Count,
             StepSize = StepSize ?? 0,
