@@ -46,9 +46,9 @@ public sealed record StageOptions
     /// <exception cref="ArgumentException">An invalid value.</exception>
     internal void Validate()
     {
-        if (!Enum.IsDefined(Solver))
+        if (Solver is null)
         {
-            throw new ArgumentException($"Solver is {(int)Solver}, expected one of {string.Join(", ", Enum.GetNames<Solver>())}");
+            throw new ArgumentException("Solver is null, expected one such as Solver.Euler");
         }
 
         if (!Enum.IsDefined(Execution))
@@ -72,15 +72,11 @@ public sealed record StageOptions
         }
     }
 
-#pragma warning disable CA1308 // as the native table has it
-    private string SolverName => Solver.ToString().ToLowerInvariant();
-#pragma warning restore CA1308
-
     internal Interop.StageOptions ToNative()
     {
         var native = new Interop.StageOptions
         {
-            Solver = SolverName,
+            Solver = Solver.Name,
             Reconstruction = Reconstruction.Kind,
             Count = Reconstruction.Count,
             StepSize = StepSize ?? 0,
