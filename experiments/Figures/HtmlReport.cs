@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using ResNetNodes.Experiments.Cli;
+using ResNetNodes.Experiments.Runs;
 
 namespace ResNetNodes.Experiments.Figures;
 

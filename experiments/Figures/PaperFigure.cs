@@ -1,5 +1,6 @@
 using System.Globalization;
 using ResNetNodes.Experiments.Cli;
+using ResNetNodes.Experiments.Runs;
 using ResNetNodes.Training;
 using ScottPlot;
 using SkiaSharp;
@@ -54,8 +55,8 @@ internal static class PaperFigure
     private const int Width = 900;
     private const int PanelHeight = 560;
 
-    /// <summary>The paper's colour of a solver: dark blue ResNet, red HeunNet.</summary>
-    public static string ColourOf(Solver solver) => solver == Solver.Heun ? Red : DarkBlue;
+    /// <summary>The paper's colour of a solver: dark blue ResNet, red HeunNet; others take one of the palette.</summary>
+    public static string ColourOf(string solver) => solver switch { "euler" => DarkBlue, "heun" => Red, _ => ColourAt(solver.Length) };
 
     /// <summary>A colour of methods that are compared in one figure.</summary>
     public static string ColourAt(int index) => new ScottPlot.Palettes.Category10().GetColor(index).ToHex();
