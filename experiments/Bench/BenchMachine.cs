@@ -87,7 +87,7 @@ internal sealed record BenchMachine(
             here = before with { Commands = [.. before.Commands, .. here.Commands] };
         }
 
-        WholeFile.Write(path, JsonSerializer.Serialize(here, RunFolder.Json) + "\n");
+        AtomicFile.Write(path, JsonSerializer.Serialize(here, RunFolder.Json) + "\n");
     }
 
     private static BenchMachine Parse(string path)

@@ -56,10 +56,10 @@ internal static class BenchPage
         var figures = results.Groups.Select(g => BenchFigure.Name(g.Key.Network, g.Key.Planes, g.Key.TrainSteps) + ".png");
         foreach (var file in figures.Concat([StepsFile, EpochsFile, BenchMachine.FileName]).Where(file => File.Exists(folder.File(file))))
         {
-            WholeFile.Write(Path.Combine(target, file), File.ReadAllBytes(folder.File(file)));
+            AtomicFile.Write(Path.Combine(target, file), File.ReadAllBytes(folder.File(file)));
         }
 
-        WholeFile.Write(page, Text(results, data));
+        AtomicFile.Write(page, Text(results, data));
     }
 
     private static string Text(BenchResults results, string data)

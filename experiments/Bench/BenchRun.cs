@@ -1,3 +1,4 @@
+using ResNetNodes.Measuring;
 using System.Diagnostics;
 using ResNetNodes.Training;
 using TorchSharp;
@@ -46,7 +47,7 @@ internal sealed record BenchRun(IReadOnlyList<BenchMethod> Methods, int? Rounds,
                 }
             }
 
-            var random = new Random((int)(Seed % int.MaxValue));
+            var random = new RandomNumbers(Seed).Stream();
             var watch = Stopwatch.StartNew();
             Round(); // not counted: it shows how long one takes, and the first one finds caches as no later one does
             var rounds = Rounds ?? (int)Math.Clamp(BudgetSeconds / watch.Elapsed.TotalSeconds, LeastRounds, MostRounds);
@@ -130,7 +131,7 @@ internal sealed record BenchRun(IReadOnlyList<BenchMethod> Methods, int? Rounds,
     // The same for every method and every process: seeded weights and data, then training by backprop.
     private BenchStart Prepare(BenchNetwork network, int trainSteps, Action<double, string> progress, CancellationToken cancellation)
     {
-        random.manual_seed(Seed);
+        new RandomNumbers(Seed).SeedTorch();
         var (input, labels) = network.Data();
         using var scope = NewDisposeScope();
         var backprop = BenchMethod.Parse("backprop", Methods[0].Options.Solver);

@@ -76,7 +76,7 @@ internal static class PaperFigure
             Render(surface.Canvas, plots, height);
             using var image = surface.Snapshot();
             using var png = image.Encode(SKEncodedImageFormat.Png, 100);
-            WholeFile.Write(folder.File(name + ".png"), png.ToArray());
+            AtomicFile.Write(folder.File(name + ".png"), png.ToArray());
         }
 
         using var stream = new MemoryStream();
@@ -85,7 +85,7 @@ internal static class PaperFigure
             Render(canvas, plots, height);
         }
 
-        WholeFile.Write(folder.File(name + ".svg"), stream.ToArray());
+        AtomicFile.Write(folder.File(name + ".svg"), stream.ToArray());
         plots.ForEach(plot => plot.Dispose());
         folder.AddFigure(name + ".svg");
         return folder.File(name + ".png");

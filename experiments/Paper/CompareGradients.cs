@@ -275,7 +275,7 @@ internal sealed class CompareGradients : Experiment
         IReadOnlyList<Reconstruction> methods,
         List<ParameterRow> rows)
     {
-        var jitter = new Random(0);
+        var jitter = new RandomNumbers(0).Stream();
         var columns = depths.Index().ToDictionary(pair => pair.Item, pair => pair.Index);
         var series = new List<Series>();
         foreach (var (m, method) in methods.Index())

@@ -157,7 +157,7 @@ internal sealed class Discretization : Experiment
     private static double ForthAndBack(Setting setting, int depth, Reconstruction method)
     {
         using var scope = NewDisposeScope();
-        random.manual_seed(setting.Seed);
+        new RandomNumbers(setting.Seed).SeedTorch();
         var planes = setting.Planes;
         using var stem = nn.Sequential(nn.Conv2d(3, planes, 3, padding: 1, bias: false), nn.BatchNorm2d(planes), nn.ReLU());
         using var function = nn.Sequential(

@@ -99,7 +99,7 @@ internal sealed class LinearWeights : Experiment
     {
         var (dimension, steps, tolerance, seed, device) = setting;
         using var scope = NewDisposeScope();
-        random.manual_seed(seed);
+        new RandomNumbers(seed).SeedTorch();
         var identity = eye(dimension, dtype: ScalarType.Float64, device: device);
         var target = identity + randn(dimension, dimension, dtype: ScalarType.Float64).to(device);
         // A row vector x (I + A/N) is x + h W x with W = A^T: a residual stage of linear functions, run on the rows of I.
@@ -147,7 +147,7 @@ internal sealed class LinearWeights : Experiment
             descent.step();
         }
 
-        var draw = new Random((int)seed);
+        var draw = new RandomNumbers(seed).Stream();
         var chosen = kept.Keys.Where(step => step > 0).OrderBy(_ => draw.Next()).Take(Lines).Order().ToList();
         var (row, column) = (draw.Next(dimension), draw.Next(dimension));
         return new Result(linalg.det(target).item<double>(), smoothness, [.. chosen.SelectMany(Line)]);

@@ -4,6 +4,7 @@ using ResNetNodes.Experiments.Cli.Options;
 using ResNetNodes.Experiments.Cli.Parsing;
 using ResNetNodes.Experiments.Runs;
 using ResNetNodes.Networks;
+using ResNetNodes.Measuring;
 using ResNetNodes.Training;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -53,7 +54,7 @@ internal sealed class MemoryPoint : Verb
 
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
-        random.manual_seed(Seed.Number);
+        new RandomNumbers(Seed.Number).SeedTorch();
         var options = Execution.On(new StageOptions
         {
             Solver = Solver.Value,
@@ -75,7 +76,6 @@ internal sealed class MemoryPoint : Verb
                 Planes = planes,
                 Classes = classes,
                 ZeroInit = Network.ZeroInit ?? false,
-                Seed = Seed.Number,
                 Stage = options,
             })
             : Network.Staged(network, Size.Value, planes, AdjointFrom.Number, options, classes, Seed.Number);

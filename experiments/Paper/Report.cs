@@ -37,7 +37,7 @@ internal sealed class Report : Verb
             new ReportRow(run.Name, run.Summary.Verb, f.Claim, f.Measured, f.Holds))).ToList();
         rows.ForEach(terminal.Row);
         folder.WriteCsv("findings.csv", rows);
-        WholeFile.Write(folder.File("report.html"), HtmlReport.Write(runs));
+        AtomicFile.Write(folder.File("report.html"), HtmlReport.Write(runs));
         terminal.Table(rows);
         terminal.Say($"report of {runs.Count} runs: {folder.File("report.html")}");
     }

@@ -50,7 +50,7 @@ internal sealed class RunFolder
             }
 
             Directory.CreateDirectory(path);
-            WholeFile.Write(System.IO.Path.Combine(path, RunConfig.FileName), JsonSerializer.Serialize(RunConfig.Of(verb), Json) + "\n");
+            AtomicFile.Write(System.IO.Path.Combine(path, RunConfig.FileName), JsonSerializer.Serialize(RunConfig.Of(verb), Json) + "\n");
             return new RunFolder(path, verb);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
@@ -79,7 +79,7 @@ internal sealed class RunFolder
 
         var value = make();
         Directory.CreateDirectory(File(PointsFolder));
-        WholeFile.Write(PointFile(key), JsonSerializer.Serialize(value, Json) + "\n");
+        AtomicFile.Write(PointFile(key), JsonSerializer.Serialize(value, Json) + "\n");
         return value;
     }
 
@@ -124,7 +124,7 @@ internal sealed class RunFolder
             text.AppendJoin(',', columns.Select(c => Cell(row.GetValueOrDefault(c)))).Append('\n');
         }
 
-        WholeFile.Write(File(name), text.ToString());
+        AtomicFile.Write(File(name), text.ToString());
         if (!tables.Contains(name))
         {
             tables.Add(name);
@@ -136,7 +136,7 @@ internal sealed class RunFolder
     {
         var paper = verb.GetType().GetCustomAttribute<PaperRowAttribute>()?.Name ?? "beyond the paper";
         var summary = new RunSummary(verb.Name, title, paper, findings, figures, tables);
-        WholeFile.Write(File(RunSummary.FileName), JsonSerializer.Serialize(summary, Json) + "\n");
+        AtomicFile.Write(File(RunSummary.FileName), JsonSerializer.Serialize(summary, Json) + "\n");
         foreach (var finding in findings)
         {
             var verdict = finding.Holds switch { true => "holds", false => "does not hold", null => "this setting can't show it" };

@@ -1,5 +1,6 @@
 using ResNetNodes.Data;
 using ResNetNodes.Experiments.Cli;
+using ResNetNodes.Measuring;
 using ResNetNodes.Training;
 using TorchSharp;
 using static TorchSharp.torch;

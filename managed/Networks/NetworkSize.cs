@@ -29,7 +29,7 @@ public sealed record NetworkSize
     public bool Bottleneck { get; }
 
     /// <summary>Output channels of a block over its planes.</summary>
-    public int Expansion => Bottleneck ? 4 : 1;
+    internal int Expansion => Bottleneck ? 4 : 1;
 
     /// <summary>The paper's "auto" networks: n blocks in each stage, bottleneck where n > 2.</summary>
     /// <param name="blocks">n, at least 1.</param>

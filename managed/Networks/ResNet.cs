@@ -28,10 +28,7 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>
         ArgumentOutOfRangeException.ThrowIfLessThan(options.InputChannels, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.AdjointFrom, 1);
         Options = options;
-        if (options.Seed is { } seed)
-        {
-            random.manual_seed(seed);
-        }
+        using var weights = options.Seed is { } seed ? new RandomNumbers(seed).TorchScope() : null;
 
         stem = Stem(options);
         var firsts = new List<ResidualBlock>();
@@ -69,7 +66,7 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>
     public override Tensor forward(Tensor input)
     {
         using var scope = NewDisposeScope();
-        var state = ResidualFunctions.ChannelsLast(stem.call(input));
+        var state = MemoryLayout.ChannelsLast(stem.call(input));
         for (var s = 0; s < stages.Count; s++)
         {
             state = blocks[s].call(state);

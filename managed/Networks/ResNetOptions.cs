@@ -49,6 +49,6 @@ public sealed record ResNetOptions
     /// <summary>How the residual stages are integrated and differentiated.</summary>
     public StageOptions Stage { get; init; } = new();
 
-    /// <summary>Seed of the initial weights; null leaves the generator as it is.</summary>
+    /// <summary>Seed of the initial weights. LibTorch's global generator is not moved then; null draws the weights from it.</summary>
     public long? Seed { get; init; }
 }

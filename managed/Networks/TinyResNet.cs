@@ -25,7 +25,7 @@ public sealed record TinyResNetOptions
     /// <summary>How the stage is integrated and differentiated.</summary>
     public StageOptions Stage { get; init; } = new();
 
-    /// <summary>Seed of the initial weights; null leaves the generator as it is.</summary>
+    /// <summary>Seed of the initial weights. LibTorch's global generator is not moved then; null draws the weights from it.</summary>
     public long? Seed { get; init; }
 }
 
@@ -52,10 +52,7 @@ public sealed class TinyResNet : nn.Module<Tensor, Tensor>
         ArgumentOutOfRangeException.ThrowIfLessThan(options.Classes, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.InputChannels, 1);
         Options = options;
-        if (options.Seed is { } seed)
-        {
-            random.manual_seed(seed);
-        }
+        using var weights = options.Seed is { } seed ? new RandomNumbers(seed).TorchScope() : null;
 
         var planes = options.Planes;
         stem = nn.Sequential(

@@ -33,13 +33,9 @@ public static class Checkpoint
                 optimizer.save_state_dict(writer);
             }
         });
-        Block(memory, stream =>
-        {
-            using var state = random.get_rng_state();
-            stream.Write(state.bytes);
-        });
+        Block(memory, stream => stream.Write(RandomNumbers.TorchState()));
         memory.Write(SHA256.HashData(memory.GetBuffer().AsSpan(0, (int)memory.Length)));
-        WholeFile.Write(path, memory.GetBuffer().AsSpan(0, (int)memory.Length));
+        AtomicFile.Write(path, memory.GetBuffer().AsSpan(0, (int)memory.Length));
     }
 
     /// <summary>Reads a checkpoint into a model and an optimizer of the same make.</summary>
@@ -72,8 +68,7 @@ public static class Checkpoint
 
         if (optimizer is not null)
         {
-            using var generator = tensor(Block(memory), ScalarType.Byte);
-            random.set_rng_state(generator);
+            RandomNumbers.RestoreTorch(Block(memory));
         }
 
         return history;
@@ -93,7 +88,7 @@ public static class Checkpoint
 
         if (!data.AsSpan().StartsWith(Magic))
         {
-            throw new ResNetNodesException($"{path}: is no checkpoint of this program");
+            throw new ResNetNodesException($"{path}: is not a checkpoint of this program");
         }
 
         var body = data.Length - SHA256.HashSizeInBytes;

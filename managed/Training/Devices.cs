@@ -4,7 +4,7 @@ using TorchSharp;
 namespace ResNetNodes.Training;
 
 /// <summary>Devices by name: cpu, cuda (the first GPU), cuda:K.</summary>
-public static class Devices
+internal static class Devices
 {
     /// <summary>Reads a name; does not ask whether the device is there.</summary>
     /// <param name="text">cpu, cuda or cuda:K, K from 0.</param>

@@ -1,3 +1,5 @@
+using ResNetNodes.Measuring;
+
 namespace ResNetNodes.Training;
 
 /// <summary>What an epoch gave. Accuracies are fractions; losses are means over the images.</summary>

@@ -1,3 +1,4 @@
+using ResNetNodes.Measuring;
 using System.Diagnostics;
 using System.Text.RegularExpressions;
 using ResNetNodes.Data;
@@ -12,7 +13,7 @@ public sealed class Trainer : IDisposable
 {
     private readonly nn.Module<Tensor, Tensor> model;
     private readonly TrainingOptions options;
-    private readonly MomentumDescent optimizer;
+    private readonly MomentumSgd optimizer;
     private readonly CrossEntropyLoss loss = nn.CrossEntropyLoss();
     private readonly List<double> baseRates = [];
     private readonly List<ResidualStage> stages;
@@ -42,7 +43,7 @@ public sealed class Trainer : IDisposable
             throw new ArgumentException("the network has no parameter that wants a gradient: all are frozen");
         }
 
-        optimizer = new MomentumDescent(
+        optimizer = new MomentumSgd(
             groups.Select(g => new SGD.ParamGroup(g.Select(p => p.parameter), g.Key.Rate, options.Momentum, weight_decay: g.Key.Decay)),
             options.LearningRate, options.Momentum);
         baseRates.AddRange(optimizer.ParamGroups.Select(group => group.LearningRate));

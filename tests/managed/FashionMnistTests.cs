@@ -16,7 +16,7 @@ public sealed class FashionMnistTests : IDisposable
         Write("train-images-idx3-ubyte.gz", Images(5));
         Write("train-labels-idx1-ubyte.gz", Labels([0, 1, 2, 9, 4]));
         var data = FashionMnist.Load(folder, train: true);
-        Assert.Equal((5, 1, 28, 28), (data.Count, data.Channels, data.Height, data.Width));
+        Assert.Equal((5, 10), (data.Count, data.Classes));
         Assert.Equal([0, 1, 2, 9, 4], Enumerable.Range(0, 5).Select(data.Label));
         Assert.Equal("Ankle boot", data.ClassNames![9]);
         var image = data.Read(3)!.Value;

@@ -147,32 +147,6 @@ public sealed class ResNetTests
         }
     }
 
-    [Theory]
-    [InlineData("18", new[] { 2, 2, 2, 2 }, false)]
-    [InlineData("101", new[] { 3, 4, 23, 3 }, true)]
-    [InlineData("auto:2", new[] { 2, 2, 2, 2 }, false)]
-    [InlineData("auto:8", new[] { 8, 8, 8, 8 }, true)]
-    [InlineData("custom:3+8+40+3", new[] { 3, 8, 40, 3 }, true)]
-    [InlineData("custom-basic:2+2+10+2", new[] { 2, 2, 10, 2 }, false)]
-    public void Size_PrintsWhatItParses(string text, int[] blocks, bool bottleneck)
-    {
-        var size = NetworkSize.Parse(text);
-        Assert.Equal((text, bottleneck), (size.ToString(), size.Bottleneck));
-        Assert.Equal(blocks, size.Blocks);
-        Assert.Equal(size, NetworkSize.Parse(size.ToString()));
-        Assert.Equal(size.GetHashCode(), NetworkSize.Custom(blocks, bottleneck).GetHashCode());
-    }
-
-    [Theory]
-    [InlineData("")]
-    [InlineData("19")]
-    [InlineData("auto:0")]
-    [InlineData("auto:2+2")]
-    [InlineData("custom:1+2+3")]
-    [InlineData("custom:1+2+3+0")]
-    [InlineData("custom:1+2+3+x")]
-    public void Size_RefusesOthers(string text) => Assert.Throws<ArgumentException>(() => NetworkSize.Parse(text));
-
     [Fact]
     public void Arguments_AreChecked()
     {

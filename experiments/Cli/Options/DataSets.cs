@@ -59,7 +59,7 @@ internal static class DataSets
         };
     }
 
-    private static InMemoryImages OpenCifar(
+    private static ImageDataset OpenCifar(
         string dataset, int classes, string? path, bool train, bool download, Terminal terminal, CancellationToken cancellation)
     {
         var place = path ?? DefaultFolder;

@@ -28,32 +28,41 @@ internal sealed class NetworkGroup(params IReadOnlyList<string> allowed) : Optio
         _ => null,
     };
 
-    /// <summary>A TinyResNet.</summary>
-    public TinyResNet Tiny(int depth, int planes, StageOptions stage, int classes, int pixels, long seed) => pixels == 32
-        ? new TinyResNet(new TinyResNetOptions
+    /// <summary>A TinyResNet; LibTorch's generator is seeded first.</summary>
+    public TinyResNet Tiny(int depth, int planes, StageOptions stage, int classes, int pixels, long seed)
+    {
+        if (pixels != 32)
+        {
+            throw new UsageException(
+                $"--network tiny works on images of 32×32, these are {pixels}×{pixels}; take --image-size 32, or --network ode");
+        }
+
+        new RandomNumbers(seed).SeedTorch();
+        return new TinyResNet(new TinyResNetOptions
         {
             Depth = depth,
             Planes = planes,
             Classes = classes,
             ZeroInit = ZeroInit ?? true,
-            Seed = seed,
             Stage = stage,
-        })
-        : throw new UsageException(
-            $"--network tiny works on images of 32×32, these are {pixels}×{pixels}; take --image-size 32, or --network ode");
+        });
+    }
 
-    /// <summary>A network of four stages.</summary>
-    public ResNet Staged(string kind, NetworkSize size, int planes, int adjointFrom, StageOptions stage, int classes, long seed) => new(new ResNetOptions
+    /// <summary>A network of four stages; LibTorch's generator is seeded first.</summary>
+    public ResNet Staged(string kind, NetworkSize size, int planes, int adjointFrom, StageOptions stage, int classes, long seed)
     {
-        Kind = Read.Kind(kind),
-        Size = size,
-        Planes = planes,
-        Classes = classes,
-        ZeroInitResidual = ZeroInit ?? false,
-        AdjointFrom = adjointFrom,
-        Seed = seed,
-        Stage = stage,
-    });
+        new RandomNumbers(seed).SeedTorch();
+        return new ResNet(new ResNetOptions
+        {
+            Kind = Read.Kind(kind),
+            Size = size,
+            Planes = planes,
+            Classes = classes,
+            ZeroInitResidual = ZeroInit ?? false,
+            AdjointFrom = adjointFrom,
+            Stage = stage,
+        });
+    }
 
     /// <summary>The residual stages of a network, in order.</summary>
     public static IReadOnlyList<ResidualStage> StagesOf(nn.Module network) => [.. network.modules().OfType<ResidualStage>()];

@@ -68,7 +68,7 @@ internal static class StrictArguments
     {
         var option = verb.Options.FirstOrDefault(o => name == "--" + o.Name || (o.ShortName.Length > 0 && name == "-" + o.ShortName));
         return option ?? throw new UsageException(name.StartsWith('-')
-            ? $"{verb.Name} has no option {name}{Nearest.Hint(name.TrimStart('-'), verb.Options.Select(o => o.Name))}"
+            ? $"{verb.Name} has no option {name}{Suggestion.Hint(name.TrimStart('-'), verb.Options.Select(o => o.Name))}"
             : $"'{name}' belongs to no option of {verb.Name}");
     }
 

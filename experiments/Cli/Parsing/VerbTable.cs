@@ -14,7 +14,7 @@ internal sealed class VerbTable(params IReadOnlyList<Type> verbs)
         .Where(pair => pair.Order > 0).OrderBy(pair => pair.Order).Select(pair => pair.Verb);
 
     public Type Find(string word) => verbs.FirstOrDefault(verb => Verb.NameOf(verb) == word) ?? throw new UsageException(
-        $"there is no verb '{word}'{Nearest.Hint(word, Visible.Select(Verb.NameOf))} (resnet-nodes --help lists them)");
+        $"there is no verb '{word}'{Suggestion.Hint(word, Visible.Select(Verb.NameOf))} (resnet-nodes --help lists them)");
 
     /// <summary>A verb without options.</summary>
     public Verb New(Type verb)
