@@ -3,7 +3,9 @@ using ResNetNodes.Experiments.Runs;
 
 namespace ResNetNodes.Experiments.Bench;
 
-/// <summary>What the engine is to reach, against what was measured; a goal whose point was not measured is left out.</summary>
+/// <summary>
+/// What the engine is to reach, against what was measured; a goal whose point was not measured is left out.
+/// </summary>
 internal static class BenchGoals
 {
     private const int Depth = 64;
@@ -29,8 +31,11 @@ internal static class BenchGoals
     private static IEnumerable<Finding> OfRatios(BenchResults results) =>
         from goal in Ratios
         from row in results.Rows
-        where row.Network == "tiny" && row.Planes == goal.Planes && row.Depth == Depth && row.Method == goal.Method && row.RatioToBackprop is not null
-        select Limit($"A step of `{row.Method}` takes at most {Text(goal.Most)} of stock backprop's ({Place(row)}, depth {Depth})", row.RatioToBackprop!.Value, Text, row.RatioToBackprop <= goal.Most);
+        where row.Network == "tiny" && row.Planes == goal.Planes && row.Depth == Depth && row.Method == goal.Method
+        where row.RatioToBackprop is not null
+        select Limit(
+            $"A step of `{row.Method}` takes at most {Text(goal.Most)} of stock backprop's ({Place(row)}, depth {Depth})",
+            row.RatioToBackprop!.Value, Text, row.RatioToBackprop <= goal.Most);
 
     private static IEnumerable<Finding> OfGroups(BenchResults results)
     {
@@ -38,10 +43,14 @@ internal static class BenchGoals
         {
             var native = group.Where(row => !BenchMethod.Peers.Contains(row.Method)).ToList();
             var depths = native.Where(row => row.Depth is not null).Select(row => row.Depth!.Value).ToList();
-            var fits = depths.Count > 0 && depths.Min() >= LeastDepth && depths.Max() > depths.Min() ? native.Where(row => row.Depth is null).ToList() : [];
-            if (group.Key.TrainSteps == 0 && fits.Where(row => IsMemoryFree(row.Method)).MaxBy(row => row.BytesPerLayer) is { BytesPerLayer: { } slope } bytes)
+            var several = depths.Count > 0 && depths.Min() >= LeastDepth && depths.Max() > depths.Min();
+            var fits = several ? native.Where(row => row.Depth is null).ToList() : [];
+            var heaviest = fits.Where(row => IsMemoryFree(row.Method)).MaxBy(row => row.BytesPerLayer);
+            if (group.Key.TrainSteps == 0 && heaviest is { BytesPerLayer: { } slope } bytes)
             {
-                yield return Limit($"A layer adds at most {MostBytesPerLayer:0} bytes ({Place(bytes)})", slope, value => $"{value:0} bytes, the most of the memory-free methods (`{bytes.Method}`)", slope <= MostBytesPerLayer);
+                yield return Limit(
+                    $"A layer adds at most {MostBytesPerLayer:0} bytes ({Place(bytes)})", slope,
+                    value => $"{value:0} bytes, the most of the memory-free methods (`{bytes.Method}`)", slope <= MostBytesPerLayer);
             }
 
             if (fits.Count > 0)
@@ -52,7 +61,9 @@ internal static class BenchGoals
 
             if (native.Where(row => row.Depth == Depth).MaxBy(row => row.OverheadShare) is { OverheadShare: { } share } most)
             {
-                yield return Limit($"Managed layer and binding take under {Percent(MostOverhead)} of a step ({Place(most)}, depth {Depth})", share, value => $"{Percent(value)}, the most of all (`{most.Method}`)", share < MostOverhead);
+                yield return Limit(
+                    $"Managed layer and binding take under {Percent(MostOverhead)} of a step ({Place(most)}, depth {Depth})", share,
+                    value => $"{Percent(value)}, the most of all (`{most.Method}`)", share < MostOverhead);
             }
         }
     }
@@ -63,14 +74,16 @@ internal static class BenchGoals
         fits.All(row => exponent(row) is >= LeastExponent and <= MostExponent));
 
     private static Finding OfEpoch(BenchEpoch epoch) => Limit(
-        $"An epoch of training spends at least {Percent(LeastEpochShare)} of its time in stage and optimizer ({epoch.Dataset}, depth {epoch.Depth})",
+        $"An epoch of training spends at least {Percent(LeastEpochShare)} of its time in stage and optimizer "
+            + $"({epoch.Dataset}, depth {epoch.Depth})",
         epoch.StageShare + epoch.OptimizerShare,
         value => $"{Percent(value)}; {Percent(epoch.StepShare)} in training steps, {Percent(epoch.WaitedShare)} waiting for data",
         epoch.StageShare + epoch.OptimizerShare >= LeastEpochShare);
 
     private static Finding Limit(string claim, double value, Func<double, string> text, bool holds) => new(claim, text(value), holds);
 
-    private static string Place(BenchRow row) => $"{row.Network}, {row.Planes} planes" + (row.TrainSteps > 0 ? $", after {row.TrainSteps} steps" : string.Empty);
+    private static string Place(BenchRow row) =>
+        $"{row.Network}, {row.Planes} planes" + (row.TrainSteps > 0 ? $", after {row.TrainSteps} steps" : string.Empty);
 
     private static string Text(double value) => value.ToString("0.00#", CultureInfo.InvariantCulture);
 

@@ -8,7 +8,8 @@ namespace ResNetNodes.Experiments.Bench;
 /// <summary>What the benchmark and its single points share: networks, methods, solver.</summary>
 internal sealed class BenchGroup : OptionGroup
 {
-    [Option('d', "depths", MetaValue = "N,N,...", HelpText = "Numbers of residual functions (default: 16,64,256; bottleneck 16,32).")]
+    [Option('d', "depths", MetaValue = "N,N,...", HelpText =
+        "Numbers of residual functions (default: 16,64,256; bottleneck 16,32).")]
     [Section("model")]
     [MayChange]
     public string? Depths { get => Optional(); set => Set(value); }
@@ -20,16 +21,19 @@ internal sealed class BenchGroup : OptionGroup
     public string? Planes { get => Optional(); set => Set(value); }
 
     [Option('n', "network", Default = "tiny,bottleneck,linear", MetaValue = "tiny|bottleneck|linear,...", HelpText =
-        "TinyResNet; 14×14 maps with ReLU–conv1×1–BN–ReLU–conv3×3–BN–ReLU–conv1×1–BN; one shared Linear–tanh–Linear of 8 hidden.")]
+        "TinyResNet; 14×14 maps with ReLU–conv1×1–BN–ReLU–conv3×3–BN–ReLU–conv1×1–BN; one shared Linear–tanh–Linear of "
+        + "8 hidden.")]
     [Section("model")]
     [MayChange]
     public string Network { get => Given(); set => Set(value); }
 
-    [Option('m', "methods", MetaValue = "METHOD,...", HelpText = "{peers}, or a reconstruction: {methods} (default: {default-methods}).")]
+    [Option('m', "methods", MetaValue = "METHOD,...", HelpText =
+        "{peers}, or a reconstruction: {methods} (default: {default-methods}).")]
     [Section("method")]
     public string? Methods { get => Optional(); set => Set(value); }
 
-    [Option('b', "batch", MetaValue = "B", HelpText = "Images or rows in a step (default: tiny 128, bottleneck 16, linear 500).")]
+    [Option('b', "batch", MetaValue = "B", HelpText =
+        "Images or rows in a step (default: tiny 128, bottleneck 16, linear 500).")]
     [Section("training")]
     public string? Batch { get => Optional(); set => Set(value); }
 

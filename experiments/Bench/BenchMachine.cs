@@ -45,7 +45,11 @@ internal sealed record BenchMachine(
 {
     public const string FileName = "machine.json";
 
-    private static readonly string[] Steering = ["RESNET_NODES_KERNELS", "RESNET_NODES_FUSED", "OMP_", "KMP_", "MKL_", "DNNL_", "ONEDNN_", "ATEN_", "MALLOC_", "DOTNET_gc", "DOTNET_GC"];
+    private static readonly string[] Steering =
+    [
+        "RESNET_NODES_KERNELS", "RESNET_NODES_FUSED", "OMP_", "KMP_", "MKL_", "DNNL_", "ONEDNN_", "ATEN_", "MALLOC_", "DOTNET_gc",
+        "DOTNET_GC",
+    ];
 
     /// <summary>Its short name in the name of a folder.</summary>
     public string Name => Regex.Replace($"{Processor}-{Cores}-cores-{KernelPath}".ToLowerInvariant(), "[^a-z0-9]+", "-").Trim('-');
@@ -65,12 +69,19 @@ internal sealed record BenchMachine(
         NativeRuntime.Version,
         CommitOfSources(),
         Checksum(),
-        string.Join(' ', Environment.GetEnvironmentVariables().Keys.Cast<string>().Where(name => Steering.Any(s => name.StartsWith(s, StringComparison.Ordinal)))
-            .Order(StringComparer.Ordinal).Select(name => $"{name}={Environment.GetEnvironmentVariable(name)}")));
+        Steered());
+
+    private static string Steered() => string.Join(
+        ' ',
+        Environment.GetEnvironmentVariables().Keys.Cast<string>()
+            .Where(name => Steering.Any(s => name.StartsWith(s, StringComparison.Ordinal)))
+            .Order(StringComparer.Ordinal).Select(name => $"{name}={Environment.GetEnvironmentVariable(name)}"));
 
     public static BenchMachine Read(RunFolder folder) => Parse(folder.File(FileName));
 
-    /// <summary>Notes this start before it measures; what was measured elsewhere, or by another build, is not gone on with.</summary>
+    /// <summary>
+    /// Notes this start before it measures; what was measured elsewhere, or by another build, is not continued.
+    /// </summary>
     public static void Note(RunFolder folder)
     {
         var here = Here();
@@ -81,7 +92,9 @@ internal sealed record BenchMachine(
             var differs = before.Identity().Zip(here.Identity()).FirstOrDefault(pair => pair.First.Value != pair.Second.Value);
             if (differs.First.What is { } what)
             {
-                throw new ResNetNodesException($"{folder.Path}: was measured with {what} {differs.First.Value}, here it is {differs.Second.Value}: in one table they would not compare; take --overwrite or another --out");
+                throw new ResNetNodesException(
+                    $"{folder.Path}: was measured with {what} {differs.First.Value}, here it is {differs.Second.Value}: in one table they "
+                    + "would not compare; take --overwrite or another --out");
             }
 
             here = before with { Commands = [.. before.Commands, .. here.Commands] };
@@ -98,7 +111,8 @@ internal sealed record BenchMachine(
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException or JsonException)
         {
-            throw new ResNetNodesException($"{path}: does not say what the points beside it were measured on; measure again with --overwrite", exception);
+            throw new ResNetNodesException(
+                $"{path}: does not say what the points beside it were measured on; measure again with --overwrite", exception);
         }
     }
 
@@ -123,14 +137,20 @@ internal sealed record BenchMachine(
     private static string? CommitOfSources()
     {
         var commit = Git("rev-parse", "--short=12", "HEAD");
-        return commit is null ? null : Git("status", "--porcelain", "--untracked-files=no") is { Length: > 0 } ? commit + " with changes" : commit;
+        var changed = commit is not null && Git("status", "--porcelain", "--untracked-files=no") is { Length: > 0 };
+        return changed ? commit + " with changes" : commit;
     }
 
     private static string? Git(params string[] words)
     {
         try
         {
-            var start = new ProcessStartInfo("git", words) { RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = AppContext.BaseDirectory };
+            var start = new ProcessStartInfo("git", words)
+            {
+                RedirectStandardOutput = true,
+                RedirectStandardError = true,
+                WorkingDirectory = AppContext.BaseDirectory,
+            };
             using var process = Process.Start(start)!;
             var output = process.StandardOutput.ReadToEnd().Trim();
             process.WaitForExit();

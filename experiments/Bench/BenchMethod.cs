@@ -5,7 +5,9 @@ using static TorchSharp.torch;
 
 namespace ResNetNodes.Experiments.Bench;
 
-/// <summary>A way to compute a network's loss and gradients: a stage's own, or what is written with TorchSharp alone.</summary>
+/// <summary>
+/// A way to compute a network's loss and gradients: a stage's own, or what is written with TorchSharp alone.
+/// </summary>
 /// <param name="Name">As on the command line.</param>
 /// <param name="Options">Of the stage; the peers without one leave it unused.</param>
 internal sealed record BenchMethod(string Name, StageOptions Options)
@@ -16,7 +18,9 @@ internal sealed record BenchMethod(string Name, StageOptions Options)
     /// <summary>What is measured next to the library's native stages.</summary>
     public static readonly IReadOnlyList<string> Peers = [Reference, ChannelsLast, Checkpoint, Callback];
 
-    /// <summary>What is measured where nothing else is asked for: the peers and every reconstruction, one of them twice.</summary>
+    /// <summary>
+    /// What is measured where nothing else is asked for: the peers and every reconstruction, one of them twice.
+    /// </summary>
     public static string Usual { get; } = string.Join(',', [.. Peers, .. Reconstructions.Usual]);
 
     /// <summary>Whether the library's stage runs it.</summary>
@@ -31,7 +35,12 @@ internal sealed record BenchMethod(string Name, StageOptions Options)
         var options = new StageOptions { Solver = solver, AccumulateGradientsInPlace = true };
         if (Peers.Contains(name))
         {
-            return new(name, options with { Reconstruction = Reconstruction.Inverse, Execution = StageExecution.Callback, AccumulateGradientsInPlace = false });
+            return new(name, options with
+            {
+                Reconstruction = Reconstruction.Inverse,
+                Execution = StageExecution.Callback,
+                AccumulateGradientsInPlace = false,
+            });
         }
 
         if (name.StartsWith("torchsharp", StringComparison.Ordinal) || name.StartsWith("callback", StringComparison.Ordinal))

@@ -76,7 +76,8 @@ internal sealed record BenchNetwork(string Name, int Planes, int Depth, int Batc
             modules.SelectMany(m => m.parameters()).Where(p => p.dim() > 1).Sum(p => p.numel());
         var evaluation = 2.0 * Positions * Weights(parts.Functions) / parts.Functions.Count;
         // The stem has a forward pass and a product with its weights; the head also one with its input.
-        var ends = parts.Stem is null ? 0 : (2 * 2.0 * Positions * Weights([parts.Stem])) + (3 * 2.0 * Batch * 4 * Planes * Classes);
+        var (stem, head) = (2 * 2.0 * Positions, 3 * 2.0 * Batch * 4 * Planes * Classes);
+        var ends = parts.Stem is null ? 0 : (stem * Weights([parts.Stem])) + head;
         return ends + (evaluation * ((3 * evaluations) + reevaluations));
     }
 
@@ -91,7 +92,8 @@ internal sealed record BenchNetwork(string Name, int Planes, int Depth, int Batc
 }
 
 /// <summary>A network's modules: those of the peers' loops are the stage's own.</summary>
-internal sealed class BenchParts(nn.Module owner, ResidualStage stage, nn.Module<Tensor, Tensor>? stem, Func<Tensor, Tensor>? head) : IDisposable
+internal sealed class BenchParts(
+    nn.Module owner, ResidualStage stage, nn.Module<Tensor, Tensor>? stem, Func<Tensor, Tensor>? head) : IDisposable
 {
     public nn.Module Owner => owner;
 

@@ -24,7 +24,8 @@ internal sealed record BenchPeak(double Gflops, string Product)
     {
         using var guard = no_grad();
         var best = new BenchPeak(0, string.Empty);
-        foreach (var (rows, inner, columns) in new[] { (512, 512, 512), (1024, 1024, 1024), (2048, 2048, 2048), (4096, 1024, 1024), (16384, 256, 256) })
+        (int, int, int)[] sizes = [(512, 512, 512), (1024, 1024, 1024), (2048, 2048, 2048), (4096, 1024, 1024), (16384, 256, 256)];
+        foreach (var (rows, inner, columns) in sizes)
         {
             using var a = randn(rows, inner);
             using var b = randn(inner, columns);

@@ -54,29 +54,44 @@ internal sealed record BenchRow(
     {
         var median = Fit.Quantile(trial.Seconds, 0.5);
         return new(
-            trial.Network.Name, trial.Network.Planes, trial.Network.Depth, trial.Method.Name, trainSteps, trial.Network.Batch, trial.Seconds.Count,
+            trial.Network.Name, trial.Network.Planes, trial.Network.Depth, trial.Method.Name, trainSteps, trial.Network.Batch,
+            trial.Seconds.Count,
             median, Fit.Quantile(trial.Seconds, 0.25), Fit.Quantile(trial.Seconds, 0.75),
             trial.StageSeconds.Count > 0 ? Fit.Quantile(trial.StageSeconds, 0.5) : null, median / reference,
-            trial.EvaluationsPerLayer, trial.Operations / median / 1e9, trial.Operations / median / peak.OperationsPerSecond, trial.OverheadSeconds / median,
+            trial.EvaluationsPerLayer, trial.Operations / median / 1e9, trial.Operations / median / peak.OperationsPerSecond,
+            trial.OverheadSeconds / median,
             null, null, null, null, null, null);
     }
 
     /// <summary>Fits over the depths, one row a method that has several.</summary>
     /// <param name="points">Of one network, width and training.</param>
-    public static IEnumerable<BenchRow> Series(IEnumerable<BenchRow> points) => points.GroupBy(p => p.Method).Where(own => own.Count() > 1).Select(own =>
+    public static IEnumerable<BenchRow> Series(IEnumerable<BenchRow> points) =>
+        points.GroupBy(p => p.Method).Where(own => own.Count() > 1).Select(own => Fits([.. own]));
+
+    private static BenchRow Fits(List<BenchRow> own)
     {
-        var (first, depths) = (own.First(), own.Select(p => (double)p.Depth!).ToList());
-        return new BenchRow(first.Network, first.Planes, null, first.Method, first.TrainSteps, first.Batch, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null)
+        var (first, depths) = (own[0], own.Select(p => (double)p.Depth!).ToList());
+        var (bytes, inStage) = (own.All(p => p.StepBytes is not null), own.All(p => p.StageSeconds is not null));
+        return new BenchRow(
+            first.Network, first.Planes, null, first.Method, first.TrainSteps, first.Batch, null, null, null, null, null, null, null, null,
+            null, null, null, null, null, null, null, null)
         {
-            BytesPerLayer = own.All(p => p.StepBytes is not null) ? Fit.Slope(depths, [.. own.Select(p => (double)p.StepBytes!)]) : null,
+            BytesPerLayer = bytes ? Fit.Slope(depths, [.. own.Select(p => (double)p.StepBytes!)]) : null,
             TimeExponent = Fit.Exponent(depths, own.Select(p => (double)p.StepSeconds!)),
-            StageExponent = own.All(p => p.StageSeconds is not null) ? Fit.Exponent(depths, own.Select(p => (double)p.StageSeconds!)) : null,
+            StageExponent = inStage ? Fit.Exponent(depths, own.Select(p => (double)p.StageSeconds!)) : null,
         };
-    });
+    }
 }
 
 /// <summary>Peak memory of steps of one method.</summary>
 internal sealed record BenchMemory(long PeakBytes, long StepBytes);
 
 /// <summary>Where the time of an epoch of training goes; shares of its seconds.</summary>
-internal sealed record BenchEpoch(string Dataset, int Depth, double Seconds, double StepShare, double StageShare, double OptimizerShare, double WaitedShare);
+internal sealed record BenchEpoch(
+    string Dataset,
+    int Depth,
+    double Seconds,
+    double StepShare,
+    double StageShare,
+    double OptimizerShare,
+    double WaitedShare);

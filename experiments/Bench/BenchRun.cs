@@ -117,7 +117,9 @@ internal sealed record BenchRun(IReadOnlyList<BenchMethod> Methods, int? Rounds,
         }
     }
 
-    /// <summary>Peak, and what of it is the step's, of the one method at fresh weights; for a process of its own.</summary>
+    /// <summary>
+    /// Peak, and what of it is the step's, of the one method at fresh weights; for a process of its own.
+    /// </summary>
     public (long Peak, long Step) MeasureMemory(BenchNetwork network, CancellationToken cancellation)
     {
         using var start = Prepare(network, 0, (_, _) => { }, cancellation);

@@ -10,10 +10,13 @@ namespace ResNetNodes.Experiments.Bench;
 internal sealed record BenchResults(BenchMachine Machine, BenchPeak Peak, IReadOnlyList<BenchRow> Rows, IReadOnlyList<BenchEpoch> Epochs)
 {
     /// <summary>Rows by network, width and training.</summary>
-    public IEnumerable<IGrouping<(string Network, int Planes, int TrainSteps), BenchRow>> Groups => Rows.GroupBy(row => (row.Network, row.Planes, row.TrainSteps));
+    public IEnumerable<IGrouping<(string Network, int Planes, int TrainSteps), BenchRow>> Groups =>
+        Rows.GroupBy(row => (row.Network, row.Planes, row.TrainSteps));
 }
 
-/// <summary>The measured parts of a benchmark in its folder, each measured once, whatever number of starts it takes.</summary>
+/// <summary>
+/// The measured parts of a benchmark in its folder, each measured once, whatever number of starts it takes.
+/// </summary>
 internal sealed class BenchStore(RunFolder folder, CancellationToken cancellation)
 {
     private const string PeakKey = "peak", StepPrefix = "step-", EpochPrefix = "epoch-";
@@ -54,12 +57,17 @@ internal sealed class BenchStore(RunFolder folder, CancellationToken cancellatio
             .Select(g => g.OrderBy(row => row.Depth).ToList());
         return new(
             BenchMachine.Read(folder), folder.Made<BenchPeak>(PeakKey)!, [.. groups.SelectMany(g => g.Concat(BenchRow.Series(g)))],
-            [.. folder.Keys(EpochPrefix).Select(key => folder.Made<BenchEpoch>(key)!).OrderBy(e => e.Dataset, StringComparer.Ordinal).ThenBy(e => e.Depth)]);
+            [
+                .. folder.Keys(EpochPrefix).Select(key => folder.Made<BenchEpoch>(key)!)
+                    .OrderBy(e => e.Dataset, StringComparer.Ordinal).ThenBy(e => e.Depth),
+            ]);
     }
 
-    private static string MemoryKey(string network, int planes, int? depth, string method) => $"memory-{network}-{planes}-{depth}-{method}";
+    private static string MemoryKey(string network, int planes, int? depth, string method) =>
+        $"memory-{network}-{planes}-{depth}-{method}";
 
-    private static string GradientKey(string network, int planes, int? depth, int trainSteps) => $"gradients-{network}-{planes}-{depth}-{trainSteps}";
+    private static string GradientKey(string network, int planes, int? depth, int trainSteps) =>
+        $"gradients-{network}-{planes}-{depth}-{trainSteps}";
 
     // Where it is measured on is noted before, once a start; a start that only reads leaves the note as it is.
     private T Measured<T>(string key, Func<T> measure)

@@ -25,7 +25,13 @@ internal sealed class BenchTrial : IDisposable
     /// <param name="input">Shared by all trials of a network.</param>
     /// <param name="labels">Shared as well.</param>
     /// <param name="rate">Learning rate.</param>
-    public BenchTrial(BenchNetwork network, BenchMethod method, IReadOnlyList<Tensor>? weights, Tensor input, Tensor? labels, double rate = Rate)
+    public BenchTrial(
+        BenchNetwork network,
+        BenchMethod method,
+        IReadOnlyList<Tensor>? weights,
+        Tensor input,
+        Tensor? labels,
+        double rate = Rate)
     {
         (Network, Method, this.input, this.labels) = (network, method, input, labels);
         Parts = network.Build(method.Options);
@@ -61,13 +67,17 @@ internal sealed class BenchTrial : IDisposable
     /// <summary>Seconds of them inside of the native engine; none for other methods.</summary>
     public List<double> StageSeconds { get; } = [];
 
-    /// <summary>What a stage's two passes take outside of the native engine; null until measured, and for other methods.</summary>
+    /// <summary>
+    /// What a stage's two passes take outside of the native engine; null until measured, and for other methods.
+    /// </summary>
     public double? OverheadSeconds { get; private set; }
 
     /// <summary>Evaluations of residual functions on the way back, by layer; null where no stage counts them.</summary>
     public double? EvaluationsPerLayer => Method.HasStage ? (double)Parts.Stage.LastReport!.Evaluations / Network.Depth : null;
 
-    /// <summary>Arithmetic of convolutions and linear layers in the last step, evaluations on the way back included.</summary>
+    /// <summary>
+    /// Arithmetic of convolutions and linear layers in the last step, evaluations on the way back included.
+    /// </summary>
     public double Operations => Network.Operations(Parts, StageEvaluations, EvaluationsPerLayer * Network.Depth ?? PeerEvaluations);
 
     /// <summary>Evaluations of residual functions in the forward pass.</summary>
@@ -85,7 +95,9 @@ internal sealed class BenchTrial : IDisposable
         optimizer.step();
     }
 
-    /// <summary>One step on the clock, from a clean heap: a step pays for the collections that it causes itself.</summary>
+    /// <summary>
+    /// One step on the clock, from a clean heap: a step pays for the collections that it causes itself.
+    /// </summary>
     public void TimeStep()
     {
         GC.Collect();
@@ -113,7 +125,8 @@ internal sealed class BenchTrial : IDisposable
         using var state = StageInput();
         var outside = new List<double>();
 
-        // Once, not each time: a collection reads all objects of all networks here, and a step behind it finds its own in no cache.
+        // Once, not each time: a collection reads all objects of all networks here, and a step behind it finds its own
+        // in no cache.
         GC.Collect();
         GC.WaitForPendingFinalizers();
         for (var i = 0; i < OverheadRounds; i++)

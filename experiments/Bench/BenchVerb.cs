@@ -18,12 +18,14 @@ namespace ResNetNodes.Experiments.Bench;
     engine. A folder may be measured in parts: --resume with other networks, planes, depths or train-steps adds theirs; tables,
     figures and --page show everything in the folder, and are rewritten even if nothing is left to measure.
     """,
-    "resnet-nodes bench --network tiny --planes 16 --depths 64 --methods torchsharp-backprop,adaptive --json    (1 minute on 2 cores)",
-    "resnet-nodes bench --network linear --depths 16,64 --no-memory                                             (1 minute)",
+    "resnet-nodes bench --network tiny --planes 16 --depths 64 --methods torchsharp-backprop,adaptive --json    (1 "
+    + "minute on 2 cores)",
+    "resnet-nodes bench --network linear --depths 16,64 --no-memory                                             (1 "
+    + "minute)",
     "resnet-nodes bench --out runs/bench --resume --page docs/benchmarks.md")]
 [PaperRow("beyond the paper", order: 0)]
 [JsonRows(typeof(BenchRow), typeof(BenchEpoch))]
-[Preset("smoke", "network=tiny", "planes=4", "depths=1,2", "batch=16", "repetitions=2")]
+[Preset("smoke", "network=tiny", "planes=4", "depths=1,2", "batch=16", "repetitions=2", "methods=torchsharp-backprop,backprop,adaptive")]
 [Preset("small", "network=tiny", "planes=16", "depths=16,64")]
 [Preset("paper", "network=tiny", "planes=16,64", "depths=16,64,256")]
 internal sealed class BenchVerb : Experiment
@@ -42,7 +44,8 @@ internal sealed class BenchVerb : Experiment
     public string? Repetitions { get => Optional(); set => Set(value); }
 
     [Option("epoch", MetaValue = "DATASET", HelpText =
-        "Also measure where the time of an epoch goes: 'train' on this data set, depths 16 and 64, 16 planes, batch 128.")]
+        "Also measure where the time of an epoch goes: 'train' on this data set, depths 16 and 64, 16 planes, batch "
+        + "128.")]
     [Section("training")]
     [MayChange]
     public string? Epoch { get => Optional(); set => Set(value); }
@@ -52,7 +55,8 @@ internal sealed class BenchVerb : Experiment
     [MayChange]
     public bool? NoMemory { get => Switch(); set => Set(value); }
 
-    [Option("gradients", HelpText = "Also measure the error of each gradient against torchsharp-backprop's, in float64.")]
+    [Option("gradients", HelpText =
+        "Also measure the error of each gradient against torchsharp-backprop's, in float64.")]
     [Section("method")]
     [MayChange]
     public bool? Gradients { get => Switch(); set => Set(value); }
@@ -149,7 +153,9 @@ internal sealed class BenchVerb : Experiment
         })];
     }
 
-    /// <summary>Trains in a process of its own, as users do. The last epoch counts: .NET compiles during the first.</summary>
+    /// <summary>
+    /// Trains in a process of its own, as users do. The last epoch counts: .NET compiles during the first.
+    /// </summary>
     private BenchEpoch TrainEpoch(RunFolder folder, string dataset, int depth, CancellationToken cancellation)
     {
         var words = WordsFor(

@@ -43,7 +43,9 @@ internal sealed class Terminal : IDisposable
 
     private IAnsiConsole ErrorConsole { get; }
 
-    /// <summary>Shows what follows as a part of something larger: progress and lines are led by its name, results are left out.</summary>
+    /// <summary>
+    /// Shows what follows as a part of something larger: progress and lines are led by its name, results are left out.
+    /// </summary>
     public IDisposable Enter(string part)
     {
         within = $"[{part}] ";

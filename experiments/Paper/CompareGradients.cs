@@ -32,7 +32,8 @@ internal sealed record ParameterRow(
 /// <summary>Adjoint against backprop at one set of weights.</summary>
 [Verb("compare-gradients", HelpText = "Error of the adjoint's gradient against backprop, over depths.")]
 [Page(
-    "Figure 4 of arXiv 2205.14612. Weights: trained with backprop for --train-steps, or of --checkpoint; --stretch-from takes one network to all depths.",
+    "Figure 4 of arXiv 2205.14612. Weights: trained with backprop for --train-steps, or of --checkpoint; "
+    + "--stretch-from takes one network to all depths.",
     "resnet-nodes compare-gradients --depths 8,16,32 --solvers euler,heun --train-steps 330    (3 minutes on 2 cores)",
     "resnet-nodes compare-gradients --depths 4,8 --dataset synthetic --train-steps 20 --json   (10 seconds)")]
 [PaperRow("figure 4", order: 5)]
@@ -48,11 +49,13 @@ internal sealed record ParameterRow(
 [Preset("paper", "dataset=cifar10", "depths=4,8,16,32,64", "batch=256", "reconstructions=inverse", "train-steps=17550")]
 internal sealed class CompareGradients : Experiment
 {
-    [Option("train-steps", Default = "330", MetaValue = "N", HelpText = "Training steps with backprop before the comparison.")]
+    [Option("train-steps", Default = "330", MetaValue = "N", HelpText =
+        "Training steps with backprop before the comparison.")]
     [Section("training")]
     public string TrainSteps { get => Given(); set => Set(value); }
 
-    [Option("stretch-from", MetaValue = "N", HelpText = "Train at depth N only; layer i of depth b takes layer ⌊i·N/b⌋ of it.")]
+    [Option("stretch-from", MetaValue = "N", HelpText =
+        "Train at depth N only; layer i of depth b takes layer ⌊i·N/b⌋ of it.")]
     [Section("training")]
     public string? StretchFrom { get => Optional(); set => Set(value); }
 
@@ -267,7 +270,8 @@ internal sealed class CompareGradients : Experiment
         static string Superscript(int order) => order switch { 1 => string.Empty, 2 => "²", 3 => "³", _ => $"^{order}" };
     }
 
-    // One column a depth, jittered; parameters but biases, as the paper: a bias before batch normalization has no gradient.
+    // One column a depth, jittered; parameters but biases, as the paper: a bias before batch normalization has no
+    // gradient.
     private static string Draw(
         RunFolder folder,
         IReadOnlyList<int> depths,

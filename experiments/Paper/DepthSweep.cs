@@ -10,12 +10,19 @@ using ResNetNodes.Experiments.Statistics;
 namespace ResNetNodes.Experiments.Paper;
 
 /// <summary>One run of the sweep.</summary>
-internal sealed record SweepRow(string Solver, string Reconstruction, int Depth, int Seed, double BestTestAccuracy, double TestError);
+internal sealed record SweepRow(
+    string Solver,
+    string Reconstruction,
+    int Depth,
+    int Seed,
+    double BestTestAccuracy,
+    double TestError);
 
 /// <summary>Test error against depth.</summary>
 [Verb("depth-sweep", HelpText = "Test error against depth: {ResNet, HeunNet} x {backprop, adjoint} x depths x seeds.")]
 [Page(
-    "Figure 3c of arXiv 2205.14612. Each run is a 'train' in its own folder; --resume skips finished runs and repeats broken ones.",
+    "Figure 3c of arXiv 2205.14612. Each run is a 'train' in its own folder; --resume skips finished runs and repeats "
+    + "broken ones.",
     "resnet-nodes depth-sweep --preset small                        (15 minutes on 2 cores)",
     "resnet-nodes depth-sweep --preset paper --data cifar-10-binary.tar.gz --jobs 4")]
 [PaperRow("figure 3c", order: 9)]

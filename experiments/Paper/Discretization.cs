@@ -12,12 +12,18 @@ using static TorchSharp.torch;
 namespace ResNetNodes.Experiments.Paper;
 
 /// <summary>Error of the input that comes back, ‖x̃_0 − x_0‖/‖x_0‖; with no depth, its exponent in N.</summary>
-internal sealed record DiscretizationRow(string Solver, string Reconstruction, int? Depth, double? RelativeError, double? Exponent);
+internal sealed record DiscretizationRow(
+    string Solver,
+    string Reconstruction,
+    int? Depth,
+    double? RelativeError,
+    double? Exponent);
 
 /// <summary>Forth and back through one stage.</summary>
 [Verb("discretization", HelpText = "Error of going forth and back through stage 1 of a ResNet, over its number of blocks.")]
 [Page(
-    "The discretization experiment of arXiv 2205.14612: stem and first residual stage with random weights, all blocks with the same weights.",
+    "The discretization experiment of arXiv 2205.14612: stem and first residual stage with random weights, all blocks "
+    + "with the same weights.",
     "resnet-nodes discretization --max-depth 1024 --planes 8 --batch 8                (1 minute on 2 cores)",
     "resnet-nodes discretization --npy images.npy --max-depth 32768 --planes 64 --batch 128")]
 [PaperRow("discretization experiment", order: 3)]
@@ -32,7 +38,8 @@ internal sealed record DiscretizationRow(string Solver, string Reconstruction, i
 [Preset("paper", "dataset=cifar10", "planes=64", "batch=128", "max-depth=32768")]
 internal sealed class Discretization : Experiment
 {
-    [Option("max-depth", Default = "32768", MetaValue = "N", HelpText = "The largest number of blocks; from 2 on, doubled.")]
+    [Option("max-depth", Default = "32768", MetaValue = "N", HelpText =
+        "The largest number of blocks; from 2 on, doubled.")]
     [Section("model")]
     public string MaxDepth { get => Given(); set => Set(value); }
 
@@ -57,7 +64,13 @@ internal sealed class Discretization : Experiment
     public DeviceGroup Device { get; } = new();
 
     /// <summary>What is the same for every method and depth.</summary>
-    private sealed record Setting(Tensor Images, int Planes, StageOptions Stage, string Precision, Device Device, long Seed);
+    private sealed record Setting(
+        Tensor Images,
+        int Planes,
+        StageOptions Stage,
+        string Precision,
+        Device Device,
+        long Seed);
 
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {

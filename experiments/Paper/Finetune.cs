@@ -12,7 +12,13 @@ using static TorchSharp.torch;
 namespace ResNetNodes.Experiments.Paper;
 
 /// <summary>Test accuracy of the tied network, of the untied one, and after each epoch of refinement.</summary>
-internal sealed record FinetuneRow(string Network, int Epoch, double TestLoss, double TestAccuracy, double? ReconstructionError, double? Seconds);
+internal sealed record FinetuneRow(
+    string Network,
+    int Epoch,
+    double TestLoss,
+    double TestAccuracy,
+    double? ReconstructionError,
+    double? Seconds);
 
 /// <summary>Memory of a refinement step with one method.</summary>
 internal sealed record FinetuneMemoryRow(string Reconstruction, long PeakBytes, long StepBytes);
@@ -20,7 +26,8 @@ internal sealed record FinetuneMemoryRow(string Reconstruction, long PeakBytes, 
 /// <summary>Tied weights, untied and refined.</summary>
 [Verb("finetune", HelpText = "Untie a tied network into a deep one, and refine it with the adjoint.")]
 [Page(
-    "Table 2 of arXiv 2205.14612. Takes a tied network of --checkpoint (written by tied, with the same --size and --planes), or trains one first.",
+    "Table 2 of arXiv 2205.14612. Takes a tied network of --checkpoint (written by tied, with the same --size and "
+    + "--planes), or trains one first.",
     "resnet-nodes finetune --preset small                                            (4 minutes on 2 cores)",
     "resnet-nodes finetune --preset paper --checkpoint runs/tied/auto_32-inverse/checkpoint.bin",
     "resnet-nodes finetune --preset paper-imagenet --data ILSVRC")]
@@ -55,7 +62,8 @@ internal sealed class Finetune : Experiment
     [Section("training")]
     public string PretrainRate { get => Given(); set => Set(value); }
 
-    [Option("train-stage", Default = "3", MetaValue = "1|2|3|4|all", HelpText = "The stage that is refined; all: every parameter.")]
+    [Option("train-stage", Default = "3", MetaValue = "1|2|3|4|all", HelpText =
+        "The stage that is refined; all: every parameter.")]
     [Section("training")]
     public string TrainStage { get => Given(); set => Set(value); }
 
@@ -203,7 +211,8 @@ internal sealed class Finetune : Experiment
     private FinetuneMemoryRow MeasureMemory(Reconstruction method, int planes, Data.ImageDataset images)
     {
         var words = WordsFor(
-            typeof(MemoryPoint), ("network", "ode"), ("planes", $"{planes}"), ("classes", $"{images.Classes}"), ("image", $"{Images.Pixels}"),
+            typeof(MemoryPoint), ("network", "ode"), ("planes", $"{planes}"), ("classes", $"{images.Classes}"),
+            ("image", $"{Images.Pixels}"),
             ("reconstruction", method.ToString()), ("train-stage", TrainStage));
         var (peak, step) = MemoryProcess.Measure($"refinement with {method}", words);
         return new(method.ToString(), peak, step);
@@ -214,7 +223,9 @@ internal sealed class Finetune : Experiment
         var (tied, untied, refined) = (rows[0].TestAccuracy, rows[1].TestAccuracy, rows[^1].TestAccuracy);
         return
         [
-            new("Untying changes nothing at first", $"test accuracy {tied:0.00 %} tied, {untied:0.00 %} untied", Math.Abs(tied - untied) < 1e-3),
+            new(
+                "Untying changes nothing at first", $"test accuracy {tied:0.00 %} tied, {untied:0.00 %} untied",
+                Math.Abs(tied - untied) < 1e-3),
             new(
                 "Refinement of the untied network with the adjoint does not lose accuracy", $"from {untied:0.00 %} to {refined:0.00 %}",
                 tied < 2.0 / classes ? null : refined >= untied - 0.005),

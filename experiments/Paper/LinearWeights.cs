@@ -19,7 +19,8 @@ internal sealed record WeightRow(int Step, int Layer, int Row, int Column, doubl
 /// <summary>The linear case: do weights stay smooth in depth?</summary>
 [Verb("linear-weights", HelpText = "Weights of a deep linear ResNet under gradient descent: smooth in depth.")]
 [Page(
-    "Figure 2 of arXiv 2205.14612: (I + A_0/N) ... (I + A_{N-1}/N) is taught a matrix I + G; smoothness is max_n N‖A_{n+1} − A_n‖ (section 3).",
+    "Figure 2 of arXiv 2205.14612: (I + A_0/N) ... (I + A_{N-1}/N) is taught a matrix I + G; smoothness is max_n "
+    + "N‖A_{n+1} − A_n‖ (section 3).",
     "resnet-nodes linear-weights --depth 100 --seed 6    (20 seconds)",
     "resnet-nodes linear-weights --preset smoke --json   (2 seconds)")]
 [PaperRow("figure 2", order: 1)]
@@ -42,7 +43,8 @@ internal sealed class LinearWeights : Experiment
     [Section("training")]
     public string Steps { get => Given(); set => Set(value); }
 
-    [Option("tolerance", Default = "1e-5", MetaValue = "LOSS", HelpText = "Stop below this loss, checked every 100 steps.")]
+    [Option("tolerance", Default = "1e-5", MetaValue = "LOSS", HelpText =
+        "Stop below this loss, checked every 100 steps.")]
     [Section("training")]
     public string Tolerance { get => Given(); set => Set(value); }
 
@@ -102,7 +104,8 @@ internal sealed class LinearWeights : Experiment
         new RandomNumbers(seed).SeedTorch();
         var identity = eye(dimension, dtype: ScalarType.Float64, device: device);
         var target = identity + randn(dimension, dimension, dtype: ScalarType.Float64).to(device);
-        // A row vector x (I + A/N) is x + h W x with W = A^T: a residual stage of linear functions, run on the rows of I.
+        // A row vector x (I + A/N) is x + h W x with W = A^T: a residual stage of linear functions, run on the rows of
+        // I.
         var functions = Enumerable.Range(0, depth)
             .Select(_ => nn.Linear(dimension, dimension, hasBias: false, dtype: ScalarType.Float64)).ToArray();
         foreach (var function in functions)
@@ -114,7 +117,8 @@ internal sealed class LinearWeights : Experiment
             functions, new StageOptions { Reconstruction = Reconstruction.Backprop, AccumulateGradientsInPlace = true });
         stage.to(device);
         using var descent = optim.SGD(stage.parameters(), rate);
-        // Which steps are drawn is known only at the end: the first 100 and then each tenth are kept, 8·N·d² bytes each.
+        // Which steps are drawn is known only at the end: the first 100 and then each tenth are kept, 8·N·d² bytes
+        // each.
         var smoothness = new List<SmoothnessRow>();
         var kept = new SortedDictionary<int, double[]>();
         for (var step = 0; step <= steps; step++)

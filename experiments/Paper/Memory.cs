@@ -24,7 +24,8 @@ internal sealed record MemoryRow(
 [Verb("memory", HelpText = "Peak memory of a training step against depth: flat for the adjoint.")]
 [Page(
     "The memory figure of arXiv 2205.14612. Each point runs in a process of its own.",
-    "resnet-nodes memory --network tiny --depths 16,64,256 --reconstructions adaptive,backprop    (1 minute on 2 cores)",
+    "resnet-nodes memory --network tiny --depths 16,64,256 --reconstructions adaptive,backprop    (1 minute on 2 "
+    + "cores)",
     "resnet-nodes memory --network linear --depths 1,101,201,301 --json                           (30 seconds)")]
 [PaperRow("memory experiment", order: 2)]
 [JsonRows(typeof(MemoryRow))]
@@ -39,7 +40,8 @@ internal sealed record MemoryRow(
 internal sealed class Memory : Experiment
 {
     [Option('n', "network", Default = "tiny", MetaValue = "tiny,linear,resnet,ode,tied", HelpText =
-        "TinyResNet; the paper's Linear(500→8)–tanh–Linear(8→500), one function shared by all layers; or networks of stages "
+        "TinyResNet; the paper's Linear(500→8)–tanh–Linear(8→500), one function shared by all layers; or networks of "
+        + "stages "
         + "[3, 4, N, 3], basic blocks.")]
     [Section("model")]
     public string Network { get => Given(); set => Set(value); }

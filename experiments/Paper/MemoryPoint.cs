@@ -11,7 +11,10 @@ using static TorchSharp.torch;
 
 namespace ResNetNodes.Experiments.Paper;
 
-/// <summary>Memory of training steps of one network: one point of <see cref="Memory"/> and <see cref="Finetune"/>, in a process of its own.</summary>
+/// <summary>
+/// Memory of training steps of one network: one point of <see cref="Memory"/> and <see cref="Finetune"/>, in a process
+/// of its own.
+/// </summary>
 [Verb("memory-point", Hidden = true, HelpText = "One point of memory; prints a JSON object.")]
 internal sealed class MemoryPoint : Verb
 {

@@ -13,9 +13,10 @@ internal sealed record ReproduceRow(string Verb, string Folder, double Seconds);
 /// <summary>Everything.</summary>
 [Verb("reproduce", HelpText = "Run every experiment at a preset, one after the other, and write the report.")]
 [Page(
-    "All figures and tables of arXiv 2205.14612. If interrupted, --resume continues: finished experiments and points are kept.",
+    "All figures and tables of arXiv 2205.14612. If interrupted, --resume continues: finished experiments and points "
+    + "are kept.",
     "resnet-nodes reproduce --preset smoke --out runs/smoke     (half a minute on 2 cores)",
-    "resnet-nodes reproduce --preset small --out runs/small     (under an hour on 2 cores)",
+    "resnet-nodes reproduce --preset small --out runs/small     (10 minutes on 2 cores)",
     "resnet-nodes reproduce --preset small --out runs/small --resume")]
 [JsonRows(typeof(ReproduceRow))]
 [Defaults("preset=small")]
@@ -29,7 +30,8 @@ internal sealed class Reproduce : Experiment
     [MayChange]
     public string? Only { get => Optional(); set => Set(value); }
 
-    [Option("cifar10", MetaValue = "PATH", HelpText = "CIFAR-10 for experiments on images, instead of the preset's data set.")]
+    [Option("cifar10", MetaValue = "PATH", HelpText =
+        "CIFAR-10 for experiments on images, instead of the preset's data set.")]
     [Section("data")]
     public string? Cifar10 { get => Optional(); set => Set(value); }
 

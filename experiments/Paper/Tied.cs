@@ -34,7 +34,8 @@ internal sealed record TiedRow(
 [Preset("paper", "dataset=cifar10", "sizes=auto:8", "reconstructions=inverse", "epochs=200")]
 [Preset(
     "paper-imagenet",
-    "dataset=imagenet", "sizes=auto:8", "reconstructions=inverse", "batch=256", "epochs=102", "schedule=steps:30+60+90", "weight-decay=1e-4")]
+    "dataset=imagenet", "sizes=auto:8", "reconstructions=inverse", "batch=256", "epochs=102", "schedule=steps:30+60+90",
+    "weight-decay=1e-4")]
 internal sealed class Tied : Experiment
 {
     public SizesGroup Sizes { get; } = new();

@@ -5,8 +5,10 @@ namespace ResNetNodes.Experiments.Runs;
 /// <summary>Memory of training steps, measured in a process of its own by a hidden verb of this program.</summary>
 internal static class MemoryProcess
 {
-    // On the CPU, blocks of a weight's size and up return to the system as soon as they are freed: what is measured is what lives,
-    // not the holes of an allocator that tunes itself as it goes. On a GPU, memory is taken page by page, not in blocks of 20 MB
+    // On the CPU, blocks of a weight's size and up return to the system as soon as they are freed: what is measured is
+    // what lives,
+    // not the holes of an allocator that tunes itself as it goes. On a GPU, memory is taken page by page, not in blocks
+    // of 20 MB
     // that stay half empty. The same for every method.
     private static readonly (string Name, string Value)[] Environment =
     [

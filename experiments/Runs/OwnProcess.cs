@@ -2,7 +2,9 @@ using System.Diagnostics;
 
 namespace ResNetNodes.Experiments.Runs;
 
-/// <summary>This program again, in a process of its own: a heap of its own, and nothing that it could take along if it breaks.</summary>
+/// <summary>
+/// This program again, in a process of its own: a heap of its own, and nothing that it could take along if it breaks.
+/// </summary>
 internal static class OwnProcess
 {
     /// <summary>Runs a verb to its end.</summary>
@@ -13,7 +15,10 @@ internal static class OwnProcess
     /// <returns>What it wrote on standard output.</returns>
     /// <exception cref="ResNetNodesException">It failed; the message ends with the last line that it said.</exception>
     public static string Run(
-        IEnumerable<string> words, string failure, CancellationToken cancellation = default, params (string Name, string Value)[] environment)
+        IEnumerable<string> words,
+        string failure,
+        CancellationToken cancellation = default,
+        params (string Name, string Value)[] environment)
     {
         var start = new ProcessStartInfo(Environment.ProcessPath!, words) { RedirectStandardOutput = true, RedirectStandardError = true };
         foreach (var (name, value) in environment)

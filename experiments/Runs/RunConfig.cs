@@ -33,7 +33,8 @@ internal static class RunConfig
             using var document = JsonDocument.Parse(File.ReadAllText(path));
             if (document.RootElement.GetProperty("verb").GetString() is var other && other != verb.Name)
             {
-                throw new UsageException($"{path}: belongs to a run of {other}, not of {verb.Name}; take another --out");
+                throw new UsageException(
+                    $"{path}: belongs to a run of {other}, not of {verb.Name}; take another --out");
             }
 
             var before = document.RootElement.GetProperty("options");

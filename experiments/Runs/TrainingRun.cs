@@ -7,7 +7,9 @@ using static TorchSharp.torch;
 
 namespace ResNetNodes.Experiments.Runs;
 
-/// <summary>Trains a network epoch by epoch into a folder: checkpoint.bin, metrics.csv, TensorBoard. Continues where it stopped.</summary>
+/// <summary>
+/// Trains a network epoch by epoch into a folder: checkpoint.bin, metrics.csv, TensorBoard. Continues where it stopped.
+/// </summary>
 internal sealed class TrainingRun(RunFolder folder, Terminal terminal, string name)
 {
     private const double WarnAbove = 1e-2;

@@ -10,7 +10,9 @@ internal static class DataSets
 
     public static IReadOnlyList<string> Names { get; } = ["fashion-mnist", "cifar10", "cifar100", "image-folder", "imagenet", "synthetic"];
 
-    /// <summary>Where downloads go, and where CIFAR is looked for unless told: data in the cache folder that build.sh uses too.</summary>
+    /// <summary>
+    /// Where downloads go, and where CIFAR is looked for unless told: data in the cache folder that build.sh uses too.
+    /// </summary>
     public static string DefaultFolder
     {
         get
@@ -45,7 +47,14 @@ internal static class DataSets
     /// <param name="cancellation">Ends a download.</param>
     /// <returns>The images, and the augmentation of their training; testing takes it without randomness.</returns>
     public static (ImageDataset Images, Augmentation Augmentation) Open(
-        string dataset, string? path, bool train, bool download, bool skipCorrupt, int syntheticSeed, Terminal terminal, CancellationToken cancellation)
+        string dataset,
+        string? path,
+        bool train,
+        bool download,
+        bool skipCorrupt,
+        int syntheticSeed,
+        Terminal terminal,
+        CancellationToken cancellation)
     {
         return dataset switch
         {

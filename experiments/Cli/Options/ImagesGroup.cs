@@ -14,7 +14,8 @@ internal sealed class ImagesGroup : OptionGroup
     [Section("data")]
     public string Dataset { get => Given(); set => Set(value); }
 
-    [Option("data", MetaValue = "PATH", HelpText = "Folder of the data set's files, or CIFAR's .tar.gz (default: where --download or the system puts them).")]
+    [Option("data", MetaValue = "PATH", HelpText =
+        "Folder of the data set's files, or CIFAR's .tar.gz (default: where --download or the system puts them).")]
     [Section("data")]
     public string? Data { get => Optional(); set => Set(value); }
 
@@ -22,7 +23,8 @@ internal sealed class ImagesGroup : OptionGroup
     [Section("data")]
     public bool? Download { get => Switch(); set => Set(value); }
 
-    [Option("image-size", MetaValue = "N", HelpText = "Rows and columns that images of image-folder [64] and imagenet [224] are resized to.")]
+    [Option("image-size", MetaValue = "N", HelpText =
+        "Rows and columns that images of image-folder [64] and imagenet [224] are resized to.")]
     [Section("data")]
     public string? ImageSize { get => Optional(); set => Set(value); }
 
@@ -34,7 +36,8 @@ internal sealed class ImagesGroup : OptionGroup
     [Section("data")]
     public string? Limit { get => Optional(); set => Set(value); }
 
-    [Option("workers", MetaValue = "N", HelpText = "Threads that decode and augment images (default: half of the cores, at most 8).")]
+    [Option("workers", MetaValue = "N", HelpText =
+        "Threads that decode and augment images (default: half of the cores, at most 8).")]
     [Section("data")]
     [MayChange]
     public string? Workers { get => Optional(); set => Set(value); }

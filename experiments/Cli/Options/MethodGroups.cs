@@ -31,7 +31,8 @@ internal sealed class SolversGroup : OptionGroup
 /// <summary>The way in which a stage's states are found again.</summary>
 internal sealed class ReconstructionGroup : OptionGroup
 {
-    [Option('r', "reconstruction", Default = "adaptive", MetaValue = "METHOD", HelpText = "How states are recovered on the way back: {methods}.")]
+    [Option('r', "reconstruction", Default = "adaptive", MetaValue = "METHOD", HelpText =
+        "How states are recovered on the way back: {methods}.")]
     [Section("method")]
     public string Text { get => Given(); set => Set(value); }
 
@@ -43,7 +44,8 @@ internal sealed class ReconstructionGroup : OptionGroup
 /// <summary>Several reconstructions, one after the other.</summary>
 internal sealed class ReconstructionsGroup : OptionGroup
 {
-    [Option('r', "reconstructions", Default = "adaptive,backprop", MetaValue = "METHOD,...", HelpText = "Methods to compare: {methods}.")]
+    [Option('r', "reconstructions", Default = "adaptive,backprop", MetaValue = "METHOD,...", HelpText =
+        "Methods to compare: {methods}.")]
     [Section("method")]
     public string Text { get => Given(); set => Set(value); }
 
@@ -64,7 +66,8 @@ internal class PrecisionGroup : OptionGroup
 
     public PrecisionGroup(params IReadOnlyList<string> allowed) => this.allowed = allowed;
 
-    [Option("precision", Default = "float32", MetaValue = "{precisions}", HelpText = "Precision of the residual functions; states, parameters and gradients stay float32.")]
+    [Option("precision", Default = "float32", MetaValue = "{precisions}", HelpText =
+        "Precision of the residual functions; states, parameters and gradients stay float32.")]
     [Section("method")]
     public string Precision { get => Given(); set => Set(value); }
 
@@ -81,11 +84,13 @@ internal class PrecisionGroup : OptionGroup
 /// <summary>How residual functions are evaluated.</summary>
 internal sealed class ExecutionGroup : PrecisionGroup
 {
-    [Option("execution", Default = "auto", MetaValue = "auto|layers|callback", HelpText = "Evaluate residual functions as native layers, or call their modules.")]
+    [Option("execution", Default = "auto", MetaValue = "auto|layers|callback", HelpText =
+        "Evaluate residual functions as native layers, or call their modules.")]
     [Section("method")]
     public string Execution { get => Given(); set => Set(value); }
 
-    [Option("cuda-graphs", HelpText = "Record the passes of native layers as CUDA graphs (--device cuda; not yet run on a GPU).")]
+    [Option("cuda-graphs", HelpText =
+        "Record the passes of native layers as CUDA graphs (--device cuda; not yet run on a GPU).")]
     [Section("method")]
     public bool? CudaGraphs { get => Switch(); set => Set(value); }
 

@@ -14,7 +14,9 @@ internal sealed class NetworkGroup(params IReadOnlyList<string> allowed) : Optio
     [Section("model")]
     public string Text { get => Given(); set => Set(value); }
 
-    [Option("zero-init", HelpText = "Start every residual function at 0, by the weight of its last batch normalization [true for tiny, false for others].")]
+    [Option("zero-init", HelpText =
+        "Start every residual function at 0, by the weight of its last batch normalization [true for tiny, false for "
+        + "others].")]
     [Section("model")]
     public bool? ZeroInit { get => Switch(); set => Set(value); }
 

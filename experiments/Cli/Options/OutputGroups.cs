@@ -45,7 +45,8 @@ internal sealed class FolderGroup : OptionGroup
     [Presentation]
     public bool? Resume { get => Switch(); set => Set(value); }
 
-    [Option("config", MetaValue = "FILE", HelpText = "Take options from a run's config.json; those on the command line win.")]
+    [Option("config", MetaValue = "FILE", HelpText =
+        "Take options from a run's config.json; those on the command line win.")]
     [Section("output")]
     [Presentation]
     public string? Config { get => Optional(); set => Set(value); }
@@ -56,7 +57,8 @@ internal sealed class FolderGroup : OptionGroup
 internal sealed class PresetGroup(Type verb) : OptionGroup
 {
     [Option("preset", MetaValue = "{presets}", HelpText =
-        "Options set at once: smoke (synthetic data, under a minute), small (real data, minutes on 2 cores), paper (the paper's setting).")]
+        "Options set at once: smoke (synthetic data, under a minute), small (real data, minutes on 2 cores), paper "
+        + "(the paper's setting).")]
     [Section("run")]
     [Presentation]
     public string? Name { get => Optional(); set => Set(value); }

@@ -17,7 +17,9 @@ internal static class Read
         const NumberStyles styles = NumberStyles.AllowLeadingSign | NumberStyles.AllowDecimalPoint | NumberStyles.AllowExponent;
         var fits = double.TryParse(text, styles, CultureInfo.InvariantCulture, out var value) && double.IsFinite(value)
             && (aboveLeast ? value > least : value >= least);
-        return fits ? value : throw new UsageException($"--{option} is {text}, expected a number {(aboveLeast ? "above" : "from")} {least}");
+        return fits
+            ? value
+            : throw new UsageException($"--{option} is {text}, expected a number {(aboveLeast ? "above" : "from")} {least}");
     }
 
     public static IReadOnlyList<int> Wholes(string option, string text, int least) => Several(text, part => Whole(option, part, least));

@@ -35,7 +35,8 @@ internal sealed class ThreadsGroup : OptionGroup
 /// <summary>Where tensors live.</summary>
 internal sealed class DeviceGroup : OptionGroup
 {
-    [Option("device", Default = "cpu", MetaValue = "cpu|cuda[:K]", HelpText = "Device that holds tensors and computes.")]
+    [Option("device", Default = "cpu", MetaValue = "cpu|cuda[:K]", HelpText =
+        "Device that holds tensors and computes.")]
     [Section("run")]
     public string Text { get => Given(); set => Set(value); }
 

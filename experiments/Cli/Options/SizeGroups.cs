@@ -30,7 +30,8 @@ internal sealed class SizeGroup : OptionGroup
 {
     public const string Syntax = "18|34|50|101|152|auto:N|custom:A+B+C+D";
 
-    [Option("size", Default = "18", MetaValue = Syntax, HelpText = "Blocks of a network of four stages (custom-basic:A+B+C+D for basic blocks).")]
+    [Option("size", Default = "18", MetaValue = Syntax, HelpText =
+        "Blocks of a network of four stages (custom-basic:A+B+C+D for basic blocks).")]
     [Section("model")]
     public string Text { get => Given(); set => Set(value); }
 
@@ -40,7 +41,8 @@ internal sealed class SizeGroup : OptionGroup
 /// <summary>Several sizes, one after the other.</summary>
 internal sealed class SizesGroup : OptionGroup
 {
-    [Option("sizes", Default = "auto:8", MetaValue = "SIZE,...", HelpText = "Sizes to train: " + SizeGroup.Syntax + ".")]
+    [Option("sizes", Default = "auto:8", MetaValue = "SIZE,...", HelpText =
+        "Sizes to train: " + SizeGroup.Syntax + ".")]
     [Section("model")]
     public string Text { get => Given(); set => Set(value); }
 
@@ -50,7 +52,8 @@ internal sealed class SizesGroup : OptionGroup
 /// <summary>Which stages of a network of four are trained with the adjoint.</summary>
 internal sealed class AdjointFromGroup : OptionGroup
 {
-    [Option("adjoint-from", Default = "1", MetaValue = "N", HelpText = "Store the states of stages of fewer functions than this (networks of four stages; the paper's code: 11).")]
+    [Option("adjoint-from", Default = "1", MetaValue = "N", HelpText =
+        "Store the states of stages of fewer functions than this (networks of four stages; the paper's code: 11).")]
     [Section("method")]
     public string Text { get => Given(); set => Set(value); }
 
@@ -60,7 +63,8 @@ internal sealed class AdjointFromGroup : OptionGroup
 /// <summary>The width of a network.</summary>
 internal sealed class PlanesGroup : OptionGroup
 {
-    [Option('p', "planes", MetaValue = "C", HelpText = "Channels of TinyResNet's stage [16], or planes of the first of four stages [64].")]
+    [Option('p', "planes", MetaValue = "C", HelpText =
+        "Channels of TinyResNet's stage [16], or planes of the first of four stages [64].")]
     [Section("model")]
     public string? Text { get => Optional(); set => Set(value); }
 

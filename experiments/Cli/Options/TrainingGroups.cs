@@ -53,7 +53,8 @@ internal sealed class ScheduleGroup : OptionGroup
     [Section("training")]
     public string Epochs { get => Given(); set => Set(value); }
 
-    [Option("schedule", Default = "cosine", MetaValue = "constant|cosine|thirds|steps:A+B|every:N*F", HelpText = "Learning rate over the epochs.")]
+    [Option("schedule", Default = "cosine", MetaValue = "constant|cosine|thirds|steps:A+B|every:N*F", HelpText =
+        "Learning rate over the epochs.")]
     [Section("training")]
     public string Schedule { get => Given(); set => Set(value); }
 
@@ -68,7 +69,8 @@ internal sealed class ScheduleGroup : OptionGroup
 /// <summary>Weights of a network that was trained before.</summary>
 internal sealed class CheckpointGroup : OptionGroup
 {
-    [Option("checkpoint", MetaValue = "FILE", HelpText = "Weights of a trained network, instead of training one first.")]
+    [Option("checkpoint", MetaValue = "FILE", HelpText =
+        "Weights of a trained network, instead of training one first.")]
     [Section("training")]
     public string? Path { get => Optional(); set => Set(value); }
 }

@@ -73,6 +73,8 @@ internal static class HelpPage
         var head = (option.ShortName.Length > 0 ? $"-{option.ShortName}, " : "    ") + $"--{option.Name}"
             + (option.MetaValue.Length > 0 ? $" {option.MetaValue}" : string.Empty);
         var tail = option.HelpText + (option.Default is { } value ? $" [{value}]" : string.Empty);
-        writer.WriteLine(head.Length < Column ? $"  {head,-Column}{tail}" : $"  {head}{Environment.NewLine}  {string.Empty,-Column}{tail}");
+        writer.WriteLine(head.Length < Column
+            ? $"  {head,-Column}{tail}"
+            : $"  {head}{Environment.NewLine}  {string.Empty,-Column}{tail}");
     }
 }

@@ -11,7 +11,9 @@ internal sealed class SectionAttribute(string name) : Attribute
     public string Name { get; } = name;
 }
 
-/// <summary>Where a run goes and how it is shown: no part of what it computes, so --config does not repeat it.</summary>
+/// <summary>
+/// Where a run goes and how it is shown: no part of what it computes, so --config does not repeat it.
+/// </summary>
 [AttributeUsage(AttributeTargets.Property)]
 internal sealed class PresentationAttribute : Attribute;
 
@@ -28,7 +30,9 @@ internal abstract class OptionGroup
     /// <summary>What --verbose adds about the group to its first line.</summary>
     public virtual string Chosen => string.Empty;
 
-    /// <summary>What stands for {name} in the help of the group's options: tables of the library, values that a verb allows.</summary>
+    /// <summary>
+    /// What stands for {name} in the help of the group's options: tables of the library, values that a verb allows.
+    /// </summary>
     public virtual string? Placeholder(string name) => null;
 
     /// <summary>Applies and checks what has to be known before the verb runs.</summary>
@@ -50,7 +54,9 @@ internal abstract class OptionGroup
 
     public bool WasRead(string property) => read.Contains(property);
 
-    /// <summary>Notes that an option reaches the run by another way than its property: as a word for a child process.</summary>
+    /// <summary>
+    /// Notes that an option reaches the run by another way than its property: as a word for a child process.
+    /// </summary>
     public void NoteRead(string property) => read.Add(property);
 
     /// <summary>The text of an option that has a default.</summary>

@@ -8,7 +8,9 @@ namespace ResNetNodes.Experiments.Cli.Parsing;
 /// </summary>
 internal static class StrictArguments
 {
-    /// <summary>The words, each option with one value, and what a --config file and then a --preset add to them.</summary>
+    /// <summary>
+    /// The words, each option with one value, and what a --config file and then a --preset add to them.
+    /// </summary>
     public static List<string> Complete(Verb verb, IReadOnlyList<string> words)
     {
         var all = WithConfig(verb, Check(verb, words));
@@ -55,7 +57,8 @@ internal static class StrictArguments
 
             if (value.Length == 0 || (option.IsSwitch && value is not ("true" or "false")))
             {
-                throw new UsageException($"--{option.Name} is '{value}', expected {(option.IsSwitch ? "true or false" : "a value")}");
+                throw new UsageException(
+                    $"--{option.Name} is '{value}', expected {(option.IsSwitch ? "true or false" : "a value")}");
             }
 
             result.Add($"--{option.Name}={value}");
@@ -89,7 +92,8 @@ internal static class StrictArguments
                 throw new UsageException($"{path}: belongs to a run of {other}, not of {verb.Name}");
             }
 
-            foreach (var given in document.RootElement.GetProperty("options").EnumerateObject().Where(o => o.Value.ValueKind == JsonValueKind.String))
+            var options = document.RootElement.GetProperty("options").EnumerateObject();
+            foreach (var given in options.Where(option => option.Value.ValueKind == JsonValueKind.String))
             {
                 var option = verb.Options.FirstOrDefault(o => o.Name == given.Name)
                     ?? throw new UsageException($"{path}: sets --{given.Name}, which {verb.Name} does not have; delete that line");
@@ -100,7 +104,8 @@ internal static class StrictArguments
                 }
             }
         }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException or JsonException or KeyNotFoundException or InvalidOperationException)
+        catch (Exception exception) when (exception
+            is IOException or UnauthorizedAccessException or JsonException or KeyNotFoundException or InvalidOperationException)
         {
             throw new UsageException($"{path}: is no configuration of a run: {exception.Message}");
         }

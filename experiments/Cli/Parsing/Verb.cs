@@ -51,7 +51,8 @@ internal abstract class Verb : OptionGroup
         terminal.Detail(() => Runtime.Describe() + string.Concat(Groups.Select(group => group.Chosen)));
         Run(terminal, cancellation);
         var unread = Options.Where(option => !option.IsPresentation && !option.WasRead).ToList();
-        terminal.Detail(() => "options that had no effect here: " + (unread.Count > 0 ? string.Join(", ", unread.Select(o => "--" + o.Name)) : "none"));
+        terminal.Detail(() => "options that had no effect here: "
+            + (unread.Count > 0 ? string.Join(", ", unread.Select(o => "--" + o.Name)) : "none"));
         foreach (var option in unread.Where(option => option.IsChanged && !IsResumed))
         {
             terminal.Warn($"--{option.Name} had no effect on this run");
@@ -89,10 +90,14 @@ internal abstract class Verb : OptionGroup
     /// <summary>The verb's work.</summary>
     protected abstract void Run(Terminal terminal, CancellationToken cancellation);
 
-    /// <summary>Whether parts of the run may have been made by an earlier start, which read their options then.</summary>
+    /// <summary>
+    /// Whether parts of the run may have been made by an earlier start, which read their options then.
+    /// </summary>
     protected virtual bool IsResumed => Options.FirstOrDefault(option => option.Name == "resume")?.Text == "true";
 
-    /// <summary>Refuses an option that was given, by the command line or a configuration, where nothing reads it.</summary>
+    /// <summary>
+    /// Refuses an option that was given, by the command line or a configuration, where nothing reads it.
+    /// </summary>
     protected void Unused(string name, string why)
     {
         var option = Options.First(o => o.Name == name);

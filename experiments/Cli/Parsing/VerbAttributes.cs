@@ -13,7 +13,9 @@ internal sealed class PageAttribute(string source, params string[] examples) : A
     public IReadOnlyList<string> Examples { get; } = examples;
 }
 
-/// <summary>The figure, table or section of the paper that a verb reproduces, and its place in the verb reproduce.</summary>
+/// <summary>
+/// The figure, table or section of the paper that a verb reproduces, and its place in the verb reproduce.
+/// </summary>
 /// <param name="name">Such as "figure 3b"; stands in summary.json and in the report.</param>
 /// <param name="order">By length, so that the first results are there soon; 0: not part of reproduce.</param>
 [AttributeUsage(AttributeTargets.Class)]
@@ -35,7 +37,10 @@ internal sealed class JsonRowsAttribute(params Type[] rows) : Attribute
 [AttributeUsage(AttributeTargets.Class, AllowMultiple = true)]
 internal sealed class PresetAttribute(string name, params string[] options) : Attribute
 {
-    /// <summary>smoke: under a minute; small: real data, minutes on 2 cores; paper: the paper's setting; paper-imagenet: where it has two.</summary>
+    /// <summary>
+    /// smoke: under a minute; small: real data, minutes on 2 cores; paper: the paper's setting; paper-imagenet: where
+    /// it has two.
+    /// </summary>
     public static readonly IReadOnlyList<string> Names = ["smoke", "small", "paper", "paper-imagenet"];
 
     public string Name { get; } = name;

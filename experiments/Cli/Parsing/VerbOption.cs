@@ -4,7 +4,9 @@ using CommandLine;
 
 namespace ResNetNodes.Experiments.Cli.Parsing;
 
-/// <summary>An option as a verb offers it: where it is declared, and what the verb's attributes change about it.</summary>
+/// <summary>
+/// An option as a verb offers it: where it is declared, and what the verb's attributes change about it.
+/// </summary>
 internal sealed partial class VerbOption(Verb verb, OptionGroup group, PropertyInfo property, OptionAttribute attribute)
 {
     public string Name => attribute.LongName;

@@ -36,7 +36,8 @@ internal sealed class VerbTable(params IReadOnlyList<Type> verbs)
             // Of the type object: the parser asks the instance for its options.
             if (parser.ParseArguments<object>(() => group.Key, own) is not Parsed<object>)
             {
-                throw new UsageException($"{verb.Name}: {string.Join(' ', own)} can't be read; see resnet-nodes help {verb.Name}");
+                throw new UsageException(
+                    $"{verb.Name}: {string.Join(' ', own)} can't be read; see resnet-nodes help {verb.Name}");
             }
         }
 
