@@ -59,7 +59,7 @@ public sealed class Trainer : IDisposable
     /// <param name="images">[B, C, H, W] on the device of the options.</param>
     /// <param name="labels">[B] int64.</param>
     /// <returns>Mean loss and number of correct predictions.</returns>
-    /// <exception cref="ResNetNodesException">The loss is not a finite number; the network is left as it was before the step.</exception>
+    /// <exception cref="DivergedException">The loss is not a finite number; the network is left as it was before the step.</exception>
     public (double Loss, long Correct) TrainStep(Tensor images, Tensor labels)
     {
         using var scope = NewDisposeScope();
@@ -71,7 +71,7 @@ public sealed class Trainer : IDisposable
         var mean = value.item<float>();
         if (!float.IsFinite(mean))
         {
-            throw new ResNetNodesException($"the loss is {mean}: training diverged; use a learning rate below {options.LearningRate}");
+            throw new DivergedException($"the loss is {mean}: training diverged; use a learning rate below {options.LearningRate}");
         }
 
         value.BackwardThroughStages();

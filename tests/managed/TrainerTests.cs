@@ -98,7 +98,7 @@ public sealed class TrainerTests : IDisposable
         using var broken = full([4, 3, 32, 32], float.NaN);
         using var labels = zeros(4, ScalarType.Int64);
         var before = Parameters(model);
-        Assert.Contains("diverged", Assert.Throws<ResNetNodesException>(() => trainer.TrainStep(broken, labels)).Message);
+        Assert.Contains("diverged", Assert.Throws<DivergedException>(() => trainer.TrainStep(broken, labels)).Message);
         Assert.Equal(before, Parameters(model));
     }
 
