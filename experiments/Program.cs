@@ -1,7 +1,9 @@
 using System.Globalization;
-using CommandLine;
+using ResNetNodes.Experiments.Bench;
 using ResNetNodes.Experiments.Cli;
-using ResNetNodes.Experiments.Verbs;
+using ResNetNodes.Experiments.Cli.Options;
+using ResNetNodes.Experiments.Cli.Parsing;
+using ResNetNodes.Experiments.Paper;
 
 namespace ResNetNodes.Experiments;
 
@@ -9,8 +11,7 @@ namespace ResNetNodes.Experiments;
 internal static class Program
 {
     /// <summary>Every verb; a new one is a line here.</summary>
-    public static readonly IReadOnlyList<Type> Verbs =
-    [
+    private static readonly VerbTable Verbs = new(
         typeof(Reproduce),
         typeof(Report),
         typeof(Train),
@@ -22,10 +23,9 @@ internal static class Program
         typeof(CompareGradients),
         typeof(Memory),
         typeof(Discretization),
-        typeof(Bench),
+        typeof(BenchVerb),
         typeof(MemoryPoint),
-        typeof(BenchPoint),
-    ];
+        typeof(BenchPoint));
 
     private static int Main(string[] arguments)
     {
@@ -63,7 +63,7 @@ internal static class Program
     {
         if (arguments.Length == 0 || arguments[0] is "--help" or "-h" || (arguments[0] == "help" && arguments.Length == 1))
         {
-            HelpPage.WriteOverview(Console.Out);
+            HelpPage.WriteOverview(Console.Out, Verbs);
             return arguments.Length == 0 ? 2 : 0;
         }
 
@@ -78,35 +78,24 @@ internal static class Program
             arguments = [arguments[1], "--help"];
         }
 
-        var verb = StrictArguments.FindVerb(arguments[0]);
+        var verb = Verbs.Find(arguments[0]);
         if (arguments.Contains("--help") || arguments.Contains("-h"))
         {
-            HelpPage.Write(Console.Out, verb);
+            HelpPage.Write(Console.Out, Verbs.New(verb));
             return 0;
         }
 
-        var options = Parse(verb, arguments[1..]);
-        using var terminal = new Terminal(options);
-        options.Start(terminal, cancellation);
+        var parsed = Verbs.Parse(verb, arguments[1..]);
+        var shown = parsed.Group<TerminalGroup>();
+        using var terminal = new Terminal(shown?.Json == true, shown?.Quiet == true, shown?.Verbose == true, shown?.NoColor != true);
+        parsed.Start(terminal, cancellation);
         return 0;
-    }
-
-    /// <summary>A verb with its options; the words are checked.</summary>
-    public static CommonOptions Parse(Type verb, IReadOnlyList<string> arguments)
-    {
-        var name = StrictArguments.NameOf(verb);
-        var words = StrictArguments.Complete(verb, arguments);
-        using var parser = new Parser(settings => settings.HelpWriter = null);
-        // CommandLineParser takes at most 16 types at once: the verb's own is enough.
-        return parser.ParseArguments([name, .. words], [verb]) is Parsed<object> { Value: CommonOptions options }
-            ? options
-            : throw new UsageException($"{name}: {string.Join(' ', words)} can't be read; see resnet-nodes help {name}");
     }
 
     private static int Fail(Exception exception, int code, bool verbose)
     {
-        var message = exception is System.Reflection.TargetInvocationException { InnerException: { } inner } ? inner.Message : exception.Message;
-        Console.Error.WriteLine($"resnet-nodes: {message.Split('\n')[0]}");
+        var cause = exception is System.Reflection.TargetInvocationException { InnerException: { } inner } ? inner : exception;
+        Console.Error.WriteLine($"resnet-nodes: {cause.Message.Split('\n')[0]}");
         if (verbose)
         {
             Console.Error.WriteLine(exception);

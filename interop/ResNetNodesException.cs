@@ -1,7 +1,7 @@
 namespace ResNetNodes;
 
 /// <summary>A failure that the caller can act on. The message is one line: the culprit, what it was, what to do.</summary>
-public sealed class ResNetNodesException : Exception
+public class ResNetNodesException : Exception
 {
     /// <summary>Creates the exception.</summary>
     /// <param name="message">One line: the culprit, its value, what to do.</param>

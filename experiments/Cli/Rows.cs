@@ -3,13 +3,6 @@ using System.Text.Json;
 
 namespace ResNetNodes.Experiments.Cli;
 
-/// <summary>The records that a verb writes with --json and to CSV; its help lists their keys.</summary>
-[AttributeUsage(AttributeTargets.Class)]
-internal sealed class JsonRowsAttribute(params Type[] rows) : Attribute
-{
-    public IReadOnlyList<Type> Rows { get; } = rows;
-}
-
 /// <summary>Records as rows of named columns: the properties, in snake_case.</summary>
 internal static class Rows
 {

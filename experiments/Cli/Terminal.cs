@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using Spectre.Console;
 
@@ -6,35 +7,45 @@ namespace ResNetNodes.Experiments.Cli;
 /// <summary>Results on standard output; all that is for people's eyes on standard error.</summary>
 internal sealed class Terminal : IDisposable
 {
-    private static readonly JsonSerializerOptions RowOptions = new() { NumberHandling = System.Text.Json.Serialization.JsonNumberHandling.AllowNamedFloatingPointLiterals };
+    private static readonly JsonSerializerOptions RowOptions = new()
+    {
+        NumberHandling = System.Text.Json.Serialization.JsonNumberHandling.AllowNamedFloatingPointLiterals,
+    };
+
     private readonly TextWriter results = Console.Out;
     private readonly TextWriter people = Console.Error;
     private readonly bool quiet;
+    private readonly bool verbose;
     private readonly bool live;
     private readonly bool json;
-    private readonly bool colour;
     private bool lineOpen;
     private string within = string.Empty;
 
-    public Terminal(CommonOptions options)
+    /// <summary>How results and what is for people are shown.</summary>
+    /// <param name="json">Results as JSON objects, one a line.</param>
+    /// <param name="quiet">Warnings and errors only.</param>
+    /// <param name="verbose">Details too.</param>
+    /// <param name="colours">Colours, where the terminal has them and the environment allows them.</param>
+    public Terminal(bool json, bool quiet, bool verbose, bool colours)
     {
-        quiet = CommonOptions.Is(options.Quiet);
-        json = CommonOptions.Is(options.Json);
+        (this.json, this.quiet, this.verbose) = (json, quiet, verbose);
         var dumb = Environment.GetEnvironmentVariable("TERM") is "dumb" or null;
-        colour = !CommonOptions.Is(options.NoColor) && string.IsNullOrEmpty(Environment.GetEnvironmentVariable("NO_COLOR")) && !dumb;
+        var coloured = colours && string.IsNullOrEmpty(Environment.GetEnvironmentVariable("NO_COLOR")) && !dumb;
         // Spectre's live displays write escapes into redirected output in some states: the choice is made here.
         live = !Console.IsErrorRedirected && !dumb && !quiet;
         ErrorConsole = AnsiConsole.Create(new AnsiConsoleSettings
         {
             Ansi = live ? AnsiSupport.Yes : AnsiSupport.No,
-            ColorSystem = colour && live ? ColorSystemSupport.Detect : ColorSystemSupport.NoColors,
+            ColorSystem = coloured && live ? ColorSystemSupport.Detect : ColorSystemSupport.NoColors,
             Out = new AnsiConsoleOutput(Console.Error),
         });
     }
 
     private IAnsiConsole ErrorConsole { get; }
 
-    /// <summary>Shows what follows as a part of something larger: progress and lines are led by its name, results are left out.</summary>
+    /// <summary>
+    /// Shows what follows as a part of something larger: progress and lines are led by its name, results are left out.
+    /// </summary>
     public IDisposable Enter(string part)
     {
         within = $"[{part}] ";
@@ -48,6 +59,15 @@ internal sealed class Terminal : IDisposable
         {
             CloseLine();
             people.WriteLine(within + text);
+        }
+    }
+
+    /// <summary>A line for people who asked for details.</summary>
+    public void Detail(Func<string> text)
+    {
+        if (verbose)
+        {
+            Say(text());
         }
     }
 
@@ -72,7 +92,8 @@ internal sealed class Terminal : IDisposable
         {
             const int width = 30;
             var done = (int)(share * width);
-            ErrorConsole.Markup($"\r[green]{new string('━', done)}[/][grey]{new string('─', width - done)}[/] {Markup.Escape(within + text)}   ");
+            var (full, rest) = (new string('━', done), new string('─', width - done));
+            ErrorConsole.Markup($"\r[green]{full}[/][grey]{rest}[/] {Markup.Escape(within + text)}   ");
             lineOpen = true;
         }
     }
@@ -113,9 +134,9 @@ internal sealed class Terminal : IDisposable
     public static string Text(object? value) => value switch
     {
         null => "-",
-        double d when d != 0 && (Math.Abs(d) < 1e-3 || Math.Abs(d) >= 1e6) => d.ToString("0.00e+0", System.Globalization.CultureInfo.InvariantCulture),
-        double d => d.ToString("0.####", System.Globalization.CultureInfo.InvariantCulture),
-        IFormattable f => f.ToString(null, System.Globalization.CultureInfo.InvariantCulture),
+        double d when d != 0 && (Math.Abs(d) < 1e-3 || Math.Abs(d) >= 1e6) => d.ToString("0.00e+0", CultureInfo.InvariantCulture),
+        double d => d.ToString("0.####", CultureInfo.InvariantCulture),
+        IFormattable f => f.ToString(null, CultureInfo.InvariantCulture),
         _ => value.ToString() ?? string.Empty,
     };
 

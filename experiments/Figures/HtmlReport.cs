@@ -1,15 +1,19 @@
+using System.Globalization;
 using System.Net;
 using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using ResNetNodes.Experiments.Cli;
+using ResNetNodes.Experiments.Runs;
 
 namespace ResNetNodes.Experiments.Figures;
 
 /// <summary>A finished run: its summary, its configuration, its folder.</summary>
 internal sealed record ReportedRun(string Folder, string Name, RunSummary Summary, JsonElement Config);
 
-/// <summary>All runs on one page that needs nothing beside itself: no server, no script, no font, no image file.</summary>
+/// <summary>
+/// All runs on one page that needs nothing beside itself: no server, no script, no font, no image file.
+/// </summary>
 internal static partial class HtmlReport
 {
     private const int RowsShown = 40;
@@ -46,14 +50,30 @@ internal static partial class HtmlReport
 
     private static void WriteOverview(StringBuilder page, IReadOnlyList<ReportedRun> runs)
     {
-        page.Append("<section id=\"findings\">\n<h2>Findings</h2>\n<div class=\"scroll\"><table class=\"findings\">\n<thead><tr><th>Experiment</th><th>Claim</th><th>Measured here</th><th>Verdict</th></tr></thead>\n<tbody>\n");
+        page.Append("""
+            <section id="findings">
+            <h2>Findings</h2>
+            <div class="scroll"><table class="findings">
+            <thead><tr><th>Experiment</th><th>Claim</th><th>Measured here</th><th>Verdict</th></tr></thead>
+            <tbody>
+
+            """);
         foreach (var (i, run) in runs.Index())
         {
             foreach (var (f, finding) in run.Summary.Findings.Index())
             {
-                var (style, verdict) = finding.Holds switch { true => ("yes", "holds"), false => ("no", "does not hold"), null => ("open", "not shown by this setting") };
-                var head = f == 0 ? $"<th scope=\"rowgroup\" rowspan=\"{run.Summary.Findings.Count}\"><a href=\"#run{i}\">{Text(run.Name)}</a><span>{Text(run.Summary.Paper)}</span></th>" : string.Empty;
-                page.Append($"<tr>{head}<td>{Text(finding.Claim)}</td><td>{Text(finding.Measured)}</td><td class=\"{style}\">{verdict}</td></tr>\n");
+                var (style, verdict) = finding.Holds switch
+                {
+                    true => ("yes", "holds"),
+                    false => ("no", "does not hold"),
+                    null => ("open", "not shown by this setting"),
+                };
+                var head = f > 0
+                    ? string.Empty
+                    : $"<th scope=\"rowgroup\" rowspan=\"{run.Summary.Findings.Count}\"><a href=\"#run{i}\">{Text(run.Name)}</a>"
+                        + $"<span>{Text(run.Summary.Paper)}</span></th>";
+                page.Append($"<tr>{head}<td>{Text(finding.Claim)}</td><td>{Text(finding.Measured)}</td>");
+                page.Append($"<td class=\"{style}\">{verdict}</td></tr>\n");
             }
         }
 
@@ -62,7 +82,8 @@ internal static partial class HtmlReport
 
     private static void WriteRun(StringBuilder page, ReportedRun run, int index)
     {
-        page.Append($"<section id=\"run{index}\">\n<h2>{Text(run.Summary.Title)}</h2>\n<p class=\"source\">{Text(run.Summary.Verb)}, {Text(run.Summary.Paper)}</p>\n");
+        page.Append($"<section id=\"run{index}\">\n<h2>{Text(run.Summary.Title)}</h2>\n");
+        page.Append($"<p class=\"source\">{Text(run.Summary.Verb)}, {Text(run.Summary.Paper)}</p>\n");
         foreach (var finding in run.Summary.Findings)
         {
             var style = finding.Holds switch { true => "yes", false => "no", null => "open" };
@@ -92,7 +113,8 @@ internal static partial class HtmlReport
     {
         var lines = csv.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(Cells).ToList();
         var rest = lines.Count - 1 - RowsShown;
-        page.Append($"<details{(lines.Count <= 12 ? " open" : string.Empty)}>\n<summary>{Text(name)}, {lines.Count - 1} rows</summary>\n<div class=\"scroll\"><table>\n<thead><tr>");
+        page.Append($"<details{(lines.Count <= 12 ? " open" : string.Empty)}>\n<summary>{Text(name)}, {lines.Count - 1} rows</summary>\n");
+        page.Append("<div class=\"scroll\"><table>\n<thead><tr>");
         page.AppendJoin(string.Empty, lines[0].Select(cell => $"<th>{Text(cell)}</th>")).Append("</tr></thead>\n<tbody>\n");
         foreach (var line in lines.Skip(1).Take(RowsShown))
         {
@@ -114,7 +136,8 @@ internal static partial class HtmlReport
         string[] keys = ["version", "build", "libtorch", "kernel_path", "threads", "processor", "system"];
         foreach (var key in keys)
         {
-            var values = runs.Select(r => r.Config.TryGetProperty(key, out var value) ? value.ToString() : string.Empty).Where(v => v.Length > 0).Distinct();
+            var values = runs.Select(r => r.Config.TryGetProperty(key, out var value) ? value.ToString() : string.Empty)
+                .Where(v => v.Length > 0).Distinct();
             page.Append($"<tr><th scope=\"row\">{Text(key.Replace('_', ' '))}</th><td>{Text(string.Join("; ", values))}</td></tr>\n");
         }
 
@@ -130,26 +153,34 @@ internal static partial class HtmlReport
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            throw new ResNetNodesException($"{path}: can't be read: {exception.Message}; run the experiment again with --resume", exception);
+            throw new ResNetNodesException(
+                $"{path}: can't be read: {exception.Message}; run the experiment again with --resume", exception);
         }
     }
 
-    // Identifiers are the page's, not the picture's: each picture gets its own. A view box lets it shrink with the screen.
+    // Identifiers are the page's, not the picture's: each picture gets its own. A view box lets it shrink with the
+    // screen.
     private static string Inline(string svg, string prefix)
     {
         var body = svg[svg.IndexOf("<svg", StringComparison.Ordinal)..];
         body = Identifier().Replace(body, match => $"{match.Groups[1].Value}{prefix}{match.Groups[2].Value}");
-        return Size().Replace(body, match => $"<svg role=\"img\" viewBox=\"0 0 {match.Groups[2].Value} {match.Groups[3].Value}\"{match.Groups[1].Value}", 1);
+        return Size().Replace(
+            body, match => $"<svg role=\"img\" viewBox=\"0 0 {match.Groups[2].Value} {match.Groups[3].Value}\"{match.Groups[1].Value}", 1);
     }
 
-    private static string Short(string cell) =>
-        double.TryParse(cell, System.Globalization.NumberStyles.Float, System.Globalization.CultureInfo.InvariantCulture, out var number) && cell.Contains('.', StringComparison.Ordinal)
-            ? Terminal.Text(number)
-            : cell;
+    private static string Short(string cell)
+    {
+        var isNumber = double.TryParse(cell, NumberStyles.Float, CultureInfo.InvariantCulture, out var number);
+        return isNumber && cell.Contains('.', StringComparison.Ordinal) ? Terminal.Text(number) : cell;
+    }
 
     // Cells as RunFolder writes them: quoted where they hold a comma or a quote.
     private static List<string> Cells(string line) =>
-        [.. Cell().Matches(line).Select(match => match.Groups[1].Success ? match.Groups[1].Value.Replace("\"\"", "\"", StringComparison.Ordinal) : match.Groups[2].Value)];
+        [
+            .. Cell().Matches(line).Select(match => match.Groups[1].Success
+                ? match.Groups[1].Value.Replace("\"\"", "\"", StringComparison.Ordinal)
+                : match.Groups[2].Value),
+        ];
 
     private static string Text(string text) => WebUtility.HtmlEncode(text);
 
@@ -176,7 +207,8 @@ internal static partial class HtmlReport
         .source { margin: 0 0 1rem; color: var(--soft); }
         .scroll { overflow-x: auto; }
         table { border-collapse: collapse; font-size: .875rem; width: 100%; }
-        th, td { text-align: left; vertical-align: top; padding: .4rem .6rem; border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums; }
+        th, td { text-align: left; vertical-align: top; padding: .4rem .6rem; border-bottom: 1px solid var(--line); }
+        th, td { font-variant-numeric: tabular-nums; }
         thead th { color: var(--soft); font-weight: 600; white-space: nowrap; }
         .findings th span { display: block; color: var(--soft); font-weight: 400; }
         .findings td:nth-last-child(1) { white-space: nowrap; font-weight: 600; }
@@ -189,7 +221,8 @@ internal static partial class HtmlReport
         a { color: var(--blue); }
         @media (max-width: 40rem) { main { padding: .5rem; } section { padding: .9rem; } .findings thead { display: none; }
           .findings, .findings tbody, .findings tr, .findings td, .findings th { display: block; width: 100%; }
-          .findings td { border: 0; padding: .1rem 0; } .findings tr { border-bottom: 1px solid var(--line); padding: .5rem 0; } .findings th { border: 0; padding: .25rem 0; } }
+          .findings td { border: 0; padding: .1rem 0; } .findings th { border: 0; padding: .25rem 0; }
+          .findings tr { border-bottom: 1px solid var(--line); padding: .5rem 0; } }
         @media print { body { background: #fff; } section { break-inside: avoid; border: 0; } header { color: #000; background: none; } }
 
         """;

@@ -1,5 +1,6 @@
 using System.Globalization;
 using ResNetNodes.Experiments.Cli;
+using ResNetNodes.Experiments.Runs;
 using ResNetNodes.Training;
 using ScottPlot;
 using SkiaSharp;
@@ -46,7 +47,9 @@ internal sealed record Panel(string X, string Y, IReadOnlyList<Series> Series)
     public IReadOnlyList<double>? TicksY { get; init; }
 }
 
-/// <summary>Figures with the paper's axes and colours, as PNG and SVG. The CSV that each is drawn from is the verb's own.</summary>
+/// <summary>
+/// Figures with the paper's axes and colours, as PNG and SVG. The CSV that each is drawn from is the verb's own.
+/// </summary>
 internal static class PaperFigure
 {
     public const string DarkBlue = "#14306e";
@@ -54,15 +57,17 @@ internal static class PaperFigure
     private const int Width = 900;
     private const int PanelHeight = 560;
 
-    /// <summary>The paper's colour of a solver: dark blue ResNet, red HeunNet.</summary>
-    public static string ColourOf(Solver solver) => solver == Solver.Heun ? Red : DarkBlue;
+    /// <summary>
+    /// The paper's colour of a solver: dark blue ResNet, red HeunNet; others take one of the palette.
+    /// </summary>
+    public static string ColourOf(string solver) => solver switch { "euler" => DarkBlue, "heun" => Red, _ => ColourAt(solver.Length) };
 
     /// <summary>A colour of methods that are compared in one figure.</summary>
     public static string ColourAt(int index) => new ScottPlot.Palettes.Category10().GetColor(index).ToHex();
 
     /// <summary>Draws and writes a figure of one panel.</summary>
-    public static string Save(RunFolder folder, string name, string title, string x, string y, IReadOnlyList<Series> series, bool logY = false, IReadOnlyList<(double Position, string Label)>? ticksX = null) =>
-        Save(folder, name, title, new Panel(x, y, series) { LogY = logY, TicksX = ticksX });
+    public static string Save(RunFolder folder, string name, string title, string x, string y, IReadOnlyList<Series> series) =>
+        Save(folder, name, title, new Panel(x, y, series));
 
     /// <summary>Draws panels below each other, and writes NAME.png and NAME.svg.</summary>
     /// <returns>The PNG's path.</returns>
@@ -75,7 +80,7 @@ internal static class PaperFigure
             Render(surface.Canvas, plots, height);
             using var image = surface.Snapshot();
             using var png = image.Encode(SKEncodedImageFormat.Png, 100);
-            WholeFile.Write(folder.File(name + ".png"), png.ToArray());
+            AtomicFile.Write(folder.File(name + ".png"), png.ToArray());
         }
 
         using var stream = new MemoryStream();
@@ -84,7 +89,7 @@ internal static class PaperFigure
             Render(canvas, plots, height);
         }
 
-        WholeFile.Write(folder.File(name + ".svg"), stream.ToArray());
+        AtomicFile.Write(folder.File(name + ".svg"), stream.ToArray());
         plots.ForEach(plot => plot.Dispose());
         folder.AddFigure(name + ".svg");
         return folder.File(name + ".png");
@@ -117,7 +122,8 @@ internal static class PaperFigure
         foreach (var (index, one) in panel.Series.Index())
         {
             var colour = Color.FromHex(one.Colour ?? ColourAt(index));
-            var kept = Enumerable.Range(0, one.X.Count).Where(i => double.IsFinite(Up(one.Y[i])) && double.IsFinite(Along(one.X[i]))).ToList();
+            var kept = Enumerable.Range(0, one.X.Count)
+                .Where(i => double.IsFinite(Up(one.Y[i])) && double.IsFinite(Along(one.X[i]))).ToList();
             if (kept.Count == 0)
             {
                 continue;
@@ -172,7 +178,9 @@ internal static class PaperFigure
                     var (from, to) = (Math.Max(at, 0) / length, Math.Min(at + on, length) / length);
                     if (to > from)
                     {
-                        var dash = plot.Add.Line(x[i - 1] + (from * (x[i] - x[i - 1])), y[i - 1] + (from * (y[i] - y[i - 1])), x[i - 1] + (to * (x[i] - x[i - 1])), y[i - 1] + (to * (y[i] - y[i - 1])));
+                        var (dx, dy) = (x[i] - x[i - 1], y[i] - y[i - 1]);
+                        var dash = plot.Add.Line(
+                            x[i - 1] + (from * dx), y[i - 1] + (from * dy), x[i - 1] + (to * dx), y[i - 1] + (to * dy));
                         dash.Color = colour;
                         dash.LineWidth = 2;
                     }

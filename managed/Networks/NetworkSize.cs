@@ -29,7 +29,7 @@ public sealed record NetworkSize
     public bool Bottleneck { get; }
 
     /// <summary>Output channels of a block over its planes.</summary>
-    public int Expansion => Bottleneck ? 4 : 1;
+    internal int Expansion => Bottleneck ? 4 : 1;
 
     /// <summary>The paper's "auto" networks: n blocks in each stage, bottleneck where n > 2.</summary>
     /// <param name="blocks">n, at least 1.</param>
@@ -50,7 +50,7 @@ public sealed record NetworkSize
         ArgumentNullException.ThrowIfNull(blocks);
         if (blocks.Count != StageCount || blocks.Any(b => b < 1))
         {
-            throw new ArgumentException($"blocks are {string.Join('+', blocks)}, expected four numbers from 1");
+            throw new ArgumentException($"blocks are {string.Join('+', blocks)}, expected four numbers of at least 1");
         }
 
         return new((bottleneck ? "custom:" : "custom-basic:") + string.Join('+', blocks.Select(b => b.ToString(CultureInfo.InvariantCulture))), [.. blocks], bottleneck);

@@ -42,18 +42,6 @@ internal static class ResidualFunctions
         return nn.Sequential(layers);
     }
 
-    /// <summary>
-    /// The same images with channels last in memory, as stages hold them. Blocks between stages so run in the layout that is the
-    /// faster one, and the one in which LibTorch 2.10's input gradients are right for fewer channels than a register holds: in
-    /// the other, on some processors with AVX-512, they are made from memory that nobody has written.
-    /// </summary>
-    public static Tensor ChannelsLast(Tensor images)
-    {
-        using var moved = images.permute(0, 2, 3, 1);
-        using var dense = moved.contiguous();
-        return dense.permute(0, 3, 1, 2);
-    }
-
     /// <summary>A convolution without bias, padded to keep the size, of Kaiming's normal weights (fan-out, ReLU).</summary>
     public static Conv2d Convolution(int input, int output, int kernel, int stride)
     {

@@ -1,3 +1,4 @@
+using ResNetNodes.Stages.Engine;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -19,7 +20,7 @@ public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>
     /// <param name="functions">N modules that take a state and the condition.</param>
     /// <param name="options">How the stage is integrated and differentiated.</param>
     public ConditionedStage(IEnumerable<nn.Module<Tensor, Tensor, Tensor>> functions, StageOptions? options = null)
-        : this(StageEngine.All(functions), 0, options, CallWithoutDepth)
+        : this(StageFunctions.All(functions), 0, options, CallWithoutDepth)
     {
     }
 
@@ -27,7 +28,7 @@ public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>
     /// <param name="functions">N modules that take a state, the condition and the depth.</param>
     /// <param name="options">How the stage is integrated and differentiated.</param>
     public ConditionedStage(IEnumerable<nn.Module<Tensor, Tensor, Tensor, Tensor>> functions, StageOptions? options = null)
-        : this(StageEngine.All(functions), 0, options, CallWithDepth)
+        : this(StageFunctions.All(functions), 0, options, CallWithDepth)
     {
     }
 
@@ -35,21 +36,19 @@ public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>
         : base(nameof(ConditionedStage))
     {
         depth = depth > 0 ? depth : Math.Max(functions.Length, 1);
-        engine = new StageEngine(
-            functions,
-            depth,
-            options ?? new StageOptions(),
-            (n, x, extras) => call(functions[Math.Min(n, functions.Length - 1)], x, extras[0], (double)n / depth),
-            "its functions take extra inputs");
+        engine = new StageEngine(nameof(ConditionedStage), new StageFunctions(functions, depth, Call, "its functions take extra inputs"), options);
         this.functions = new ModuleList<nn.Module>(functions);
         RegisterComponents();
+
+        Tensor Call(int n, Tensor x, IReadOnlyList<Tensor> extras) =>
+            call(functions[Math.Min(n, functions.Length - 1)], x, extras[0], (double)n / depth);
     }
 
     /// <summary>N.</summary>
     public int Depth => engine.Depth;
 
     /// <summary>How the stage is integrated and differentiated. May be changed between steps.</summary>
-    /// <exception cref="ArgumentException">An option that does not fit; the stage is left as it was.</exception>
+    /// <exception cref="ArgumentException">An invalid option; the stage is left as it was.</exception>
     public StageOptions Options
     {
         get => engine.Options;
@@ -62,7 +61,7 @@ public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>
     /// <summary>Why they are evaluated that way.</summary>
     public string ExecutionReason => engine.ExecutionReason;
 
-    /// <summary>What the last backward pass found out; null before the first.</summary>
+    /// <summary>What the last backward pass reported; null before the first. Blocks until the GPU has finished that pass.</summary>
     public StageReport? LastReport => engine.LastReport;
 
     /// <summary>A stage whose steps all share one function f(x, c).</summary>
@@ -71,7 +70,7 @@ public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>
     /// <param name="options">How the stage is integrated and differentiated.</param>
     /// <returns>The stage.</returns>
     public static ConditionedStage Shared(nn.Module<Tensor, Tensor, Tensor> function, int depth, StageOptions? options = null) =>
-        new(One(function, depth), depth, options, CallWithoutDepth);
+        new(StageFunctions.Shared(function, depth), depth, options, CallWithoutDepth);
 
     /// <summary>A stage whose steps all share one function f(x, c, t) of the depth t = n/N.</summary>
     /// <param name="function">A module that takes a state, the condition and the depth.</param>
@@ -79,7 +78,7 @@ public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>
     /// <param name="options">How the stage is integrated and differentiated.</param>
     /// <returns>The stage.</returns>
     public static ConditionedStage Shared(nn.Module<Tensor, Tensor, Tensor, Tensor> function, int depth, StageOptions? options = null) =>
-        new(One(function, depth), depth, options, CallWithDepth);
+        new(StageFunctions.Shared(function, depth), depth, options, CallWithDepth);
 
     /// <summary>Runs the stage.</summary>
     /// <param name="input1">State.</param>
@@ -93,7 +92,7 @@ public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>
 
     /// <summary>Names depth, solver, reconstruction and execution.</summary>
     /// <returns>One line.</returns>
-    public override string ToString() => engine.Describe(nameof(ConditionedStage));
+    public override string ToString() => engine.ToString();
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
@@ -104,13 +103,6 @@ public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>
         }
 
         base.Dispose(disposing);
-    }
-
-    private static nn.Module[] One(nn.Module function, int depth)
-    {
-        ArgumentNullException.ThrowIfNull(function);
-        ArgumentOutOfRangeException.ThrowIfLessThan(depth, 1);
-        return [function];
     }
 
     private static Tensor CallWithoutDepth(nn.Module module, Tensor x, Tensor c, double t) =>

@@ -1,3 +1,4 @@
+using ResNetNodes.Stages.Engine;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -5,8 +6,8 @@ using static TorchSharp.torch;
 namespace ResNetNodes;
 
 /// <summary>
-/// A residual stage x_{n+1} = x_n + h f_n(x_n), n = 0 … N−1, or Heun's (arXiv 2205.14612), whose backward pass finds the states
-/// again instead of storing them.
+/// A residual stage x_{n+1} = x_n + h f_n(x_n), n = 0 … N−1 (arXiv 2205.14612), or a solver's of higher order, whose backward pass
+/// reconstructs the states instead of storing them.
 /// </summary>
 public sealed class ResidualStage : nn.Module<Tensor, Tensor>
 {
@@ -17,9 +18,9 @@ public sealed class ResidualStage : nn.Module<Tensor, Tensor>
     /// <summary>A stage of N functions, each used by one step.</summary>
     /// <param name="functions">f_0 … f_{N−1}: modules that keep a state's shape.</param>
     /// <param name="options">How it is integrated and differentiated.</param>
-    /// <exception cref="ArgumentException">No function, or an option that does not fit.</exception>
+    /// <exception cref="ArgumentException">No function, or an invalid option.</exception>
     public ResidualStage(IEnumerable<nn.Module<Tensor, Tensor>> functions, StageOptions? options = null)
-        : this(StageEngine.All(functions), 0, options, (module, x, _) => ((nn.Module<Tensor, Tensor>)module).call(x), "")
+        : this(StageFunctions.All(functions), 0, options, CallWithoutDepth, "")
     {
     }
 
@@ -27,14 +28,11 @@ public sealed class ResidualStage : nn.Module<Tensor, Tensor>
         : base(nameof(ResidualStage))
     {
         depth = depth > 0 ? depth : Math.Max(functions.Length, 1);
-        engine = new StageEngine(
-            functions,
-            depth,
-            options ?? new StageOptions(),
-            (n, x, _) => call(functions[Math.Min(n, functions.Length - 1)], x, (double)n / depth),
-            unmappable);
+        engine = new StageEngine(nameof(ResidualStage), new StageFunctions(functions, depth, Call, unmappable), options);
         this.functions = new ModuleList<nn.Module>(functions);
         RegisterComponents();
+
+        Tensor Call(int n, Tensor x, IReadOnlyList<Tensor> extras) => call(functions[Math.Min(n, functions.Length - 1)], x, (double)n / depth);
     }
 
     /// <summary>N.</summary>
@@ -44,7 +42,7 @@ public sealed class ResidualStage : nn.Module<Tensor, Tensor>
     public IReadOnlyList<nn.Module> Functions => [.. functions];
 
     /// <summary>How the stage is integrated and differentiated. May be changed between steps.</summary>
-    /// <exception cref="ArgumentException">An option that does not fit; the stage is left as it was.</exception>
+    /// <exception cref="ArgumentException">An invalid option; the stage is left as it was.</exception>
     public StageOptions Options
     {
         get => engine.Options;
@@ -57,7 +55,7 @@ public sealed class ResidualStage : nn.Module<Tensor, Tensor>
     /// <summary>Why they are evaluated that way.</summary>
     public string ExecutionReason => engine.ExecutionReason;
 
-    /// <summary>What the last backward pass found out; null before the first.</summary>
+    /// <summary>What the last backward pass reported; null before the first. Blocks until the GPU has finished that pass.</summary>
     public StageReport? LastReport => engine.LastReport;
 
     /// <summary>A stage whose steps all share one function; its gradients are summed over the steps.</summary>
@@ -65,31 +63,23 @@ public sealed class ResidualStage : nn.Module<Tensor, Tensor>
     /// <param name="depth">N, at least 1.</param>
     /// <param name="options">How it is integrated and differentiated.</param>
     /// <returns>The stage.</returns>
-    public static ResidualStage Shared(nn.Module<Tensor, Tensor> function, int depth, StageOptions? options = null)
-    {
-        ArgumentNullException.ThrowIfNull(function);
-        ArgumentOutOfRangeException.ThrowIfLessThan(depth, 1);
-        return new ResidualStage([function], depth, options, (module, x, _) => ((nn.Module<Tensor, Tensor>)module).call(x), "");
-    }
+    public static ResidualStage Shared(nn.Module<Tensor, Tensor> function, int depth, StageOptions? options = null) =>
+        new(StageFunctions.Shared(function, depth), depth, options, CallWithoutDepth, "");
 
     /// <summary>A stage of functions f_n(x, t) of the depth t = n/N. Functions run by callback.</summary>
     /// <param name="functions">N modules that take a state and t, a tensor of no dimension of the state's dtype and device.</param>
     /// <param name="options">How it is integrated and differentiated.</param>
     /// <returns>The stage.</returns>
     public static ResidualStage WithDepth(IEnumerable<nn.Module<Tensor, Tensor, Tensor>> functions, StageOptions? options = null) =>
-        new(StageEngine.All(functions), 0, options, CallWithDepth, TakesDepth);
+        new(StageFunctions.All(functions), 0, options, CallWithDepth, TakesDepth);
 
     /// <summary>A stage whose steps share one function f(x, t) of the depth t = n/N. The function runs by callback.</summary>
     /// <param name="function">A module that takes a state and t, a tensor of no dimension of the state's dtype and device.</param>
     /// <param name="depth">N, at least 1.</param>
     /// <param name="options">How it is integrated and differentiated.</param>
     /// <returns>The stage.</returns>
-    public static ResidualStage SharedWithDepth(nn.Module<Tensor, Tensor, Tensor> function, int depth, StageOptions? options = null)
-    {
-        ArgumentNullException.ThrowIfNull(function);
-        ArgumentOutOfRangeException.ThrowIfLessThan(depth, 1);
-        return new ResidualStage([function], depth, options, CallWithDepth, TakesDepth);
-    }
+    public static ResidualStage SharedWithDepth(nn.Module<Tensor, Tensor, Tensor> function, int depth, StageOptions? options = null) =>
+        new(StageFunctions.Shared(function, depth), depth, options, CallWithDepth, TakesDepth);
 
     /// <summary>Runs the stage.</summary>
     /// <param name="input">State [B, C, H, W] or [B, D]; float32, float64 or bfloat16; any device, that of the parameters.</param>
@@ -97,10 +87,18 @@ public sealed class ResidualStage : nn.Module<Tensor, Tensor>
     /// <exception cref="ResNetNodesException">The input does not fit the functions.</exception>
     public override Tensor forward(Tensor input) => engine.Run(input, [], training);
 
+    /// <summary>
+    /// How each of <see cref="Functions"/> would be evaluated on a state like this one: "fused conv3x3, 16 channels, avx512",
+    /// "fused linear-tanh-linear, 8 hidden, avx512", "operators, channels_last", "operators" or "callbacks"; ", bfloat16" follows where
+    /// they compute in that. Layers, dtype, device and shape decide, and the environment variable RESNET_NODES_FUSED.
+    /// </summary>
+    /// <param name="x">A state as for <see cref="forward"/>; its values are not read.</param>
+    /// <returns>One text for each function.</returns>
+    public IReadOnlyList<string> DescribeFunctions(Tensor x) => engine.DescribeFunctions(x);
+
     /// <summary>Names depth, solver, reconstruction and execution.</summary>
     /// <returns>One line.</returns>
-    public override string ToString() =>
-        engine.Describe(nameof(ResidualStage));
+    public override string ToString() => engine.ToString();
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
@@ -112,6 +110,8 @@ public sealed class ResidualStage : nn.Module<Tensor, Tensor>
 
         base.Dispose(disposing);
     }
+
+    private static Tensor CallWithoutDepth(nn.Module module, Tensor x, double t) => ((nn.Module<Tensor, Tensor>)module).call(x);
 
     private static Tensor CallWithDepth(nn.Module module, Tensor x, double t) =>
         ((nn.Module<Tensor, Tensor, Tensor>)module).call(x, tensor(t, x.dtype, x.device));

@@ -78,7 +78,7 @@ public sealed class DataSetTests : IDisposable
     [InlineData("--skip-corrupt is for", "--dataset", "synthetic", "--skip-corrupt")]
     [InlineData("needs --data", "--dataset", "imagenet")]
     [InlineData("did you mean cifar10?", "--dataset", "cifar01")]
-    [InlineData("--dataset is synthetic, expected image-folder", "--dataset", "synthetic", "--image-size", "64")]
+    [InlineData("--image-size is for image-folder and imagenet, --dataset is synthetic", "--dataset", "synthetic", "--image-size", "64")]
     public void WrongUsage_IsOneLine(string message, params string[] words)
     {
         var (code, _, error) = Executable.Run(["train", .. words, "--out", At("run")]);

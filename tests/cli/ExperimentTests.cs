@@ -5,43 +5,54 @@ using Xunit;
 
 namespace ResNetNodes.Cli.Tests;
 
-/// <summary>Every experiment at the preset smoke, through the real executable.</summary>
+/// <summary>Every verb that has a preset smoke, through the real executable; the overview names them.</summary>
 public sealed class ExperimentTests : IDisposable
 {
     private readonly string folder = Directory.CreateTempSubdirectory("experiments").FullName;
 
+    public static TheoryData<string> Verbs() => [.. SmokeRuns.Verbs];
+
     public void Dispose() => Directory.Delete(folder, recursive: true);
 
     [Theory]
-    [InlineData("train", "accuracy", "epoch,test_accuracy")]
-    [InlineData("linear-weights", "linear-weights", "step,smoothness")]
-    [InlineData("linear-weights", "smoothness", "layer,weight")]
-    [InlineData("tied", "tied", "size,reconstruction,test_accuracy")]
-    [InlineData("adjoint-failure", "adjoint-failure", "method,loss,reconstruction_error,evaluations_per_layer,failed_at")]
-    [InlineData("finetune", "finetune", "network,test_accuracy")]
-    [InlineData("depth-sweep", "depth-sweep", "solver,reconstruction,depth,seed,test_error")]
-    [InlineData("compare-gradients", "gradients", "depth,solver,reconstruction,relative_error,cosine")]
-    [InlineData("memory", "memory-tiny", "network,reconstruction,peak_bytes,step_bytes,bytes_per_layer")]
-    [InlineData("discretization", "discretization", "reconstruction,depth,relative_error,exponent")]
-    public void Verb_GivesRowsFigureAndFindings_AndResumesToTheSame(string verb, string figure, string keys)
+    [MemberData(nameof(Verbs))]
+    public void Verb_LeavesRowsTablesFiguresAndFindings(string verb)
     {
-        var (code, rows, error) = Run(verb, "--preset", "smoke", "--out", At("a"), "--json");
-        Assert.True(code == 0, error);
-        var help = Executable.Run("help", verb).Out;
-        Assert.All(keys.Split(','), key => Assert.Contains(rows, row => row.TryGetProperty(key, out _)));
-        Assert.All(rows.SelectMany(row => row.EnumerateObject().Select(p => p.Name)).Distinct(), key => Assert.Contains(key, help));
-        Assert.True(new FileInfo(Path.Combine(At("a"), figure + ".png")).Length > 1000);
-        Assert.Equal("svg", XDocument.Load(Path.Combine(At("a"), figure + ".svg")).Root!.Name.LocalName);
-        Assert.NotEmpty(Directory.GetFiles(At("a"), "*.csv"));
-        using var summary = JsonDocument.Parse(File.ReadAllText(Path.Combine(At("a"), "summary.json")));
+        var run = SmokeRuns.Of(verb);
+        Assert.True(run.Code == 0, run.Error);
+        Assert.NotEmpty(run.Rows);
+        Assert.DoesNotContain('\u001b', run.Error);
+        var keys = run.Rows.SelectMany(row => row.EnumerateObject().Select(p => p.Name)).Distinct();
+        Assert.All(keys, key => Assert.Contains(key, Help.Of(verb)));
+        using var summary = JsonDocument.Parse(File.ReadAllText(Path.Combine(run.Folder, "summary.json")));
         Assert.Equal(verb, summary.RootElement.GetProperty("verb").GetString());
-        Assert.All(summary.RootElement.GetProperty("findings").EnumerateArray(), finding => Assert.False(string.IsNullOrEmpty(finding.GetProperty("measured").GetString())));
+        Assert.NotEmpty(summary.RootElement.GetProperty("paper").GetString()!);
+        var tables = summary.RootElement.GetProperty("tables").EnumerateArray().Select(t => t.GetString()!).ToList();
+        Assert.NotEmpty(tables);
+        Assert.All(tables, table => Assert.True(File.ReadAllLines(Path.Combine(run.Folder, table)).Length > 1, table));
+        var figures = summary.RootElement.GetProperty("figures").EnumerateArray().Select(f => f.GetString()!).ToList();
+        Assert.NotEmpty(figures);
+        Assert.All(figures, figure =>
+        {
+            Assert.Equal("svg", XDocument.Load(Path.Combine(run.Folder, figure)).Root!.Name.LocalName);
+            Assert.True(new FileInfo(Path.ChangeExtension(Path.Combine(run.Folder, figure), ".png")).Length > 1000);
+        });
+        Assert.All(
+            summary.RootElement.GetProperty("findings").EnumerateArray(),
+            finding => Assert.NotEmpty(finding.GetProperty("measured").GetString()!));
+    }
 
-        var before = Results(At("a"));
-        Assert.Equal(1, Run(verb, "--preset", "smoke", "--out", At("a")).Code);
-        var (again, _, complaint) = Run(verb, "--preset", "smoke", "--out", At("a"), "--resume");
-        Assert.True(again == 0, complaint);
-        Assert.Equal(before, Results(At("a")));
+    [Theory]
+    [MemberData(nameof(Verbs))]
+    public void Verb_ResumesToTheSame_AndRefusesAFolderInUse(string verb)
+    {
+        var run = SmokeRuns.Of(verb);
+        var before = Results(run.Folder);
+        Assert.Equal(1, Run(verb, "--preset", "smoke", "--out", run.Folder).Code);
+        var again = SmokeRuns.Start(verb, run.Folder, "--resume");
+        Assert.True(again.Code == 0, again.Error);
+        Assert.Equal(before, Results(run.Folder));
+        Assert.DoesNotContain("had no effect on this run", run.Error);
     }
 
     [Fact]
@@ -59,7 +70,8 @@ public sealed class ExperimentTests : IDisposable
     {
         Assert.Equal(0, Run("linear-weights", "--preset", "smoke", "--depth", "30", "--lr", "30", "--out", At("a")).Code);
         using var config = JsonDocument.Parse(File.ReadAllText(Path.Combine(At("a"), "config.json")));
-        Assert.Equal(("30", "200"), (config.RootElement.GetProperty("options").GetProperty("depth").GetString(), config.RootElement.GetProperty("options").GetProperty("steps").GetString()));
+        var options = config.RootElement.GetProperty("options");
+        Assert.Equal(("30", "200"), (options.GetProperty("depth").GetString(), options.GetProperty("steps").GetString()));
         var (code, _, error) = Run("linear-weights", "--preset", "smal");
         Assert.Equal(2, code);
         Assert.Contains("did you mean small?", error);
@@ -78,7 +90,8 @@ public sealed class ExperimentTests : IDisposable
             // Killed as soon as the sweep's first run has left something.
             var sweep = Path.Combine(At("cut"), "depth-sweep");
             var clock = Stopwatch.StartNew();
-            while (!process.HasExited && !(Directory.Exists(sweep) && Directory.EnumerateDirectories(sweep).Any()) && clock.Elapsed < TimeSpan.FromMinutes(3))
+            bool HasBegun() => Directory.Exists(sweep) && Directory.EnumerateDirectories(sweep).Any();
+            while (!process.HasExited && !HasBegun() && clock.Elapsed < TimeSpan.FromMinutes(3))
             {
                 process.WaitForExit(20);
             }
@@ -90,8 +103,9 @@ public sealed class ExperimentTests : IDisposable
         Assert.False(File.Exists(Path.Combine(At("cut"), "report", "report.html")));
         var (again, _, complaint) = Run([.. words, "--out", At("cut"), "--resume"]);
         Assert.True(again == 0, complaint);
-        Assert.Equal(File.ReadAllText(Path.Combine(At("whole"), "report", "findings.csv")), File.ReadAllText(Path.Combine(At("cut"), "report", "findings.csv")));
-        var page = File.ReadAllText(Path.Combine(At("cut"), "report", "report.html"));
+        string Report(string run, string file) => File.ReadAllText(Path.Combine(At(run), "report", file));
+        Assert.Equal(Report("whole", "findings.csv"), Report("cut", "findings.csv"));
+        var page = Report("cut", "report.html");
         Assert.Contains("<svg role=\"img\" viewBox", page);
         // Nothing from elsewhere: no script, no picture file, no style sheet.
         Assert.DoesNotContain("<script", page);
@@ -125,11 +139,15 @@ public sealed class ExperimentTests : IDisposable
     [Fact]
     public void Finetune_TakesACheckpointOfTied()
     {
+        const string size = "custom-basic:2+2+4+2";
         string[] small = ["--dataset", "synthetic", "--limit", "60", "--planes", "2", "--batch", "30", "--epochs", "1"];
-        Assert.Equal(0, Run(["tied", "--sizes", "custom-basic:2+2+4+2", "--reconstructions", "adaptive", .. small, "--out", At("t")]).Code);
-        var (code, rows, error) = Run(["finetune", "--size", "custom-basic:2+2+4+2", .. small, "--last-norm-decay", "1e-2", "--checkpoint", Path.Combine(At("t"), "custom-basic_2+2+4+2-adaptive", "checkpoint.bin"), "--out", At("f"), "--json"]);
+        Assert.Equal(0, Run(["tied", "--sizes", size, "--reconstructions", "adaptive", .. small, "--out", At("t")]).Code);
+        var checkpoint = Path.Combine(At("t"), $"{size}-adaptive".Replace(':', '_'), "checkpoint.bin");
+        string[] words = ["finetune", "--size", size, .. small, "--last-norm-decay", "1e-2", "--checkpoint", checkpoint];
+        var (code, rows, error) = Run([.. words, "--out", At("f"), "--json"]);
         Assert.True(code == 0, error);
-        double Accuracy(string network) => rows.First(row => row.TryGetProperty("network", out var n) && n.GetString() == network).GetProperty("test_accuracy").GetDouble();
+        double Accuracy(string network) => rows.First(row => row.TryGetProperty("network", out var n) && n.GetString() == network)
+            .GetProperty("test_accuracy").GetDouble();
         Assert.Equal(Accuracy("tied"), Accuracy("untied"));
     }
 
@@ -140,7 +158,7 @@ public sealed class ExperimentTests : IDisposable
         File.WriteAllText(file, "no array");
         var (code, _, error) = Run("discretization", "--npy", file, "--out", At("d"));
         Assert.Equal(1, code);
-        Assert.Contains("is no .npy file", error);
+        Assert.Contains("is not a .npy file", error);
         using (var writer = new BinaryWriter(File.Create(file)))
         {
             var header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3, 8, 8), }".PadRight(117) + "\n";
@@ -160,7 +178,8 @@ public sealed class ExperimentTests : IDisposable
     // Tables without their times and memory: what a run computes.
     private static string Results(string path)
     {
-        string[] volatileColumns = ["seconds", "waited_share", "peak_bytes", "step_bytes", "bytes_per_layer", "peak_bytes_per_layer"];
+        string[] volatileColumns =
+            ["seconds", "waited_share", "peak_bytes", "step_bytes", "bytes_per_layer", "peak_bytes_per_layer"];
         return string.Join('\n', Directory.GetFiles(path, "*.csv").Order(StringComparer.Ordinal).Select(file =>
         {
             var lines = File.ReadAllLines(file).Select(line => line.Split(',')).ToList();

@@ -23,7 +23,7 @@ public sealed class AugmentationTests
         for (var index = 0; index < 40; index++)
         {
             // The plain version: a canvas with its border of 4, a 32×32 window of it, mirrored.
-            var random = Augmentation.Choices(5, 2, index);
+            var random = new RandomNumbers(5).OfImage(2, index);
             var (top, left) = (4 + random.Next(-4, 5), 4 + random.Next(-4, 5));
             var flip = random.Next(2) == 1;
             var found = Applied(augmentation, image, index, 5, 2);
@@ -43,7 +43,7 @@ public sealed class AugmentationTests
         var augmentation = Augmentation.ImageNet with { Size = 24, Resize = 27 };
         for (var index = 0; index < 10; index++)
         {
-            var random = Augmentation.Choices(7, 3, index);
+            var random = new RandomNumbers(7).OfImage(3, index);
             var (top, left, h, w) = PlainPart(random, height, width, 0.08);
             var flip = random.Next(2) == 1;
             var slow = SlowResize(image, top, left, h, w, 24, 24);
@@ -95,7 +95,7 @@ public sealed class AugmentationTests
         var random = new Random(1);
         for (var i = 0; i < 2000; i++)
         {
-            var part = ImagePart.Draw(random, 400, 500, 0.08);
+            var part = CropBox.Draw(random, 400, 500, 0.08);
             Assert.True(part.Top >= 0 && part.Left >= 0 && part.Top + part.Height <= 400 && part.Left + part.Width <= 500);
             areas.Add(part.Height * part.Width / 200_000.0);
             ratios.Add((double)part.Width / part.Height);
@@ -113,7 +113,7 @@ public sealed class AugmentationTests
     [InlineData(1000, 9, 494, 0, 12, 9)]
     [InlineData(1, 1, 0, 0, 1, 1)]
     public void RandomParts_FallBackToTheCentre(int height, int width, int top, int left, int h, int w) =>
-        Assert.Equal(new ImagePart(top, left, h, w), ImagePart.Draw(new Random(3), height, width, 0.9));
+        Assert.Equal(new CropBox(top, left, h, w), CropBox.Draw(new Random(3), height, width, 0.9));
 
     [Fact]
     public void Choices_DependOnSeedEpochAndImageAlone()

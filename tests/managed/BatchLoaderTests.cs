@@ -118,6 +118,7 @@ public sealed class BatchLoaderTests
     public void Epoch_LeavesNoTensorsBehind()
     {
         var data = new Scripted(60, skipped: i => i == 4);
+        LeakTests.FinalizeOthers();
         var before = torch.Tensor.TotalCount;
         foreach (var batch in new BatchLoader(data, Small, 5, null, 2).Epoch(0))
         {

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Reflection;
+using System.Runtime.CompilerServices;
 using System.Text.RegularExpressions;
 using Xunit;
 
@@ -10,13 +11,75 @@ public sealed partial class ConventionTests
 {
     public static string Root { get; } = typeof(ConventionTests).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == "RepositoryRoot").Value!;
 
+    /// <summary>
+    /// The folders of managed/, lowest first: the namespace of each, and the folders whose types it names. Arrows go to folders that
+    /// stand above in this list alone, so that there is no circle; a folder's own types need no arrow.
+    /// </summary>
+    private static readonly (string Folder, string Namespace, string[] Names)[] Layers =
+    [
+        ("Basics", "ResNetNodes", []),
+        ("Stages/Values", "ResNetNodes", ["Basics"]),
+        ("Stages/Callbacks", "ResNetNodes.Stages.Callbacks", ["Basics"]),
+        ("Stages/Engine", "ResNetNodes.Stages.Engine", ["Stages/Values", "Stages/Callbacks"]),
+        ("Stages", "ResNetNodes", ["Stages/Values", "Stages/Callbacks", "Stages/Engine"]),
+        ("Networks", "ResNetNodes.Networks", ["Basics", "Stages/Values", "Stages"]),
+        ("Data/Sets", "ResNetNodes.Data", ["Basics"]),
+        ("Data/Transforms", "ResNetNodes.Data", ["Basics", "Data/Sets"]),
+        ("Data/Loading", "ResNetNodes.Data", ["Basics", "Data/Sets", "Data/Transforms"]),
+        ("Measuring", "ResNetNodes.Measuring", []),
+        ("Training", "ResNetNodes.Training", ["Basics", "Stages/Values", "Stages", "Data/Loading", "Measuring"]),
+    ];
+
     [Fact]
-    public void References_GoDownwardsOnly()
+    public void Folders_NameThoseBelowThemAlone()
+    {
+        Assert.Equal(Layers.Select(layer => layer.Folder).Order(StringComparer.Ordinal), Sources.ByFolder.Select(group => group.Key).Order(StringComparer.Ordinal));
+        var folderOf = Layers.SelectMany(layer => Sources.ByFolder[layer.Folder].SelectMany(Sources.TypesOf).Select(type => (type, layer.Folder))).ToDictionary();
+        for (var i = 0; i < Layers.Length; i++)
+        {
+            var layer = Layers[i];
+            Assert.Subset(Layers[..i].Select(below => below.Folder).ToHashSet(), layer.Names.ToHashSet());
+            var arrows = from file in Sources.ByFolder[layer.Folder]
+                         from word in Sources.WordsOf(file)
+                         where folderOf.ContainsKey(word) && folderOf[word] != layer.Folder
+                         select (Target: folderOf[word], Where: $"{Path.GetRelativePath(Sources.Managed, file)} names {word}");
+            Assert.All(arrows, arrow => Assert.True(layer.Names.Contains(arrow.Target), $"{arrow.Where} of {arrow.Target}"));
+            // An arrow that nothing uses would let one in unseen.
+            Assert.Equal(layer.Names.Order(StringComparer.Ordinal), arrows.Select(arrow => arrow.Target).Distinct().Order(StringComparer.Ordinal));
+        }
+    }
+
+    [Fact]
+    public void Namespaces_AreThoseOfTheFolders() =>
+        Assert.All(Layers, layer => Assert.All(Sources.ByFolder[layer.Folder], file => Assert.Equal(layer.Namespace, Sources.NamespaceOf(file))));
+
+    [Fact]
+    public void Libraries_AreNamedWhereTheyBelong()
     {
         Nowhere("managed", "*.cs", "Spectre|ScottPlot|CommandLine");
-        Nowhere("managed/Data", "*.cs", @"Interop\.");
-        Nowhere("managed/Training", "*.cs", @"Interop\.");
+        foreach (var layer in Layers.Where(layer => !layer.Folder.StartsWith("Stages", StringComparison.Ordinal)))
+        {
+            Nowhere($"managed/{layer.Folder}", "*.cs", @"Interop\b");
+        }
+
         Nowhere("native/src/kernels", "*.*", "torch/");
+    }
+
+    [Fact]
+    public void RandomNumbers_ComeFromOneType() =>
+        Assert.Equal(["RandomNumbers.cs"], Files("managed", "*.cs").Where(f => Regex.IsMatch(File.ReadAllText(f), @"\bnew Random\(|manual_seed|rng_state")).Select(f => Path.GetFileName(f)));
+
+    /// <summary>
+    /// A public type has a test file of its name. One that only holds values, an enum or a record without methods of its own, may stand
+    /// in the test file of a public type that takes or gives it instead, and is named there.
+    /// </summary>
+    [Fact]
+    public void PublicTypes_HaveTests()
+    {
+        var tests = Files("tests/managed", "*Tests.cs").ToDictionary(f => Path.GetFileNameWithoutExtension(f), File.ReadAllText);
+        Assert.All(typeof(ResidualStage).Assembly.GetExportedTypes(), type => Assert.True(
+            tests.ContainsKey($"{type.Name}Tests") || Users(type).Any(user => tests.TryGetValue($"{user.Name}Tests", out var text) && Regex.IsMatch(text, $@"\b{type.Name}\b")),
+            $"{type.Name} has no tests/managed/{type.Name}Tests.cs, and is named in none of {string.Join(", ", Users(type).Select(user => $"{user.Name}Tests"))}"));
     }
 
     [Fact]
@@ -48,9 +111,7 @@ public sealed partial class ConventionTests
     public void PublicApi_IsTheApprovedOne()
     {
         var members = typeof(ResidualStage).Assembly.GetExportedTypes().Concat([typeof(ResNetNodesException)]).OrderBy(t => t.FullName, StringComparer.Ordinal)
-            .SelectMany(type => type.GetMembers(BindingFlags.Public | BindingFlags.Instance | BindingFlags.Static | BindingFlags.DeclaredOnly)
-                .Where(m => m is not MethodInfo { IsSpecialName: true } && !m.Name.Contains('<', StringComparison.Ordinal) && m.Name is not ("Equals" or "GetHashCode" or "Deconstruct"))
-                .Select(m => $"{type.FullName}: {m}").Order(StringComparer.Ordinal).Prepend(type.FullName!));
+            .SelectMany(type => Written(type).Select(m => $"{type.FullName}: {m}").Order(StringComparer.Ordinal).Prepend(type.FullName!));
         var found = string.Join('\n', members) + "\n";
         var file = Path.Combine(Root, "tests/managed/PublicApi.txt");
         var approved = File.Exists(file) ? File.ReadAllText(file) : string.Empty;
@@ -61,6 +122,24 @@ public sealed partial class ConventionTests
 
         Assert.True(found == approved, $"the public API differs from tests/managed/PublicApi.txt; if it should, copy {AppContext.BaseDirectory}PublicApi.received.txt over it and add a line to CHANGELOG.md");
     }
+
+    // What the compiler adds to enums, records and properties says nothing more, and an override keeps what its base has promised.
+    private static IEnumerable<MemberInfo> Written(Type type) =>
+        type.GetMembers(BindingFlags.Public | BindingFlags.Instance | BindingFlags.Static | BindingFlags.DeclaredOnly).Where(m =>
+            m is not MethodBase { IsSpecialName: true, IsConstructor: false } and not FieldInfo { IsSpecialName: true }
+            && m.GetCustomAttribute<CompilerGeneratedAttribute>() is null
+            && !(m is MethodInfo method && method.GetBaseDefinition().DeclaringType != type)
+            && m.Name is not ("Equals" or "GetHashCode" or "Deconstruct"));
+
+    private static bool HoldsValuesAlone(Type type) =>
+        type.IsEnum || ((type.IsValueType || type.GetMethod("<Clone>$") is not null) && !Written(type).Any(m => m is MethodInfo));
+
+    // The public types that take or give one that only holds values, through others of the kind too.
+    private static IEnumerable<Type> Users(Type type) => HoldsValuesAlone(type)
+        ? typeof(ResidualStage).Assembly.GetExportedTypes()
+            .Where(user => user != type && Written(user).Any(m => m.ToString()!.Contains(type.FullName!, StringComparison.Ordinal)))
+            .SelectMany(user => Users(user).Append(user))
+        : [];
 
     [GeneratedRegex("_ZN[KV]*(2at|3c10|5torch)")]
     private static partial Regex UnstableSymbol();

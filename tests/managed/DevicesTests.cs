@@ -1,4 +1,3 @@
-using ResNetNodes.Data;
 using ResNetNodes.Networks;
 using ResNetNodes.Training;
 using TorchSharp;
@@ -44,21 +43,5 @@ public sealed class DevicesTests
         Assert.DoesNotContain('\n', message);
         using var model = new TinyResNet(new TinyResNetOptions { Depth = 1, Planes = 2 });
         Assert.Equal(message, Assert.Throws<ResNetNodesException>(() => new Trainer(model, new TrainingOptions { Device = missing })).Message);
-    }
-
-    [Fact]
-    public void Batch_OnTheCpuIsItself()
-    {
-        using var batch = new Batch(zeros(2, 3, 4, 4), zeros(2, ScalarType.Int64));
-        Assert.Equal((batch.Images, batch.Labels), batch.On(CPU));
-    }
-
-    [Fact]
-    public void Peak_OnTheCpuIsTheProcesss()
-    {
-        MemoryProbe.ResetPeak();
-        using var large = ones(16 << 20);
-        var peak = MemoryProbe.PeakBytesOn(CPU);
-        Assert.InRange(peak, 4L * (16 << 20), long.MaxValue);
     }
 }

@@ -16,7 +16,7 @@ public sealed class FashionMnistTests : IDisposable
         Write("train-images-idx3-ubyte.gz", Images(5));
         Write("train-labels-idx1-ubyte.gz", Labels([0, 1, 2, 9, 4]));
         var data = FashionMnist.Load(folder, train: true);
-        Assert.Equal((5, 1, 28, 28), (data.Count, data.Channels, data.Height, data.Width));
+        Assert.Equal((5, 10), (data.Count, data.Classes));
         Assert.Equal([0, 1, 2, 9, 4], Enumerable.Range(0, 5).Select(data.Label));
         Assert.Equal("Ankle boot", data.ClassNames![9]);
         var image = data.Read(3)!.Value;
@@ -30,7 +30,7 @@ public sealed class FashionMnistTests : IDisposable
     [InlineData("empty", "truncated after 0 bytes of its header")]
     [InlineData("truncated", "truncated after 1,000 of 3,920 bytes; download it again")]
     [InlineData("magic", "starts with 0x00000801, expected 0x00000803")]
-    [InlineData("plain", "not a whole gzip file")]
+    [InlineData("plain", "not a complete gzip file")]
     [InlineData("cut", "download it again")]
     [InlineData("longer", "goes on after 3,920 bytes")]
     [InlineData("labels", "holds 4 labels for 5 images")]

@@ -8,7 +8,7 @@ namespace ResNetNodes.Tests;
 public sealed class InteropTests
 {
     [Fact]
-    public void Calls_100000OfThem_LeaveMemoryFlat()
+    public void Calls_LeaveNoTensorsNorObjects()
     {
         using var functions = new FunctionList { new FunctionSpec { Layers = [new LayerSpec { Kind = LayerKind.Linear, InFeatures = 4, OutFeatures = 4 }] } };
         using var options = new Interop.StageOptions();
@@ -16,15 +16,13 @@ public sealed class InteropTests
         using var x = rand(2, 4);
         using var weight = rand(4, 4);
         using var bias = rand(4);
-        Call(2_000);
+        Call(20);
         LeakTests.FinalizeOthers();
         var objects = NativeRuntime.LiveObjects;
         var live = DisposeScopeManager.Statistics.TensorStatistics.ThreadTotalLiveCount;
-        var memory = Environment.WorkingSet;
-        Call(100_000);
+        Call(1000);
         Assert.Equal(live, DisposeScopeManager.Statistics.TensorStatistics.ThreadTotalLiveCount);
         Assert.Equal(objects, NativeRuntime.LiveObjects);
-        Assert.True(Environment.WorkingSet - memory < 32 << 20, $"{(Environment.WorkingSet - memory) >> 20} MiB more");
 
         void Call(int times)
         {
@@ -36,7 +34,7 @@ public sealed class InteropTests
     }
 
     [Fact]
-    public void Callbacks_100000OfThem_LeaveMemoryFlat()
+    public void Callbacks_LeaveNoTensorsNorObjects()
     {
         using var function = nn.Identity();
         using var stage = ResidualStage.Shared(function, 1000, new ResNetNodes.StageOptions { Execution = StageExecution.Callback });
@@ -46,11 +44,9 @@ public sealed class InteropTests
         LeakTests.FinalizeOthers();
         var objects = NativeRuntime.LiveObjects;
         var live = DisposeScopeManager.Statistics.TensorStatistics.ThreadTotalLiveCount;
-        var memory = Environment.WorkingSet;
-        Call(100);
+        Call(10);
         Assert.Equal(live, DisposeScopeManager.Statistics.TensorStatistics.ThreadTotalLiveCount);
         Assert.Equal(objects, NativeRuntime.LiveObjects);
-        Assert.True(Environment.WorkingSet - memory < 32 << 20, $"{(Environment.WorkingSet - memory) >> 20} MiB more");
 
         void Call(int times)
         {

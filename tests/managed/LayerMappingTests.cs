@@ -1,3 +1,5 @@
+using ResNetNodes.Interop;
+using ResNetNodes.Stages.Engine;
 using TorchSharp;
 using Xunit;
 using static TorchSharp.torch;
@@ -23,7 +25,7 @@ public sealed class LayerMappingTests
     private static readonly Dictionary<string, (Func<nn.Module<Tensor, Tensor>> Make, string Reason)> Unknown = new()
     {
         ["stride"] = (() => nn.Conv2d(4, 4, 1, stride: 2), "stride"),
-        ["reflection"] = (() => nn.Conv2d(4, 4, 3, padding: 1, padding_mode: PaddingModes.Reflect), "pads by"),
+        ["reflection"] = (() => nn.Conv2d(4, 4, 3, padding: 1, padding_mode: PaddingModes.Reflect), "padding mode"),
         ["other module"] = (() => nn.Softplus(), "is not one of"),
     };
 
@@ -53,6 +55,20 @@ public sealed class LayerMappingTests
         var (make, reason) = Unknown[name];
         var error = Assert.Throws<ArgumentException>(() => new ResidualStage(Truth.Functions(1, make), new StageOptions { Execution = StageExecution.Layers }));
         Assert.Contains(reason, error.Message);
+    }
+
+    /// <summary>A layer that the native engine has and this table has not would never be reached by a module.</summary>
+    [Fact]
+    public void EveryKindOfLayer_HasARow() =>
+        Assert.Equal(Enum.GetValues<LayerKind>().Order(), LayerTable.Rows.Select(row => row.Kind).Order());
+
+    [Fact]
+    public void Refusals_ListTheKnownModules()
+    {
+        Assert.Null(LayerMapping.TryMap([nn.Softplus()], out var reason));
+        Assert.Equal("function 0: Softplus is not one of Conv2d, Linear, BatchNorm2d, ReLU, Tanh, GELU, Identity", reason);
+        Assert.Null(LayerMapping.TryMap([nn.ReLU(), nn.Sequential()], out reason));
+        Assert.Equal("function 1 has no layers", reason);
     }
 
     [Fact]

@@ -1,33 +1,72 @@
 using System.Globalization;
 using ResNetNodes;
+using ResNetNodes.Measuring;
 using ResNetNodes.Networks;
-using ResNetNodes.Training;
 using TorchSharp;
 using static TorchSharp.torch;
 
-// Trains a small network and writes the resident memory, in bytes, after each part of the training. A process of its own: the
-// memory of one that other tests run in says nothing about this training.
-//   usage: ResNetNodes.TestProcess EXECUTION COMPUTE-TYPE PARTS STEPS-PER-PART
+// Measures memory in a process of its own: that of a process in which other tests run says nothing about one of them.
+//   training EXECUTION COMPUTE-TYPE PARTS STEPS   trains a small network; writes what is resident after each part of so many steps
+//   calls EXECUTION PARTS CALLS                   calls a stage; likewise
+//   step MEBIBYTES                                writes peak and own memory of a step that takes so much
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
 set_num_threads(1); // threads that wait for one another measure how busy the machine is
-var stage = new StageOptions { Execution = Enum.Parse<StageExecution>(args[0]), ComputeType = Enum.Parse<ComputeType>(args[1]) };
-var (parts, steps) = (int.Parse(args[2], CultureInfo.InvariantCulture), int.Parse(args[3], CultureInfo.InvariantCulture));
-using var model = new TinyResNet(new TinyResNetOptions { Depth = 3, Planes = 8, Seed = 1, Stage = stage });
-using var optimizer = optim.SGD(model.parameters(), 0.01, momentum: 0.9);
-using var loss = nn.CrossEntropyLoss();
-using var images = rand(32, 3, 32, 32);
-using var labels = randint(0, 10, 32, ScalarType.Int64);
-for (var part = 0; part < parts; part++)
+switch (args[0])
 {
-    for (var step = 0; step < steps; step++)
+    case "training":
+        Train(Enum.Parse<StageExecution>(args[1]), Enum.Parse<ComputeType>(args[2]), Number(3), Number(4));
+        break;
+    case "calls":
+        Call(Enum.Parse<StageExecution>(args[1]), Number(2), Number(3));
+        break;
+    case "step":
+        var (peak, own) = MemoryProbe.Measure(() => ones((long)Number(1) << 18).Dispose());
+        Console.WriteLine(peak);
+        Console.WriteLine(own);
+        break;
+    default:
+        throw new ArgumentException($"{args[0]} is unknown");
+}
+
+int Number(int i) => int.Parse(args[i], CultureInfo.InvariantCulture);
+
+static void Train(StageExecution execution, ComputeType computeType, int parts, int steps)
+{
+    var stage = new StageOptions { Execution = execution, ComputeType = computeType };
+    using var model = new TinyResNet(new TinyResNetOptions { Depth = 3, Planes = 8, Seed = 1, Stage = stage });
+    using var optimizer = optim.SGD(model.parameters(), 0.01, momentum: 0.9);
+    using var loss = nn.CrossEntropyLoss();
+    using var images = rand(32, 3, 32, 32);
+    using var labels = randint(0, 10, 32, ScalarType.Int64);
+    WriteResident(parts, steps, () =>
     {
         using var scope = NewDisposeScope();
         optimizer.zero_grad();
         loss.call(model.call(images), labels).backward();
         optimizer.step();
-    }
+    });
+}
 
-    // At rest: what is garbage, managed or native, is no leak.
-    var resident = MemoryProbe.ResidentAtRest();
-    Console.WriteLine(resident);
+static void Call(StageExecution execution, int parts, int calls)
+{
+    using var stage = ResidualStage.Shared(nn.Linear(4, 4), 2, new StageOptions { Execution = execution });
+    stage.eval();
+    using var guard = no_grad();
+    using var x = rand(2, 4);
+    WriteResident(parts, calls, () => stage.call(x).Dispose());
+}
+
+static void WriteResident(int parts, int steps, Action step)
+{
+    for (var part = 0; part < parts; part++)
+    {
+        for (var i = 0; i < steps; i++)
+        {
+            step();
+        }
+
+        // At rest: what is garbage, managed or native, is no leak.
+        var resident = MemoryProbe.ResidentAtRest();
+        Console.WriteLine(resident);
+    }
 }

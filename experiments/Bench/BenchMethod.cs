@@ -1,0 +1,185 @@
+using ResNetNodes.Experiments.Cli.Options;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace ResNetNodes.Experiments.Bench;
+
+/// <summary>
+/// A way to compute a network's loss and gradients: a stage's own, or what is written with TorchSharp alone.
+/// </summary>
+/// <param name="Name">As on the command line.</param>
+/// <param name="Options">Of the stage; the peers without one leave it unused.</param>
+internal sealed record BenchMethod(string Name, StageOptions Options)
+{
+    public const string Reference = "torchsharp-backprop";
+    private const string ChannelsLast = "torchsharp-channels-last", Checkpoint = "torchsharp-checkpoint", Callback = "callback-inverse";
+
+    /// <summary>What is measured next to the library's native stages.</summary>
+    public static readonly IReadOnlyList<string> Peers = [Reference, ChannelsLast, Checkpoint, Callback];
+
+    /// <summary>
+    /// What is measured where nothing else is asked for: the peers and every reconstruction, one of them twice.
+    /// </summary>
+    public static string Usual { get; } = string.Join(',', [.. Peers, .. Reconstructions.Usual]);
+
+    /// <summary>Whether the library's stage runs it.</summary>
+    public bool HasStage => Name is not (Reference or ChannelsLast or Checkpoint);
+
+    /// <summary>Whether it is the library's stage on native layers.</summary>
+    public bool IsNative => !Peers.Contains(Name);
+
+    public static BenchMethod Parse(string text, Solver solver)
+    {
+        var name = text.Trim();
+        var options = new StageOptions { Solver = solver, AccumulateGradientsInPlace = true };
+        if (Peers.Contains(name))
+        {
+            return new(name, options with
+            {
+                Reconstruction = Reconstruction.Inverse,
+                Execution = StageExecution.Callback,
+                AccumulateGradientsInPlace = false,
+            });
+        }
+
+        if (name.StartsWith("torchsharp", StringComparison.Ordinal) || name.StartsWith("callback", StringComparison.Ordinal))
+        {
+            Read.OneOf("methods", name, Peers);
+        }
+
+        var reconstruction = Read.Reconstruction("methods", name);
+        return new(reconstruction.ToString(), options with { Reconstruction = reconstruction, Execution = StageExecution.Layers });
+    }
+
+    /// <summary>Whether the method means something for the network.</summary>
+    public bool Fits(BenchNetwork network) => Name != ChannelsLast || network.HasChannels;
+
+    /// <summary>Brings weights into the layout that the method computes in.</summary>
+    public void Prepare(BenchParts parts)
+    {
+        if (Name == ChannelsLast)
+        {
+            foreach (var convolution in parts.Owner.modules().OfType<Conv2d>())
+            {
+                using var old = convolution.weight;
+                using var laidOut = LastChannels(old);
+                convolution.weight = nn.Parameter(laidOut.detach());
+            }
+        }
+    }
+
+    /// <summary>Loss and gradients; these are added to the parameters' own.</summary>
+    public void Backward(BenchParts parts, Tensor input, Tensor? labels)
+    {
+        if (Name == Checkpoint)
+        {
+            BackwardBySegments(parts, input, labels);
+            return;
+        }
+
+        using var scope = NewDisposeScope();
+        var x = Name == ChannelsLast ? LastChannels(input) : input;
+        x = parts.Stem?.call(x) ?? x;
+        var state = HasStage ? parts.Stage.call(x) : Steps(parts, x, 0, StepsOf(parts));
+        parts.Loss(state, labels).BackwardThroughStages();
+    }
+
+    private int StepsOf(BenchParts parts) => Options.Solver.StepCount(parts.Stage.Depth);
+
+    // What a user writes: modules in a loop, and what is no longer needed disposed.
+    private Tensor Steps(BenchParts parts, Tensor x, int from, int to)
+    {
+        using var scope = NewDisposeScope();
+        var state = x;
+        for (var n = from; n < to; n++)
+        {
+            using var step = NewDisposeScope();
+            var next = Step(parts, n, state).MoveToOuterDisposeScope();
+            if (n > from)
+            {
+                state.Dispose();
+            }
+
+            state = next;
+        }
+
+        return state.MoveToOuterDisposeScope();
+    }
+
+    // One step of the solver's tableau.
+    private Tensor Step(BenchParts parts, int n, Tensor x)
+    {
+        var h = 1.0 / parts.Stage.Depth;
+        var solver = Options.Solver;
+        var slopes = new List<Tensor>();
+        foreach (var (stage, offset) in solver.FunctionOffsets.Index())
+        {
+            var at = Sum(x, slopes, solver.Row(stage), h);
+            slopes.Add(parts.Functions[Math.Min(n + offset, parts.Functions.Count - 1)].call(at));
+        }
+
+        return Sum(x, slopes, solver.B, h);
+    }
+
+    // x + h Σ wᵢ kᵢ; equal weights are summed first, as one writes it by hand.
+    private static Tensor Sum(Tensor x, List<Tensor> slopes, IReadOnlyList<double> weights, double h)
+    {
+        var used = slopes.Zip(weights).Where(pair => pair.Second != 0).ToList();
+        if (used.Count > 1 && used.All(pair => pair.Second == used[0].Second))
+        {
+            var sum = used.Skip(1).Aggregate(used[0].First, (total, pair) => total.add(pair.First));
+            return x.add(sum, alpha: h * used[0].Second);
+        }
+
+        return used.Aggregate(x, (total, pair) => total.add(pair.First, alpha: h * pair.Second));
+    }
+
+    /// <summary>
+    /// Gradient checkpointing in segments of √N steps: states between segments are kept, tapes are not; each segment runs again
+    /// with a tape. (As with PyTorch's, running statistics of batch normalization so change twice.)
+    /// </summary>
+    private void BackwardBySegments(BenchParts parts, Tensor input, Tensor? labels)
+    {
+        using var scope = NewDisposeScope();
+        var first = parts.Stem?.call(input) ?? input;
+        var steps = StepsOf(parts);
+        var length = (int)Math.Ceiling(Math.Sqrt(steps));
+        var kept = new List<Tensor> { first.detach() };
+        using (no_grad())
+        {
+            for (var from = 0; from < steps; from += length)
+            {
+                kept.Add(Steps(parts, kept[^1], from, Math.Min(from + length, steps)));
+            }
+        }
+
+        var last = kept[^1].requires_grad_();
+        parts.Loss(last, labels).backward();
+        var gradient = last.grad!;
+        for (var segment = kept.Count - 2; segment >= 0; segment--)
+        {
+            using var inner = NewDisposeScope();
+            kept[segment + 1].Dispose();
+            var start = kept[segment].requires_grad_();
+            var from = segment * length;
+            var end = Steps(parts, start, from, Math.Min(from + length, steps));
+            end.backward([gradient]);
+            gradient.Dispose();
+            gradient = start.grad!.MoveToOuterDisposeScope();
+        }
+
+        if (parts.Stem is not null)
+        {
+            first.backward([gradient]);
+        }
+    }
+
+    // TorchSharp's calls take no memory format; strides say the same.
+    private static Tensor LastChannels(Tensor x)
+    {
+        using var moved = x.permute(0, 2, 3, 1);
+        using var dense = moved.contiguous();
+        return dense.permute(0, 3, 1, 2);
+    }
+}

@@ -1,0 +1,37 @@
+using CommandLine;
+using ResNetNodes.Experiments.Cli;
+using ResNetNodes.Experiments.Cli.Options;
+using ResNetNodes.Experiments.Cli.Parsing;
+using ResNetNodes.Experiments.Runs;
+
+namespace ResNetNodes.Experiments.Bench;
+
+/// <summary>Memory of one point of <see cref="BenchVerb"/>, in a process of its own.</summary>
+[Verb("bench-point", Hidden = true, HelpText = "Memory of one point of bench; prints a JSON object.")]
+internal sealed class BenchPoint : Verb
+{
+    public BenchGroup Bench { get; } = new();
+
+    public SolverGroup Solver { get; } = new();
+
+    public SeedGroup Seed { get; } = new();
+
+    public ThreadsGroup Threads { get; } = new();
+
+    /// <summary>Starts the process and reads its answer.</summary>
+    public static BenchMemory InProcess(Verb bench, BenchNetwork network, string method)
+    {
+        var words = bench.WordsFor(
+            typeof(BenchPoint), ("network", network.Name), ("depths", $"{network.Depth}"), ("planes", $"{network.Planes}"),
+            ("batch", $"{network.Batch}"), ("methods", method));
+        var (peak, step) = MemoryProcess.Measure($"the memory of {network}, {method}", words);
+        return new(peak, step);
+    }
+
+    protected override void Run(Terminal terminal, CancellationToken cancellation)
+    {
+        var run = Bench.ReadRun(Solver.Value, null, Seed.Number);
+        var (peak, step) = run.MeasureMemory(Bench.ReadNetworks(run).Single(), cancellation);
+        MemoryProcess.Answer(peak, step);
+    }
+}

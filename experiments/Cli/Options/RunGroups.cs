@@ -1,0 +1,69 @@
+using CommandLine;
+using ResNetNodes.Experiments.Cli.Parsing;
+using ResNetNodes.Training;
+using TorchSharp;
+
+namespace ResNetNodes.Experiments.Cli.Options;
+
+/// <summary>The seed of every random draw.</summary>
+internal sealed class SeedGroup : OptionGroup
+{
+    [Option("seed", Default = "1", MetaValue = "N", HelpText = "Seed of every random draw.")]
+    [Section("run")]
+    public string Text { get => Given(); set => Set(value); }
+
+    public long Number => Read.Whole("seed", Text, 0);
+}
+
+/// <summary>How much of the processor is used.</summary>
+internal sealed class ThreadsGroup : OptionGroup
+{
+    [Option("threads", MetaValue = "N", HelpText = "Threads that LibTorch uses (default: one a core).")]
+    [Section("run")]
+    [MayChange]
+    public string? Text { get => Optional(); set => Set(value); }
+
+    public override void Start(Verb verb)
+    {
+        if (Text is { } text)
+        {
+            torch.set_num_threads(Read.Whole("threads", text, 1));
+        }
+    }
+}
+
+/// <summary>Where tensors live.</summary>
+internal sealed class DeviceGroup : OptionGroup
+{
+    [Option("device", Default = "cpu", MetaValue = "cpu|cuda[:K]", HelpText =
+        "Device that holds tensors and computes.")]
+    [Section("run")]
+    public string Text { get => Given(); set => Set(value); }
+
+    /// <summary>The device, if this build and machine have it.</summary>
+    public torch.Device Value
+    {
+        get
+        {
+            try
+            {
+                var device = Devices.Parse(Text);
+                Devices.Require(device);
+                return device;
+            }
+            catch (ArgumentException)
+            {
+                throw new UsageException($"--device is {Text}, expected cpu, cuda or cuda:K, K a whole number from 0");
+            }
+            catch (ResNetNodesException exception)
+            {
+                throw new ResNetNodesException($"--{exception.Message}", exception);
+            }
+        }
+    }
+
+    public override string Chosen => $", device {Value}";
+
+    /// <summary>Before anything is loaded or started, in verbs too that leave the work to other processes.</summary>
+    public override void Start(Verb verb) => _ = Value;
+}

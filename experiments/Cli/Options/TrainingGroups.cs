@@ -1,0 +1,76 @@
+using CommandLine;
+using ResNetNodes.Experiments.Cli.Parsing;
+using ResNetNodes.Training;
+using static TorchSharp.torch;
+
+namespace ResNetNodes.Experiments.Cli.Options;
+
+/// <summary>Images of a training step.</summary>
+internal sealed class BatchGroup : OptionGroup
+{
+    [Option('b', "batch", Default = "128", MetaValue = "B", HelpText = "Images in a training step.")]
+    [Section("training")]
+    public string Text { get => Given(); set => Set(value); }
+
+    public int Number => Read.Whole("batch", Text, 1);
+}
+
+/// <summary>The learning rate.</summary>
+internal class RateGroup : OptionGroup
+{
+    [Option('l', "lr", Default = "0.1", MetaValue = "RATE", HelpText = "First learning rate of SGD.")]
+    [Section("training")]
+    public string Rate { get => Given(); set => Set(value); }
+
+    public double RateNumber => Read.Number("lr", Rate, 0, aboveLeast: true);
+}
+
+/// <summary>SGD.</summary>
+internal sealed class OptimizationGroup : RateGroup
+{
+    [Option("momentum", Default = "0.9", MetaValue = "M", HelpText = "Momentum of SGD.")]
+    [Section("training")]
+    public string Momentum { get => Given(); set => Set(value); }
+
+    [Option("weight-decay", Default = "5e-4", MetaValue = "D", HelpText = "Weight decay of SGD.")]
+    [Section("training")]
+    public string WeightDecay { get => Given(); set => Set(value); }
+
+    /// <summary>How networks are trained, as far as all verbs have it.</summary>
+    public TrainingOptions On(Device device) => new()
+    {
+        LearningRate = RateNumber,
+        Momentum = Read.Number("momentum", Momentum, 0),
+        WeightDecay = Read.Number("weight-decay", WeightDecay, 0),
+        Device = device,
+    };
+}
+
+/// <summary>How long is trained, and with which learning rates.</summary>
+internal sealed class ScheduleGroup : OptionGroup
+{
+    [Option('e', "epochs", Default = "3", MetaValue = "N", HelpText = "Epochs in all.")]
+    [Section("training")]
+    public string Epochs { get => Given(); set => Set(value); }
+
+    [Option("schedule", Default = "cosine", MetaValue = "constant|cosine|thirds|steps:A+B|every:N*F", HelpText =
+        "Learning rate over the epochs.")]
+    [Section("training")]
+    public string Schedule { get => Given(); set => Set(value); }
+
+    /// <summary>Training options with epochs and schedule.</summary>
+    public TrainingOptions On(TrainingOptions options) => options with
+    {
+        Epochs = Read.Whole("epochs", Epochs, 1),
+        Schedule = Read.Checked("schedule", Schedule, Training.Schedule.Parse),
+    };
+}
+
+/// <summary>Weights of a network that was trained before.</summary>
+internal sealed class CheckpointGroup : OptionGroup
+{
+    [Option("checkpoint", MetaValue = "FILE", HelpText =
+        "Weights of a trained network, instead of training one first.")]
+    [Section("training")]
+    public string? Path { get => Optional(); set => Set(value); }
+}

@@ -1,0 +1,316 @@
+using System.Globalization;
+using CommandLine;
+using ResNetNodes.Data;
+using ResNetNodes.Experiments.Cli;
+using ResNetNodes.Experiments.Cli.Options;
+using ResNetNodes.Experiments.Cli.Parsing;
+using ResNetNodes.Experiments.Figures;
+using ResNetNodes.Experiments.Runs;
+using ResNetNodes.Experiments.Statistics;
+using ResNetNodes.Networks;
+using ResNetNodes.Training;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace ResNetNodes.Experiments.Paper;
+
+/// <summary>The error of a method's whole gradient of the stage.</summary>
+internal sealed record GradientRow(
+    int Depth,
+    string Solver,
+    string Reconstruction,
+    double RelativeError,
+    double? Cosine,
+    double? StateError,
+    double EvaluationsPerLayer,
+    int FailedSteps);
+
+/// <summary>The error of one parameter's gradient; the squared one is the paper's figure.</summary>
+internal sealed record ParameterRow(
+    int Depth, string Solver, string Reconstruction, string Parameter, double RelativeError, double SquaredError, double? Cosine);
+
+/// <summary>Adjoint against backprop at one set of weights.</summary>
+[Verb("compare-gradients", HelpText = "Error of the adjoint's gradient against backprop, over depths.")]
+[Page(
+    "Figure 4 of arXiv 2205.14612. Weights: trained with backprop for --train-steps, or of --checkpoint; "
+    + "--stretch-from takes one network to all depths.",
+    "resnet-nodes compare-gradients --depths 8,16,32 --solvers euler,heun --train-steps 330    (3 minutes on 2 cores)",
+    "resnet-nodes compare-gradients --depths 4,8 --dataset synthetic --train-steps 20 --json   (10 seconds)")]
+[PaperRow("figure 4", order: 5)]
+[JsonRows(typeof(GradientRow), typeof(ParameterRow))]
+[Defaults("reconstructions=inverse,corrected,corrected:2,adaptive")]
+[Meaning("planes", "Channels of the stage [16].")]
+[Meaning("zero-init", "Start every residual function at 0, by the weight of its last batch normalization [true].")]
+[Meaning("depths", "Residual functions.")]
+[Meaning("reconstructions", "Methods to compare with backprop: {methods}.")]
+[Meaning("checkpoint", "Weights of a trained network (of the same depth, or of --stretch-from's), instead of training one first.")]
+[Preset("smoke", "dataset=synthetic", "limit=200", "planes=4", "depths=4,8", "train-steps=5", "batch=50")]
+[Preset("small", "depths=4,8,16,32", "train-steps=100")]
+[Preset("paper", "dataset=cifar10", "depths=4,8,16,32,64", "batch=256", "reconstructions=inverse", "train-steps=17550")]
+internal sealed class CompareGradients : Experiment
+{
+    [Option("train-steps", Default = "330", MetaValue = "N", HelpText =
+        "Training steps with backprop before the comparison.")]
+    [Section("training")]
+    public string TrainSteps { get => Given(); set => Set(value); }
+
+    [Option("stretch-from", MetaValue = "N", HelpText =
+        "Train at depth N only; layer i of depth b takes layer ⌊i·N/b⌋ of it.")]
+    [Section("training")]
+    public string? StretchFrom { get => Optional(); set => Set(value); }
+
+    public NetworkGroup Network { get; } = new("tiny");
+
+    public DepthsGroup Depths { get; } = new();
+
+    public PlanesGroup Planes { get; } = new();
+
+    public SolversGroup Solvers { get; } = new();
+
+    public ReconstructionsGroup Methods { get; } = new();
+
+    public ExecutionGroup Execution { get; } = new();
+
+    public CheckpointGroup Checkpoint { get; } = new();
+
+    public OptimizationGroup Optimization { get; } = new();
+
+    public BatchGroup Batch { get; } = new();
+
+    public ImagesGroup Images { get; } = new();
+
+    public SeedGroup Seed { get; } = new();
+
+    public DeviceGroup Device { get; } = new();
+
+    private sealed record Point(List<GradientRow> Whole, List<ParameterRow> Parameters);
+
+    /// <summary>The weights that gradients are compared at: training with backprop, or a file.</summary>
+    private sealed record Preparation(string? Checkpoint, int Steps, BatchLoader Loader, TrainingOptions Options);
+
+    protected override void Run(Terminal terminal, CancellationToken cancellation)
+    {
+        _ = Network.Name;
+        var (depths, solvers, methods) = (Depths.Numbers, Solvers.Values, Methods.Values);
+        var steps = Read.Whole("train-steps", TrainSteps, 0);
+        var stretch = StretchFrom is { } text ? Read.Whole("stretch-from", text, 1) : (int?)null;
+        var checkpoint = Checkpoint.Path;
+        if (checkpoint is not null)
+        {
+            Unused("train-steps", "--checkpoint takes the place of training");
+        }
+
+        var stage = Execution.On(new StageOptions { Reconstruction = Reconstruction.Backprop });
+        var planes = Planes.Of(Network.Name);
+        var options = Optimization.On(Device.Value);
+        var (images, augmentation) = Images.Load(true, Seed.Number, terminal, cancellation);
+        BatchLoader Loader(long seed) => new(images, augmentation, Batch.Number, seed, Images.WorkersNumber);
+        var preparation = new Preparation(checkpoint, steps, Loader(Seed.Number), options);
+        using var batch = Loader(Seed.Number + 1).Epoch(0).First();
+        TinyResNet Make(Solver solver, int depth) =>
+            Network.Tiny(depth, planes, stage with { Solver = solver }, images.Classes, Images.Pixels, Seed.Number);
+        var folder = RunFolder.Open(this);
+        var points = new List<Point>();
+        foreach (var solver in solvers)
+        {
+            TinyResNet? source = null;
+            foreach (var depth in depths)
+            {
+                points.Add(folder.Point($"{solver.Name}-{depth}", () =>
+                {
+                    using var model = Make(solver, depth);
+                    if (stretch is { } from)
+                    {
+                        source ??= Prepare(
+                            Make(solver, from), preparation, terminal, $"{solver.Name}, depth {from}", cancellation);
+                        DepthTransfer.Copy(source, model);
+                        model.to(options.Device);
+                    }
+                    else
+                    {
+                        Prepare(model, preparation, terminal, $"{solver.Name}, depth {depth}", cancellation);
+                    }
+
+                    return Compare(model, solver.Name, methods, batch, options.Device);
+                }));
+                points[^1].Whole.ForEach(terminal.Row);
+                points[^1].Parameters.ForEach(terminal.Row);
+            }
+
+            source?.Dispose();
+        }
+
+        List<GradientRow> rows = [.. points.SelectMany(p => p.Whole)];
+        List<ParameterRow> parameters = [.. points.SelectMany(p => p.Parameters)];
+        folder.WriteCsv("gradients.csv", rows);
+        folder.WriteCsv("parameters.csv", parameters);
+        terminal.Table(rows);
+        terminal.Say("figure: " + Draw(folder, depths, [.. solvers.Select(s => s.Name)], methods, parameters));
+        folder.Finish(terminal, $"Gradients of the adjoint against backprop on {images.Name}", Judge(rows, solvers, depths));
+    }
+
+    private static TinyResNet Prepare(
+        TinyResNet model, Preparation preparation, Terminal terminal, string what, CancellationToken cancellation)
+    {
+        var (checkpoint, steps, loader, options) = preparation;
+        if (checkpoint is not null)
+        {
+            Training.Checkpoint.Load(checkpoint, model, null);
+            model.to(options.Device);
+            return model;
+        }
+
+        using var trainer = new Trainer(model, options);
+        for (var (done, epoch) = (0, 0); done < steps; epoch++)
+        {
+            foreach (var batch in loader.Epoch(epoch))
+            {
+                using var scope = NewDisposeScope();
+                using (batch)
+                {
+                    cancellation.ThrowIfCancellationRequested();
+                    var (images, labels) = batch.On(options.Device);
+                    trainer.TrainStep(images, labels);
+                }
+
+                terminal.Progress((double)++done / steps, $"{what}: training step {done}/{steps}");
+                if (done == steps)
+                {
+                    break;
+                }
+            }
+        }
+
+        return model;
+    }
+
+    private static Point Compare(
+        TinyResNet model, string solver, IReadOnlyList<Reconstruction> methods, Batch batch, Device device)
+    {
+        using var scope = NewDisposeScope();
+        var names = model.Stage.named_parameters().Select(p => p.name).ToList();
+        var depth = model.Stage.Depth;
+        var truth = Gradients(model, Reconstruction.Backprop, batch, device);
+        var point = new Point([], []);
+        foreach (var method in methods)
+        {
+            var found = Gradients(model, method, batch, device);
+            var report = model.Stage.LastReport!;
+            var (error, cosine) = Difference(cat([.. found.Select(g => g.flatten())]), cat([.. truth.Select(g => g.flatten())]));
+            point.Whole.Add(new(
+                depth, solver, method.ToString(), error, cosine, report.ReconstructionError, (double)report.Evaluations / depth,
+                report.FailedSteps.Count));
+            for (var i = 0; i < names.Count; i++)
+            {
+                var (one, oneCosine) = Difference(found[i].flatten(), truth[i].flatten());
+                point.Parameters.Add(new(depth, solver, method.ToString(), names[i], one, one * one, oneCosine));
+            }
+        }
+
+        return point;
+    }
+
+    private static List<Tensor> Gradients(TinyResNet model, Reconstruction method, Batch batch, Device device)
+    {
+        model.train();
+        model.Stage.Options = model.Stage.Options with { Reconstruction = method, ReportReconstructionError = true };
+        foreach (var parameter in model.parameters())
+        {
+            parameter.grad = null;
+        }
+
+        var (images, labels) = batch.On(device);
+        using var loss = nn.functional.cross_entropy(model.call(images), labels);
+        loss.BackwardThroughStages();
+        return [.. model.Stage.parameters().Select(p => p.grad!.detach().to(ScalarType.Float64).cpu().clone())];
+    }
+
+    // In float64: the dot products of near-equal float32 vectors would round a cosine above 1.
+    private static (double Error, double? Cosine) Difference(Tensor found, Tensor truth)
+    {
+        var size = truth.norm().item<double>();
+        var norms = found.norm().item<double>() * size;
+        var off = (found - truth).norm().item<double>();
+        return (size > 0 ? off / size : off, norms > 0 ? found.dot(truth).item<double>() / norms : null);
+    }
+
+    private static List<Finding> Judge(List<GradientRow> rows, IReadOnlyList<Solver> solvers, IReadOnlyList<int> depths)
+    {
+        var findings = new List<Finding>();
+        foreach (var solver in solvers)
+        {
+            var own = rows.Where(r => r.Solver == solver.Name && r.Reconstruction == "inverse").ToList();
+            if (Fit.Exponent(own.Select(r => (double)r.Depth), own.Select(r => r.RelativeError)) is { } exponent)
+            {
+                var order = solver.InverseOrder;
+                findings.Add(new(
+                    $"{Network(solver)}: the adjoint's gradient error falls at least as 1/N{Superscript(order)}",
+                    $"error of inverse {own[0].RelativeError:0.0e+0} at depth {own[0].Depth}, {own[^1].RelativeError:0.0e+0} at "
+                        + $"{own[^1].Depth}: N to the power {exponent:0.00}",
+                    depths.Count >= 3 ? exponent < -order + 0.15 : null));
+            }
+        }
+
+        foreach (var solver in solvers)
+        {
+            double? Error(string method) => rows.FirstOrDefault(
+                r => r.Solver == solver.Name && r.Depth == depths[^1] && r.Reconstruction == method)?.RelativeError;
+            if (Error("inverse") is { } inverse && Error("corrected:2") is { } corrected)
+            {
+                findings.Add(new(
+                    $"Ours: corrected:2 is closer to backprop than the paper's inverse ({Network(solver)})",
+                    $"at depth {depths[^1]}, {corrected:0.0e+0} against {inverse:0.0e+0}",
+                    corrected < inverse));
+            }
+        }
+
+        return findings;
+
+        static string Network(Solver solver) => Cli.Options.Solvers.NetworkName(solver.Name);
+        static string Superscript(int order) => order switch { 1 => string.Empty, 2 => "²", 3 => "³", _ => $"^{order}" };
+    }
+
+    // One column a depth, jittered; parameters but biases, as the paper: a bias before batch normalization has no
+    // gradient.
+    private static string Draw(
+        RunFolder folder,
+        IReadOnlyList<int> depths,
+        IReadOnlyList<string> solvers,
+        IReadOnlyList<Reconstruction> methods,
+        List<ParameterRow> rows)
+    {
+        var jitter = new RandomNumbers(0).Stream();
+        var columns = depths.Index().ToDictionary(pair => pair.Item, pair => pair.Index);
+        var series = new List<Series>();
+        foreach (var (m, method) in methods.Index())
+        {
+            double Column(ParameterRow r) =>
+                columns[r.Depth] + ((m + 0.5) / methods.Count * 0.8) - 0.4 + ((jitter.NextDouble() - 0.5) * 0.12);
+            foreach (var solver in solvers)
+            {
+                var points = rows.Where(r => r.Reconstruction == method.ToString() && r.Solver == solver)
+                    .Where(r => !r.Parameter.EndsWith("bias", StringComparison.Ordinal)).ToList();
+                series.Add(new Series(
+                    $"{Cli.Options.Solvers.NetworkName(solver)}, {method}", [.. points.Select(Column)],
+                    [.. points.Select(r => r.SquaredError)], Shade(solver, m, methods.Count), Points: true));
+            }
+        }
+
+        var panel = new Panel("Depth N", "Relative squared error of the gradient", series)
+        {
+            LogY = true,
+            TicksX = [.. depths.Select((d, i) => ((double)i, d.ToString(CultureInfo.InvariantCulture)))],
+        };
+        return PaperFigure.Save(folder, "gradients", "Adjoint against backprop, per parameter", panel);
+    }
+
+    // The solver's colour, the lighter the further down the list of methods.
+    private static string Shade(string solver, int method, int methods)
+    {
+        var hex = PaperFigure.ColourOf(solver);
+        var share = 0.65 * method / Math.Max(methods, 1);
+        var parts = Enumerable.Range(0, 3).Select(i => Convert.ToInt32(hex.Substring(1 + (2 * i), 2), 16))
+            .Select(v => (int)(v + ((255 - v) * share)));
+        return "#" + string.Concat(parts.Select(v => v.ToString("x2", CultureInfo.InvariantCulture)));
+    }
+}

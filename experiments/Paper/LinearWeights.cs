@@ -1,0 +1,197 @@
+using CommandLine;
+using ResNetNodes.Experiments.Cli;
+using ResNetNodes.Experiments.Cli.Options;
+using ResNetNodes.Experiments.Cli.Parsing;
+using ResNetNodes.Experiments.Figures;
+using ResNetNodes.Experiments.Runs;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace ResNetNodes.Experiments.Paper;
+
+/// <summary>A step of gradient descent: its loss, and how rough the weights are in depth.</summary>
+internal sealed record SmoothnessRow(int Depth, int Step, double Loss, double Smoothness, double LargestWeight);
+
+/// <summary>One entry of the weights of one layer at one step.</summary>
+internal sealed record WeightRow(int Step, int Layer, int Row, int Column, double Weight);
+
+/// <summary>The linear case: do weights stay smooth in depth?</summary>
+[Verb("linear-weights", HelpText = "Weights of a deep linear ResNet under gradient descent: smooth in depth.")]
+[Page(
+    "Figure 2 of arXiv 2205.14612: (I + A_0/N) ... (I + A_{N-1}/N) is taught a matrix I + G; smoothness is max_n "
+    + "N‖A_{n+1} − A_n‖ (section 3).",
+    "resnet-nodes linear-weights --depth 100 --seed 6    (20 seconds)",
+    "resnet-nodes linear-weights --preset smoke --json   (2 seconds)")]
+[PaperRow("figure 2", order: 1)]
+[JsonRows(typeof(SmoothnessRow), typeof(WeightRow))]
+[Defaults("depth=100", "lr=100")]
+[Meaning("depth", "Layers.")]
+[Meaning("lr", "Learning rate of gradient descent.")]
+[Preset("smoke", "depth=40", "steps=200", "lr=40", "seed=6")]
+[Preset("small", "seed=6")]
+[Preset("paper", "seed=6")]
+internal sealed class LinearWeights : Experiment
+{
+    private const int Lines = 4;
+
+    [Option("dimension", Default = "2", MetaValue = "D", HelpText = "Rows and columns of the matrices.")]
+    [Section("model")]
+    public string Dimension { get => Given(); set => Set(value); }
+
+    [Option("steps", Default = "10000", MetaValue = "N", HelpText = "Steps at most.")]
+    [Section("training")]
+    public string Steps { get => Given(); set => Set(value); }
+
+    [Option("tolerance", Default = "1e-5", MetaValue = "LOSS", HelpText =
+        "Stop below this loss, checked every 100 steps.")]
+    [Section("training")]
+    public string Tolerance { get => Given(); set => Set(value); }
+
+    public DepthGroup Depth { get; } = new();
+
+    public RateGroup Rate { get; } = new();
+
+    public SeedGroup Seed { get; } = new();
+
+    public DeviceGroup Device { get; } = new();
+
+    private sealed record Result(double Determinant, List<SmoothnessRow> Smoothness, List<WeightRow> Weights);
+
+    /// <summary>A descent, but for its depth and rate.</summary>
+    private sealed record Setting(int Dimension, int Steps, double Tolerance, long Seed, Device Device);
+
+    protected override void Run(Terminal terminal, CancellationToken cancellation)
+    {
+        var (depth, rate) = (Depth.AtLeast(2), Rate.RateNumber);
+        var setting = new Setting(
+            Read.Whole("dimension", Dimension, 1), Read.Whole("steps", Steps, 1), Read.Number("tolerance", Tolerance, 0), Seed.Number,
+            Device.Value);
+        var folder = RunFolder.Open(this);
+        var result = folder.Point("descent", () => Descend(setting, depth, rate, terminal, cancellation));
+        // The theory bounds N‖A_{n+1} − A_n‖ for all N at once: half of the depth says whether it grows.
+        var half = folder.Point("half", () => Descend(setting, Math.Max(depth / 2, 2), rate / 2, terminal, cancellation));
+        List<SmoothnessRow> all = [.. half.Smoothness, .. result.Smoothness];
+        all.ForEach(terminal.Row);
+        result.Weights.ForEach(terminal.Row);
+        folder.WriteCsv("smoothness.csv", all);
+        folder.WriteCsv("weights.csv", result.Weights);
+        var (shown, last) = (Math.Max(1, result.Smoothness.Count / 10), result.Smoothness.Count - 1);
+        terminal.Table([.. result.Smoothness.Where((_, i) => i % shown == 0 || i == last)]);
+        var lines = result.Weights.GroupBy(w => w.Step).Select((line, i) => new Series(
+            $"Step: {line.Key}", [.. line.Select(w => (double)w.Layer)], [.. line.Select(w => w.Weight)], PaperFigure.ColourAt(i),
+            Markers: false)).ToList();
+        const string title = "Weights of a deep linear ResNet";
+        terminal.Say("figure: " + PaperFigure.Save(folder, "linear-weights", title, "Depth N", "Weight value", lines));
+        Series[] Over(Func<SmoothnessRow, double> value) =>
+        [
+            .. new[] { (Run: result, Colour: PaperFigure.DarkBlue), (Run: half, Colour: PaperFigure.Red) }.Select(pair => new Series(
+                $"N = {pair.Run.Smoothness[0].Depth}", [.. pair.Run.Smoothness.Select(r => (double)r.Step)],
+                [.. pair.Run.Smoothness.Select(value)], pair.Colour, Markers: false)),
+        ];
+        terminal.Say("figure: " + PaperFigure.Save(folder, "smoothness", "Smoothness in depth during training",
+        [
+            new Panel("Step", "max N‖A(n+1) − A(n)‖", Over(r => r.Smoothness)),
+            new Panel("Step", "Loss", Over(r => r.Loss)) { LogY = true },
+        ]));
+        folder.Finish(terminal, $"Weights of a linear ResNet of depth {depth}", Judge(result, half, setting.Tolerance));
+    }
+
+    private static Result Descend(Setting setting, int depth, double rate, Terminal terminal, CancellationToken cancellation)
+    {
+        var (dimension, steps, tolerance, seed, device) = setting;
+        using var scope = NewDisposeScope();
+        new RandomNumbers(seed).SeedTorch();
+        var identity = eye(dimension, dtype: ScalarType.Float64, device: device);
+        var target = identity + randn(dimension, dimension, dtype: ScalarType.Float64).to(device);
+        // A row vector x (I + A/N) is x + h W x with W = A^T: a residual stage of linear functions, run on the rows of
+        // I.
+        var functions = Enumerable.Range(0, depth)
+            .Select(_ => nn.Linear(dimension, dimension, hasBias: false, dtype: ScalarType.Float64)).ToArray();
+        foreach (var function in functions)
+        {
+            nn.init.zeros_(function.weight);
+        }
+
+        using var stage = new ResidualStage(
+            functions, new StageOptions { Reconstruction = Reconstruction.Backprop, AccumulateGradientsInPlace = true });
+        stage.to(device);
+        using var descent = optim.SGD(stage.parameters(), rate);
+        // Which steps are drawn is known only at the end: the first 100 and then each tenth are kept, 8·N·d² bytes
+        // each.
+        var smoothness = new List<SmoothnessRow>();
+        var kept = new SortedDictionary<int, double[]>();
+        for (var step = 0; step <= steps; step++)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            using var inner = NewDisposeScope();
+            descent.zero_grad();
+            var loss = (stage.call(identity) - target).pow(2).mean();
+            var value = loss.item<double>();
+            if (!double.IsFinite(value))
+            {
+                throw new ResNetNodesException(
+                    $"the loss is {value} at step {step}: gradient descent diverged; take a smaller --lr than {rate}");
+            }
+
+            var weights = Weights(functions);
+            if (step < 100 || step % 10 == 0)
+            {
+                smoothness.Add(new(depth, step, value, Smoothness(weights, depth, dimension), weights.Max(Math.Abs)));
+                kept[step] = weights;
+                terminal.Progress((double)step / steps, $"step {step}, loss {value:0.0e+0}");
+            }
+
+            if (step == steps || (step % 100 == 0 && value < tolerance))
+            {
+                break;
+            }
+
+            loss.BackwardThroughStages();
+            descent.step();
+        }
+
+        var draw = new RandomNumbers(seed).Stream();
+        var chosen = kept.Keys.Where(step => step > 0).OrderBy(_ => draw.Next()).Take(Lines).Order().ToList();
+        var (row, column) = (draw.Next(dimension), draw.Next(dimension));
+        return new Result(linalg.det(target).item<double>(), smoothness, [.. chosen.SelectMany(Line)]);
+
+        IEnumerable<WeightRow> Line(int step) => Enumerable.Range(0, depth).Select(n =>
+            new WeightRow(step, n, row, column, kept[step][(((n * dimension) + row) * dimension) + column]));
+    }
+
+    private static double[] Weights(Linear[] functions)
+    {
+        using var guard = no_grad();
+        using var all = stack([.. functions.Select(f => f.weight.t())]).cpu().contiguous();
+        return [.. all.data<double>()];
+    }
+
+    private static double Smoothness(double[] weights, int depth, int dimension)
+    {
+        var size = dimension * dimension;
+        double Change(int n) => Math.Sqrt(Enumerable.Range(n * size, size).Sum(i => Math.Pow(weights[i + size] - weights[i], 2)));
+        return Enumerable.Range(0, depth - 1).Max(Change) * depth;
+    }
+
+    private static Finding[] Judge(Result result, Result half, double tolerance)
+    {
+        var last = result.Smoothness[^1];
+        var (largest, before) = (result.Smoothness.Max(r => r.Smoothness), half.Smoothness.Max(r => r.Smoothness));
+        var (deep, shallow) = (last.Depth, half.Smoothness[0].Depth);
+        var reachable = result.Determinant > 0;
+        return
+        [
+            new(
+                "Weights stay smooth in depth: max N‖A_{n+1} − A_n‖ stays bounded during training, for all N",
+                $"at most {largest:0.00} over {last.Step} steps with N = {deep}, {before:0.00} with N = {shallow}: neighbours differ by "
+                    + $"{largest / deep:0.0000}, where weights reach {result.Smoothness.Max(r => r.LargestWeight):0.00}",
+                largest < 1.2 * before),
+            new(
+                "Gradient descent converges",
+                $"loss {last.Loss:0.0e+0} after {last.Step} steps; det B = {result.Determinant:0.000}"
+                    + (reachable ? string.Empty : ": not positive, so that no flow from I reaches B"),
+                reachable ? last.Loss < tolerance : null),
+        ];
+    }
+}

@@ -1,0 +1,148 @@
+using CommandLine;
+using ResNetNodes.Experiments.Cli;
+using ResNetNodes.Experiments.Cli.Options;
+using ResNetNodes.Experiments.Cli.Parsing;
+using ResNetNodes.Experiments.Figures;
+using ResNetNodes.Experiments.Runs;
+using ResNetNodes.Experiments.Statistics;
+
+namespace ResNetNodes.Experiments.Paper;
+
+/// <summary>
+/// Memory of training steps at one depth; or, with no depth, bytes that a layer adds, by least squares over the depths.
+/// </summary>
+internal sealed record MemoryRow(
+    string Network,
+    string Reconstruction,
+    int? Depth,
+    long? PeakBytes,
+    long? StepBytes,
+    double? BytesPerLayer,
+    double? PeakBytesPerLayer);
+
+/// <summary>Peak memory against depth.</summary>
+[Verb("memory", HelpText = "Peak memory of a training step against depth: flat for the adjoint.")]
+[Page(
+    "The memory figure of arXiv 2205.14612. Each point runs in a process of its own.",
+    "resnet-nodes memory --network tiny --depths 16,64,256 --reconstructions adaptive,backprop    (1 minute on 2 "
+    + "cores)",
+    "resnet-nodes memory --network linear --depths 1,101,201,301 --json                           (30 seconds)")]
+[PaperRow("memory experiment", order: 2)]
+[JsonRows(typeof(MemoryRow))]
+[Defaults("depths=16,64,256", "planes=16")]
+[Meaning("depths", "Layers; blocks of the third of four stages.")]
+[Meaning("planes", "Channels of TinyResNet's stage, or planes of the first of four stages (not for linear).")]
+[Meaning("reconstructions", "Methods to measure: {methods}.")]
+[Meaning("batch", "Images in a step (not for linear).")]
+[Preset("smoke", "network=tiny,linear", "planes=4", "batch=32", "depths=4,32")]
+[Preset("small", "network=linear,tiny,ode", "depths=8,32,128", "planes=8", "batch=32")]
+[Preset("paper", "network=linear", "depths=1,51,101,151,201,251,301", "reconstructions=inverse,adaptive,backprop")]
+internal sealed class Memory : Experiment
+{
+    [Option('n', "network", Default = "tiny", MetaValue = "tiny,linear,resnet,ode,tied", HelpText =
+        "TinyResNet; the paper's Linear(500→8)–tanh–Linear(8→500), one function shared by all layers; or networks of "
+        + "stages "
+        + "[3, 4, N, 3], basic blocks.")]
+    [Section("model")]
+    public string Network { get => Given(); set => Set(value); }
+
+    public DepthsGroup Depths { get; } = new();
+
+    public PlanesGroup Planes { get; } = new();
+
+    public SolverGroup Solver { get; } = new();
+
+    public ReconstructionsGroup Methods { get; } = new();
+
+    public PrecisionGroup Precision { get; } = new();
+
+    public BatchGroup Batch { get; } = new();
+
+    public SeedGroup Seed { get; } = new();
+
+    public DeviceGroup Device { get; } = new();
+
+    protected override void Run(Terminal terminal, CancellationToken cancellation)
+    {
+        var networks = Read.Several(Network, n => Read.OneOf("network", n, MemoryPoint.Networks));
+        var (depths, methods) = (Depths.Numbers, Methods.Values);
+        if (networks.All(network => network == "linear"))
+        {
+            Unused("planes", "--network linear has none");
+            Unused("batch", "--network linear has an input of 500 rows");
+        }
+
+        // The child processes read these too; what is wrong should be known before the first of them has run.
+        _ = (Solver.Value, Planes.Of("tiny"), Batch.Number, Seed.Number);
+        var (precision, device) = (Precision.Name, Device.Value);
+        var folder = RunFolder.Open(this);
+        var rows = new List<MemoryRow>();
+        var (done, total) = (0, networks.Count * methods.Count * depths.Count);
+        foreach (var (network, method) in networks.SelectMany(n => methods.Select(m => (n, m))))
+        {
+            var points = new List<MemoryRow>();
+            foreach (var depth in depths)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                terminal.Progress((double)done++ / total, $"{network}, {method}, depth {depth}");
+                points.Add(folder.Point($"{network}-{method}-{depth}", () => Point(network, method, depth)));
+                terminal.Row(points[^1]);
+            }
+
+            rows.AddRange(points);
+            if (depths.Count > 1)
+            {
+                double Slope(Func<MemoryRow, long?> bytes) =>
+                    Fit.Slope([.. points.Select(p => (double)p.Depth!)], [.. points.Select(p => (double)bytes(p)!)]);
+                rows.Add(new(network, method.ToString(), null, null, null, Slope(p => p.StepBytes), Slope(p => p.PeakBytes)));
+                terminal.Row(rows[^1]);
+            }
+        }
+
+        folder.WriteCsv("memory.csv", rows);
+        terminal.Table(rows);
+        foreach (var network in networks)
+        {
+            terminal.Say("figure: " + Draw(folder, network, [.. rows.Where(r => r.Network == network && r.Depth is not null)], methods));
+        }
+
+        folder.Finish(
+            terminal, $"Memory of training steps on {device}, functions in {precision}",
+            [.. networks.Select(n => Judge(n, rows)).OfType<Finding>()]);
+    }
+
+    private MemoryRow Point(string network, Reconstruction method, int depth)
+    {
+        var words = WordsFor(
+            typeof(MemoryPoint), ("network", network), ("depth", $"{depth}"), ("size", $"custom-basic:3+4+{depth}+3"),
+            ("reconstruction", method.ToString()));
+        var (peak, step) = MemoryProcess.Measure($"{network}, {method}, depth {depth}", words);
+        return new(network, method.ToString(), depth, peak, step, null, null);
+    }
+
+    private static string Draw(RunFolder folder, string network, List<MemoryRow> rows, IReadOnlyList<Reconstruction> methods)
+    {
+        const double mebibyte = 1 << 20;
+        var series = methods.Select(method =>
+        {
+            var own = rows.Where(r => r.Reconstruction == method.ToString()).ToList();
+            return new Series(
+                method.ToString(), [.. own.Select(r => (double)r.Depth!)], [.. own.Select(r => (double)r.StepBytes! / mebibyte)],
+                Open: method.IsMemoryFree);
+        });
+        var title = $"Memory of a training step, {network}";
+        return PaperFigure.Save(folder, $"memory-{network}", title, "Depth N", "Peak beyond rest (MiB)", [.. series]);
+    }
+
+    private static Finding? Judge(string network, List<MemoryRow> rows)
+    {
+        double? Slope(Func<Reconstruction, bool> of) => rows.FirstOrDefault(
+            r => r.Network == network && r.Depth is null && of(Reconstruction.Parse(r.Reconstruction)))?.BytesPerLayer;
+        return Slope(m => m.IsMemoryFree) is not { } flat || Slope(m => m == Reconstruction.Backprop) is not { } linear
+            ? null
+            : new(
+                $"Memory is flat in depth with the adjoint, linear with backprop ({network})",
+                $"{flat:N0} bytes a layer against {linear:N0}",
+                flat < Math.Max(0.01 * linear, 4096));
+    }
+}

@@ -1,0 +1,115 @@
+using CommandLine;
+using ResNetNodes.Experiments.Cli;
+using ResNetNodes.Experiments.Cli.Options;
+using ResNetNodes.Experiments.Cli.Parsing;
+using ResNetNodes.Experiments.Runs;
+using ResNetNodes.Networks;
+using ResNetNodes.Measuring;
+using ResNetNodes.Training;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace ResNetNodes.Experiments.Paper;
+
+/// <summary>
+/// Memory of training steps of one network: one point of <see cref="Memory"/> and <see cref="Finetune"/>, in a process
+/// of its own.
+/// </summary>
+[Verb("memory-point", Hidden = true, HelpText = "One point of memory; prints a JSON object.")]
+internal sealed class MemoryPoint : Verb
+{
+    public static readonly IReadOnlyList<string> Networks = ["tiny", "linear", "resnet", "ode", "tied"];
+
+    [Option("classes", Default = "10")]
+    public string Classes { get => Given(); set => Set(value); }
+
+    [Option("image", Default = "32")]
+    public string Image { get => Given(); set => Set(value); }
+
+    [Option("train-stage", Default = "all")]
+    public string TrainStage { get => Given(); set => Set(value); }
+
+    public NetworkGroup Network { get; } = new(Networks);
+
+    public DepthGroup Depth { get; } = new();
+
+    public SizeGroup Size { get; } = new();
+
+    public PlanesGroup Planes { get; } = new();
+
+    public SolverGroup Solver { get; } = new();
+
+    public ReconstructionGroup Method { get; } = new();
+
+    public AdjointFromGroup AdjointFrom { get; } = new();
+
+    public ExecutionGroup Execution { get; } = new();
+
+    public FallbackGroup Fallback { get; } = new();
+
+    public BatchGroup Batch { get; } = new();
+
+    public SeedGroup Seed { get; } = new();
+
+    public ThreadsGroup Threads { get; } = new();
+
+    public DeviceGroup Device { get; } = new();
+
+    protected override void Run(Terminal terminal, CancellationToken cancellation)
+    {
+        new RandomNumbers(Seed.Number).SeedTorch();
+        var options = Execution.On(new StageOptions
+        {
+            Solver = Solver.Value,
+            Reconstruction = Method.Value,
+            CheckpointOnFailure = Fallback.Value,
+        });
+        var (peak, step) = Network.Name == "linear" ? Linear(Depth.AtLeast(1), options, Device.Value) : Images(options, Device.Value);
+        MemoryProcess.Answer(peak, step);
+    }
+
+    private (long Peak, long Step) Images(StageOptions options, Device device)
+    {
+        var (network, classes, image) = (Network.Name, Read.Whole("classes", Classes, 1), Read.Whole("image", Image, 1));
+        var planes = Planes.Of(network);
+        using nn.Module<Tensor, Tensor> model = network == "tiny"
+            ? new TinyResNet(new TinyResNetOptions
+            {
+                Depth = Depth.AtLeast(1),
+                Planes = planes,
+                Classes = classes,
+                ZeroInit = Network.ZeroInit ?? false,
+                Stage = options,
+            })
+            : Network.Staged(network, Size.Value, planes, AdjointFrom.Number, options, classes, Seed.Number);
+        if (TrainStage != "all")
+        {
+            Finetune.Freeze(model, Read.Whole("train-stage", TrainStage, 1, 4));
+        }
+
+        using var trainer = new Trainer(model, new TrainingOptions { LearningRate = 1e-3, Device = device });
+        var batch = Batch.Number;
+        using var images = randn(batch, 3, image, image).to(device);
+        using var labels = randint(0, classes, batch, ScalarType.Int64).to(device);
+        return MemoryProbe.Measure(() => trainer.TrainStep(images, labels), device);
+    }
+
+    private static (long Peak, long Step) Linear(int depth, StageOptions options, Device device)
+    {
+        const int width = 500, hidden = 8;
+        using var function = nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), nn.Linear(hidden, width));
+        using var stage = ResidualStage.Shared(function, depth, options);
+        stage.to(device);
+        using var optimizer = optim.SGD(stage.parameters(), 1e-3);
+        using var x = randn(width, width, device: device);
+        return MemoryProbe.Measure(
+            () =>
+            {
+                using var scope = NewDisposeScope();
+                optimizer.zero_grad();
+                stage.call(x).pow(2).mean().BackwardThroughStages();
+                optimizer.step();
+            },
+            device);
+    }
+}

@@ -1,0 +1,111 @@
+using CommandLine;
+using ResNetNodes.Experiments.Cli;
+using ResNetNodes.Experiments.Cli.Options;
+using ResNetNodes.Experiments.Cli.Parsing;
+using ResNetNodes.Experiments.Figures;
+using ResNetNodes.Experiments.Runs;
+using ResNetNodes.Training;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace ResNetNodes.Experiments.Paper;
+
+/// <summary>Trains a network.</summary>
+[Verb("train", HelpText = "Train a network on images and watch its reconstruction.")]
+[Page(
+    "Training with the adjoint instead of stored states (arXiv 2205.14612, section 4).",
+    "resnet-nodes train --depth 16 --epochs 3 --seed 1 --out runs/a        (2 minutes on 2 cores)",
+    "resnet-nodes train --depth 8 --dataset synthetic --epochs 1 --json    (10 seconds)")]
+[PaperRow("section 4", order: 4)]
+[JsonRows(typeof(EpochMetrics))]
+[MayChange("epochs")]
+[Preset("smoke", "dataset=synthetic", "limit=200", "depth=4", "planes=4", "epochs=1")]
+[Preset("small", "dataset=fashion-mnist", "limit=20000", "depth=16", "epochs=2")]
+[Preset("paper", "dataset=cifar10", "depth=64", "batch=256", "epochs=90", "schedule=thirds", "reconstruction=inverse")]
+internal sealed class Train : Experiment
+{
+    public DepthGroup Depth { get; } = new();
+
+    public NetworkGroup Network { get; } = new("tiny", "resnet", "ode", "tied");
+
+    public SizeGroup Size { get; } = new();
+
+    public PlanesGroup Planes { get; } = new();
+
+    public SolverGroup Solver { get; } = new();
+
+    public ReconstructionGroup Reconstruction { get; } = new();
+
+    public AdjointFromGroup AdjointFrom { get; } = new();
+
+    public ExecutionGroup Execution { get; } = new();
+
+    public FallbackGroup Fallback { get; } = new();
+
+    public ScheduleGroup Schedule { get; } = new();
+
+    public OptimizationGroup Optimization { get; } = new();
+
+    public BatchGroup Batch { get; } = new();
+
+    public ImagesGroup Images { get; } = new();
+
+    public SeedGroup Seed { get; } = new();
+
+    public DeviceGroup Device { get; } = new();
+
+    [Option("stage-rate-factor", Default = "1", MetaValue = "F", HelpText =
+        "Multiplies the learning rate of the stages' parameters (the paper's 'adaptive' option: the depth).")]
+    [Section("training")]
+    public string StageRateFactor { get => Given(); set => Set(value); }
+
+    protected override void Run(Terminal terminal, CancellationToken cancellation)
+    {
+        var network = Network.Name;
+        if (network == "tiny")
+        {
+            Unused("size", "--network tiny has a --depth");
+            Unused("adjoint-from", "--network tiny has one stage");
+        }
+        else
+        {
+            Unused("depth", $"--network {network} has a --size");
+        }
+
+        var options = Schedule.On(Optimization.On(Device.Value)) with
+        {
+            StageRateFactor = Read.Number("stage-rate-factor", StageRateFactor, 0, aboveLeast: true),
+        };
+        var stage = Execution.On(new StageOptions
+        {
+            Solver = Solver.Value,
+            Reconstruction = Reconstruction.Value,
+            ReportReconstructionError = true,
+            CheckpointOnFailure = Fallback.Value,
+        });
+        var batch = Batch.Number;
+        var (train, images) = Images.TrainBatches(batch, Seed.Number, terminal, cancellation);
+        var (test, testImages) = Images.TestBatches(ImagesGroup.TestBatch, Seed.Number, terminal, cancellation);
+        using var model = Build(network, stage, images.Classes);
+        var folder = RunFolder.Open(this);
+        var stages = NetworkGroup.StagesOf(model);
+        terminal.Say(
+            $"{images.Name}: {images.Count} + {testImages.Count} images; {string.Join("; ", stages.Select(s => s.ToString()))}; "
+            + $"batch {batch}; output in {folder.Path}");
+        terminal.Detail(() => string.Join(
+            Environment.NewLine, stages.Select((s, i) => $"stage {i + 1}: execution {s.Execution}, {s.ExecutionReason}")));
+        var history = new TrainingRun(folder, terminal, "train").Go(model, options, train, test, terminal.Row, cancellation);
+        terminal.Table(history);
+        var epochs = history.Select(m => (double)m.Epoch).ToList();
+        terminal.Say("figure: " + PaperFigure.Save(folder, "accuracy", $"{network} on {images.Name}", "Epoch", "Accuracy",
+        [
+            new Series("train", epochs, [.. history.Select(m => m.TrainAccuracy)], PaperFigure.DarkBlue, Open: true),
+            new Series("test", epochs, [.. history.Select(m => m.TestAccuracy)], PaperFigure.Red),
+        ]));
+        folder.Finish(terminal, $"Training of {network} with {stage.Reconstruction} on {images.Name}");
+    }
+
+    private nn.Module<Tensor, Tensor> Build(string network, StageOptions stage, int classes) => network == "tiny"
+        ? Network.Tiny(Depth.AtLeast(1), Planes.Of(network), stage, classes, Images.Pixels, Seed.Number)
+        : Network.Staged(network, Size.Value, Planes.Of(network), AdjointFrom.Number, stage, classes, Seed.Number);
+}

@@ -1,0 +1,109 @@
+using ResNetNodes.Data;
+using ResNetNodes.Experiments.Cli;
+using ResNetNodes.Measuring;
+using ResNetNodes.Training;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace ResNetNodes.Experiments.Runs;
+
+/// <summary>
+/// Trains a network epoch by epoch into a folder: checkpoint.bin, metrics.csv, TensorBoard. Continues where it stopped.
+/// </summary>
+internal sealed class TrainingRun(RunFolder folder, Terminal terminal, string name)
+{
+    private const double WarnAbove = 1e-2;
+
+    /// <summary>The checkpoint after the last epoch done.</summary>
+    public string CheckpointFile => folder.File("checkpoint.bin");
+
+    /// <summary>Trains to the options' last epoch.</summary>
+    /// <param name="model">The network; its weights are those of the checkpoint, where there is one.</param>
+    /// <param name="options">How it is trained.</param>
+    /// <param name="train">Training images.</param>
+    /// <param name="test">Test images.</param>
+    /// <param name="finished">Called with each epoch's metrics.</param>
+    /// <param name="cancellation">Ends the run after the current step.</param>
+    /// <returns>All epochs, those of earlier starts included.</returns>
+    public IReadOnlyList<EpochMetrics> Go(
+        nn.Module<Tensor, Tensor> model,
+        TrainingOptions options,
+        BatchLoader train,
+        BatchLoader test,
+        Action<EpochMetrics>? finished,
+        CancellationToken cancellation)
+    {
+        Allocator.KeepFreedMemory();
+        using var trainer = new Trainer(model, options);
+        if (File.Exists(CheckpointFile))
+        {
+            trainer.Resume(CheckpointFile);
+            terminal.Say($"{name}: resumed after epoch {trainer.History.Count}");
+        }
+
+        trainer.Progress = p => terminal.Progress(
+            (double)p.Step / p.Steps, $"{name}: epoch {p.Epoch}/{options.Epochs}, step {p.Step}/{p.Steps}, loss {p.Loss:0.000}");
+        var writer = utils.tensorboard.SummaryWriter(folder.File("tensorboard"), createRunName: false);
+        try
+        {
+            trainer.Run(
+                train,
+                test,
+                metrics =>
+                {
+                    trainer.Save(CheckpointFile);
+                    folder.WriteCsv("metrics.csv", trainer.History);
+                    Log(writer, metrics);
+                    finished?.Invoke(metrics);
+                    terminal.Say($"{name}: {Line(metrics)}");
+                    Judge(metrics);
+                },
+                cancellation);
+        }
+        catch (OperationCanceledException)
+        {
+            throw new OperationCanceledException(trainer.History.Count > 0
+                ? $"interrupted in epoch {trainer.History.Count + 1}; continue with the same command and --resume --out {folder.Path}"
+                : $"interrupted in epoch 1, before the first checkpoint; start again with --overwrite --out {folder.Path}");
+        }
+
+        if (train.Skipped + test.Skipped > 0)
+        {
+            terminal.Warn(
+                $"{name}: {train.Skipped} training and {test.Skipped} test images could not be decoded and were left out, "
+                + "counted once an epoch");
+        }
+
+        folder.WriteCsv("metrics.csv", trainer.History);
+        return [.. trainer.History];
+    }
+
+    private void Judge(EpochMetrics metrics)
+    {
+        if (metrics.FailedSteps > 0)
+        {
+            terminal.Warn(
+                $"{metrics.FailedSteps} steps could not be reconstructed to the tolerance (h Lip(f) is not small there): "
+                + "take --checkpoint-on-failure, corrected:k or checkpoint");
+        }
+        else if (metrics.ReconstructionError > WarnAbove)
+        {
+            terminal.Warn(
+                $"the reconstructed input is off by {metrics.ReconstructionError:0.0e+0}: take adaptive, corrected:k or checkpoint");
+        }
+    }
+
+    private static string Line(EpochMetrics m) =>
+        $"epoch {m.Epoch}: train loss {m.TrainLoss:0.0000}, test accuracy {m.TestAccuracy:0.0000}, residual {Terminal.Text(m.Residual)}, "
+        + $"{m.Seconds:0.0} s: {m.StepShare:0.0 %} in training steps ({m.StageShare:0.0 %} stages, {m.OptimizerShare:0.0 %} optimizer), "
+        + $"{m.WaitedShare:0.0 %} waiting for data; peak {m.PeakBytes >> 20} MiB";
+
+    private static void Log(TorchSharp.Modules.SummaryWriter writer, EpochMetrics metrics)
+    {
+        writer.add_scalar("loss/train", (float)metrics.TrainLoss, metrics.Epoch);
+        writer.add_scalar("loss/test", (float)metrics.TestLoss, metrics.Epoch);
+        writer.add_scalar("accuracy/train", (float)metrics.TrainAccuracy, metrics.Epoch);
+        writer.add_scalar("accuracy/test", (float)metrics.TestAccuracy, metrics.Epoch);
+        writer.add_scalar("reconstruction/residual", (float)(metrics.Residual ?? 0), metrics.Epoch);
+    }
+}

@@ -1,0 +1,74 @@
+using ResNetNodes.Stages.Callbacks;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace ResNetNodes.Stages.Engine;
+
+/// <summary>
+/// The autograd function around a native stage. Its arguments: x, the parameters, the extra inputs, and last the
+/// <see cref="StageCall"/> that does the work.
+/// </summary>
+internal sealed class StageFunction : autograd.SingleTensorFunction<StageFunction>
+{
+    private const string CallKey = "call";
+
+    public override string Name => nameof(StageFunction);
+
+    public override Tensor forward(autograd.AutogradContext ctx, params object[] vars)
+    {
+        var call = (StageCall)vars[^1];
+        var output = call.Forward((Tensor)vars[0]);
+        // Saved, so that autograd notices when the output, from which the way back starts, is changed in place.
+        ctx.save_for_backward([output]);
+        ctx.save_data(CallKey, call);
+        ctx.set_materialize_grads(false);
+        return output;
+    }
+
+    public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
+    {
+        var call = (StageCall)ctx.get_data(CallKey);
+        var failed = BackwardFailure.HasFailed();
+        try
+        {
+            if (!failed)
+            {
+                return Backward(ctx, call, grad_output);
+            }
+
+            // A later stage failed: this one's result would be thrown away.
+            call.Abandon();
+        }
+        catch (Exception exception)
+        {
+            // C++ frames of autograd's engine lie between here and the caller: an exception that left would end the process.
+            BackwardFailure.Keep(exception, call.RunsOnCallersThread);
+        }
+
+        if (!call.RunsOnCallersThread)
+        {
+            return call.MisshapenGradients();
+        }
+
+        var zeros = call.ZeroGradients();
+        BackwardFailure.Signal();
+        return zeros;
+    }
+
+    private static List<Tensor> Backward(autograd.AutogradContext ctx, StageCall call, Tensor gradOutput)
+    {
+        if (is_grad_enabled())
+        {
+            throw new ResNetNodesException(
+                "create_graph: the gradient of a residual stage can't be differentiated again; use a plain module for second derivatives");
+        }
+
+        foreach (var saved in ctx.get_saved_variables())
+        {
+            saved.Dispose();
+        }
+
+        // An undefined gradient: nothing downstream depends on this stage.
+        return gradOutput is null || gradOutput.IsInvalid ? call.NoGradients() : call.Backward(gradOutput);
+    }
+}

@@ -1,0 +1,53 @@
+using ResNetNodes.Stages.Callbacks;
+using static TorchSharp.torch;
+
+namespace ResNetNodes.Stages.Engine;
+
+/// <summary>The residual functions of a stage, as its constructor was given them. Immutable.</summary>
+internal sealed class StageFunctions
+{
+    /// <param name="modules">The functions, N or one that all steps share.</param>
+    /// <param name="depth">N.</param>
+    /// <param name="call">How a function is called.</param>
+    /// <param name="unmappable">Why functions can't be native layers whatever they are made of; empty where they take a state alone.</param>
+    public StageFunctions(IReadOnlyList<nn.Module> modules, int depth, FunctionCall call, string unmappable)
+    {
+        if (modules.Count == 0)
+        {
+            throw new ArgumentException("a stage needs at least one residual function", nameof(modules));
+        }
+
+        for (var i = 0; i < modules.Count; i++)
+        {
+            if (modules[i] is null)
+            {
+                throw new ArgumentException($"function {i} is null", nameof(modules));
+            }
+        }
+
+        (Modules, Depth, Call, Unmappable) = (modules, depth, call, unmappable);
+    }
+
+    public IReadOnlyList<nn.Module> Modules { get; }
+
+    public int Depth { get; }
+
+    public FunctionCall Call { get; }
+
+    public string Unmappable { get; }
+
+    /// <summary>A caller's list of functions.</summary>
+    public static nn.Module[] All(IEnumerable<nn.Module> functions)
+    {
+        ArgumentNullException.ThrowIfNull(functions);
+        return [.. functions];
+    }
+
+    /// <summary>The one function that all steps share.</summary>
+    public static nn.Module[] Shared(nn.Module function, int depth)
+    {
+        ArgumentNullException.ThrowIfNull(function);
+        ArgumentOutOfRangeException.ThrowIfLessThan(depth, 1);
+        return [function];
+    }
+}

@@ -1,0 +1,20 @@
+using ResNetNodes.Interop;
+
+namespace ResNetNodes;
+
+/// <summary>The native library: its version, its kernels, and the objects alive in it.</summary>
+public static class NativeRuntime
+{
+    /// <summary>The library's version, the same as the product's.</summary>
+    public static string Version => Functions.Version();
+
+    /// <summary>Kernel paths of the fused steps that this machine can run, best first.</summary>
+    internal static IReadOnlyList<string> KernelPaths => [.. Functions.KernelPaths()];
+
+    /// <summary>The path in use; RESNET_NODES_KERNELS forces one.</summary>
+    /// <exception cref="ResNetNodesException">The variable names a path that this machine can't run.</exception>
+    public static string ActiveKernelPath => Functions.ActiveKernelPath();
+
+    /// <summary>The number of native stages and contexts that are alive.</summary>
+    public static long LiveObjects => Functions.LiveObjects();
+}

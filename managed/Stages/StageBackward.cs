@@ -1,0 +1,20 @@
+using System.Runtime.InteropServices;
+using ResNetNodes.Stages.Callbacks;
+using TorchSharp;
+
+namespace ResNetNodes;
+
+/// <summary>Backward passes through residual stages.</summary>
+public static class StageBackward
+{
+    /// <summary>
+    /// <c>loss.backward()</c>, except that an exception thrown inside a residual stage reaches the caller as it is, with its stack.
+    /// (Plain <c>backward()</c> throws an <see cref="ExternalException"/> whose message contains the original one.)
+    /// </summary>
+    /// <param name="loss">A tensor of one element.</param>
+    public static void BackwardThroughStages(this torch.Tensor loss)
+    {
+        ArgumentNullException.ThrowIfNull(loss);
+        BackwardFailure.Unwrap(() => loss.backward());
+    }
+}

@@ -1,0 +1,94 @@
+using System.Globalization;
+
+namespace ResNetNodes;
+
+/// <summary>How a residual stage is integrated and differentiated. The defaults are what most users want.</summary>
+public sealed record StageOptions
+{
+    /// <summary>The solver of the forward pass.</summary>
+    public Solver Solver { get; init; } = Solver.Euler;
+
+    /// <summary>How the states are reconstructed in the backward pass.</summary>
+    public Reconstruction Reconstruction { get; init; } = Reconstruction.Adaptive();
+
+    /// <summary>The step size h; null stands for 1/N.</summary>
+    public double? StepSize { get; init; }
+
+    /// <summary>How the residual functions are evaluated.</summary>
+    public StageExecution Execution { get; init; } = StageExecution.Auto;
+
+    /// <summary>
+    /// The number type in which residual functions are evaluated. <see cref="ComputeType.BFloat16"/> needs float32 states and parameters, and
+    /// native layers: a module that is called chooses its own type.
+    /// </summary>
+    public ComputeType ComputeType { get; init; } = ComputeType.SameAsState;
+
+    /// <summary>
+    /// Record forward and backward passes as CUDA graphs, and launch those when input shape and parameter addresses repeat: less time in
+    /// stages of small kernels, for memory that stays allocated (docs/cuda.md). CUDA tensors and native layers only.
+    /// </summary>
+    public bool CudaGraphs { get; init; }
+
+    /// <summary>Keep x_0 (one tensor a stage) and report ‖x̃_0 − x_0‖/‖x_0‖ after each backward pass.</summary>
+    public bool ReportReconstructionError { get; init; }
+
+    /// <summary>After a backward pass that could not reconstruct a step, continue with stored states (checkpoint).</summary>
+    public bool CheckpointOnFailure { get; init; }
+
+    /// <summary>
+    /// Add parameter gradients directly to the parameters' <c>.grad</c> in the backward pass, bypassing autograd: no second copy of all
+    /// gradients, and less work per layer. Only for <c>loss.backward()</c>; <c>torch.autograd.grad</c> with respect to a parameter
+    /// and hooks of parameters do not see their gradients then. Native layers only.
+    /// </summary>
+    public bool AccumulateGradientsInPlace { get; init; }
+
+    /// <summary>Checks what the native library does not always see.</summary>
+    /// <exception cref="ArgumentException">An invalid value.</exception>
+    internal void Validate()
+    {
+        if (Solver is null)
+        {
+            throw new ArgumentException("Solver is null, expected one such as Solver.Euler");
+        }
+
+        if (!Enum.IsDefined(Execution))
+        {
+            throw new ArgumentException($"Execution is {(int)Execution}, expected one of {string.Join(", ", Enum.GetNames<StageExecution>())}");
+        }
+
+        if (!Enum.IsDefined(ComputeType))
+        {
+            throw new ArgumentException($"ComputeType is {(int)ComputeType}, expected one of {string.Join(", ", Enum.GetNames<ComputeType>())}");
+        }
+
+        if (Reconstruction is null)
+        {
+            throw new ArgumentException("Reconstruction is null, expected a method such as Reconstruction.Adaptive()");
+        }
+
+        if (StepSize is { } h && !(h > 0 && double.IsFinite(h)))
+        {
+            throw new ArgumentException($"StepSize is {h.ToString(CultureInfo.InvariantCulture)}, expected a positive number or null for 1/N");
+        }
+    }
+
+    internal Interop.StageOptions ToNative()
+    {
+        var native = new Interop.StageOptions
+        {
+            Solver = Solver.Name,
+            Reconstruction = Reconstruction.Kind,
+            Count = Reconstruction.Count,
+            StepSize = StepSize ?? 0,
+            KeepInput = ReportReconstructionError,
+            ComputeType = (Interop.ComputeType)(int)ComputeType,
+            CudaGraphs = CudaGraphs,
+        };
+        if (Reconstruction.Tolerance is { } tolerance)
+        {
+            native.Tolerance = tolerance;
+        }
+
+        return native;
+    }
+}

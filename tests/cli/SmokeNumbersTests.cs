@@ -1,0 +1,167 @@
+using System.Text.Json;
+using Xunit;
+
+namespace ResNetNodes.Cli.Tests;
+
+/// <summary>The numbers of each verb at its preset smoke: in range, and in the order that the mathematics gives them.</summary>
+public sealed class SmokeNumbersTests
+{
+    private static readonly Dictionary<string, Action<List<JsonElement>>> Checks = new()
+    {
+        ["train"] = Train,
+        ["linear-weights"] = LinearWeights,
+        ["tied"] = Tied,
+        ["adjoint-failure"] = AdjointFailure,
+        ["finetune"] = Finetune,
+        ["depth-sweep"] = DepthSweep,
+        ["compare-gradients"] = CompareGradients,
+        ["memory"] = Memory,
+        ["discretization"] = Discretization,
+        ["bench"] = Bench,
+    };
+
+    public static TheoryData<string> Verbs() => [.. SmokeRuns.Verbs];
+
+    [Theory]
+    [MemberData(nameof(Verbs))]
+    public void Numbers_AreInRangeAndInOrder(string verb)
+    {
+        var run = SmokeRuns.Of(verb);
+        Assert.True(run.Code == 0, run.Error);
+        Assert.True(Checks.ContainsKey(verb), $"{verb} needs a check of its numbers: a row in {nameof(SmokeNumbersTests)}");
+        // NaN and infinity would be texts in the rows of --json.
+        var numbers = run.Rows.SelectMany(row => row.EnumerateObject()).Where(p => p.Value.ValueKind == JsonValueKind.Number).ToList();
+        Assert.All(numbers, number => Assert.True(double.IsFinite(number.Value.GetDouble()), number.Name));
+        Assert.All(numbers.Where(n => n.Name.EndsWith("accuracy", StringComparison.Ordinal)), n => Assert.InRange(n.Value.GetDouble(), 0, 1));
+        Assert.All(numbers.Where(n => n.Name.EndsWith("loss", StringComparison.Ordinal)), n => Assert.InRange(n.Value.GetDouble(), 0, 100));
+        // Of near-equal vectors, up to the rounding of sums in float64.
+        Assert.All(numbers.Where(n => n.Name == "cosine"), n => Assert.InRange(n.Value.GetDouble(), -1, 1 + 1e-12));
+        Checks[verb](run.Rows);
+    }
+
+    // Fresh networks of 10 classes: the loss is about ln 10 = 2.3.
+    private static void Train(List<JsonElement> rows)
+    {
+        var row = Assert.Single(rows);
+        Assert.InRange(Number(row, "train_loss"), 1, 4);
+        Assert.InRange(Number(row, "stage_share") + Number(row, "optimizer_share"), 0, Number(row, "step_share"));
+        Assert.InRange(Number(row, "reconstruction_error"), 0, 1e-3);
+    }
+
+    // All matrices are 0 at first; descent lowers the loss, weights grow, and neighbours stay near each other.
+    private static void LinearWeights(List<JsonElement> rows)
+    {
+        var steps = rows.Where(row => row.TryGetProperty("smoothness", out _)).ToList();
+        Assert.Equal([20, 40], steps.Select(row => Number(row, "depth")).Distinct());
+        Assert.All(steps.Where(row => Number(row, "step") == 0), row => Assert.Equal((0, 0), (Number(row, "smoothness"), Number(row, "largest_weight"))));
+        foreach (var descent in steps.GroupBy(row => Number(row, "depth")))
+        {
+            Assert.True(Number(descent.Last(), "loss") < Number(descent.First(), "loss") / 100);
+            Assert.All(descent, row => Assert.InRange(Number(row, "smoothness") / descent.Key, 0, Math.Max(Number(row, "largest_weight"), 1e-12)));
+        }
+
+        // Four lines of 40 layers of one entry, each line smooth.
+        var lines = rows.Where(row => row.TryGetProperty("layer", out _)).GroupBy(row => Number(row, "step")).ToList();
+        Assert.All(lines, line => Assert.Equal(Enumerable.Range(0, 40).Select(n => (double)n), line.Select(row => Number(row, "layer"))));
+        Assert.Equal(4, lines.Count);
+    }
+
+    private static void Tied(List<JsonElement> rows)
+    {
+        Assert.Equal(["adaptive", "backprop"], rows.Select(row => Text(row, "reconstruction")));
+        Assert.Equal(0, Number(rows[1], "reconstruction_error"));
+        Assert.True(Number(rows[0], "reconstruction_error") > 0);
+        Assert.InRange(Number(rows[0], "train_loss") - Number(rows[1], "train_loss"), -0.1, 0.1);
+    }
+
+    // The first step's loss is the same for all; what walks back better is nearer to the input, at the price of evaluations.
+    private static void AdjointFailure(List<JsonElement> rows)
+    {
+        List<JsonElement> Of(string method) => [.. rows.Where(row => Text(row, "method") == method)];
+        Assert.Equal(15, rows.Count);
+        Assert.Single(rows.Where(row => Number(row, "step") == 1).Select(row => Number(row, "loss")).Distinct());
+        double Error(string method) => Of(method).Max(row => Number(row, "reconstruction_error"));
+        Assert.Equal(0, Error("backprop"));
+        Assert.True(Error("inverse") > Error("corrected") && Error("corrected") > Error("adaptive") && Error("adaptive") > 0);
+        double Evaluations(string method) => Of(method).Average(row => Number(row, "evaluations_per_layer"));
+        Assert.Equal((0, 2, 2), (Evaluations("backprop"), Evaluations("inverse"), Evaluations("corrected")));
+        Assert.True(Evaluations("adaptive") > 2);
+        Assert.All(Of("adaptive").Where(row => Number(row, "failed_layers") > 0), row => Assert.Matches(@"^\d\.\d+", Text(row, "failed_at")));
+    }
+
+    // Untying changes nothing, and the adjoint's step is lighter than backprop's.
+    private static void Finetune(List<JsonElement> rows)
+    {
+        JsonElement Row(string key, string value) => rows.First(row => row.TryGetProperty(key, out var v) && v.GetString() == value);
+        Assert.Equal(Number(Row("network", "tied"), "test_accuracy"), Number(Row("network", "untied"), "test_accuracy"));
+        Assert.Equal(Number(Row("network", "tied"), "test_loss"), Number(Row("network", "untied"), "test_loss"), 5);
+        Assert.True(Number(Row("reconstruction", "adaptive"), "step_bytes") < Number(Row("reconstruction", "backprop"), "step_bytes"));
+    }
+
+    private static void DepthSweep(List<JsonElement> rows)
+    {
+        Assert.Equal(8, rows.Select(row => (Text(row, "solver"), Text(row, "reconstruction"), Number(row, "depth"), Number(row, "seed"))).Distinct().Count());
+        Assert.All(rows, row => Assert.Equal(100 * (1 - Number(row, "best_test_accuracy")), Number(row, "test_error"), 9));
+    }
+
+    // Corrections come closer to backprop than the paper's inverse with Euler's solver; two of them closer than one with each.
+    private static void CompareGradients(List<JsonElement> rows)
+    {
+        var whole = rows.Where(row => !row.TryGetProperty("parameter", out _)).ToList();
+        Assert.Equal(16, whole.Count);
+        foreach (var group in whole.GroupBy(row => (Solver: Text(row, "solver"), Depth: Number(row, "depth"))))
+        {
+            double Error(string method) => Number(group.Single(row => Text(row, "reconstruction") == method), "relative_error");
+            Assert.InRange(Error("inverse"), 0, 1e-3);
+            Assert.True(group.Key.Solver != "euler" || Error("corrected") < Error("inverse"), $"{group.Key}");
+            Assert.True(Error("corrected:2") < Error("corrected") && Error("corrected:2") < Error("inverse"), $"{group.Key}");
+        }
+
+        var parameters = rows.Where(row => row.TryGetProperty("parameter", out _)).ToList();
+        Assert.All(parameters, row => Assert.Equal(Math.Pow(Number(row, "relative_error"), 2), Number(row, "squared_error"), 12));
+    }
+
+    // Bytes that a layer adds: none with the adjoint, the states and tapes with backprop.
+    private static void Memory(List<JsonElement> rows)
+    {
+        foreach (var network in new[] { "tiny", "linear" })
+        {
+            double Slope(string method) => Number(
+                rows.Single(row => Text(row, "network") == network && Text(row, "reconstruction") == method && IsNull(row, "depth")),
+                "bytes_per_layer");
+            Assert.True(Slope("adaptive") < Slope("backprop") / 10, $"{network}: {Slope("adaptive")} and {Slope("backprop")}");
+        }
+
+        // Linear: a state of 500 × 500 floats a layer.
+        Assert.InRange(rows.Where(row => Text(row, "network") == "linear" && IsNull(row, "depth")).Max(row => Number(row, "bytes_per_layer")), 5e5, 2e6);
+        Assert.All(rows.Where(row => !IsNull(row, "depth")), row => Assert.InRange(Number(row, "step_bytes"), 1, Number(row, "peak_bytes")));
+    }
+
+    // O(1/N) for the inverse, one order more for the corrected state, at every depth more exact.
+    private static void Discretization(List<JsonElement> rows)
+    {
+        double[] Errors(string method) => [.. rows.Where(row => Text(row, "reconstruction") == method && !IsNull(row, "depth")).Select(row => Number(row, "relative_error"))];
+        double Exponent(string method) => Number(rows.Single(row => Text(row, "reconstruction") == method && IsNull(row, "depth")), "exponent");
+        Assert.Equal(Errors("inverse").OrderDescending(), Errors("inverse"));
+        Assert.Equal(Errors("corrected").OrderDescending(), Errors("corrected"));
+        Assert.All(Errors("inverse").Zip(Errors("corrected")), pair => Assert.True(pair.Second < pair.First));
+        Assert.InRange(Exponent("inverse"), -1.15, -0.85);
+        Assert.InRange(Exponent("corrected"), -2.15, -1.85);
+    }
+
+    private static void Bench(List<JsonElement> rows)
+    {
+        var points = rows.Where(row => !IsNull(row, "depth")).ToList();
+        Assert.Equal(6, points.Count);
+        Assert.All(points, row => Assert.True(Number(row, "step_seconds_q25") <= Number(row, "step_seconds") && Number(row, "step_seconds") <= Number(row, "step_seconds_q75")));
+        Assert.All(points.Where(row => Text(row, "method") == "torchsharp-backprop"), row => Assert.Equal(1, Number(row, "ratio_to_backprop")));
+        Assert.All(points, row => Assert.InRange(Number(row, "step_bytes"), 1, Number(row, "peak_bytes")));
+        Assert.All(points.Where(row => Text(row, "method") == "adaptive"), row => Assert.InRange(Number(row, "evaluations_per_layer"), 1, 10));
+    }
+
+    private static double Number(JsonElement row, string key) => row.GetProperty(key).GetDouble();
+
+    private static string Text(JsonElement row, string key) => row.GetProperty(key).GetString()!;
+
+    private static bool IsNull(JsonElement row, string key) => !row.TryGetProperty(key, out var value) || value.ValueKind == JsonValueKind.Null;
+}

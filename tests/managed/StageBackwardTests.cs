@@ -1,0 +1,138 @@
+using TorchSharp;
+using Xunit;
+using static TorchSharp.torch;
+
+namespace ResNetNodes.Tests;
+
+public sealed class StageBackwardTests
+{
+    [Theory]
+    [InlineData(1)]
+    [InlineData(6)]
+    public void AnException_ArrivesAsItselfAndLeavesTheStageUsable(int failingCall)
+    {
+        using var scope = NewDisposeScope();
+        var failing = new Failing();
+        failing.to(ScalarType.Float64);
+        using var stage = ResidualStage.Shared(failing, 4);
+        failing.FailAt = failingCall;
+        var error = Assert.Throws<InvalidOperationException>(() => stage.call(Truth.Normal(1, 3, 4)).sum().BackwardThroughStages());
+        Assert.Equal("out of ideas", error.Message);
+        Assert.Contains(nameof(Failing), error.StackTrace);
+        failing.FailAt = -1;
+        stage.call(Truth.Normal(1, 3, 4)).sum().backward();
+        Assert.All(stage.parameters(), p => Assert.NotNull(p.grad));
+    }
+
+    [Fact]
+    public void AnException_ReachesPlainBackwardWithItsMessage()
+    {
+        using var scope = NewDisposeScope();
+        var failing = new Failing();
+        failing.to(ScalarType.Float64);
+        using var stage = ResidualStage.Shared(failing, 4);
+        failing.FailAt = 6;
+        var loss = stage.call(Truth.Normal(1, 3, 4)).sum();
+        var error = Assert.ThrowsAny<Exception>(() => loss.backward());
+        Assert.Contains("out of ideas", error.Message);
+    }
+
+    [Fact]
+    public void AnException_BehindAnotherStageIsNotSwallowed()
+    {
+        using var scope = NewDisposeScope();
+        using var first = new ResidualStage(Truth.Functions(2, () => Truth.LinearFunction(4)));
+        var failing = new Failing();
+        failing.to(ScalarType.Float64);
+        using var second = ResidualStage.Shared(failing, 4);
+        failing.FailAt = 6;
+        var loss = second.call(first.call(Truth.Normal(1, 3, 4))).sum();
+        Assert.Contains("out of ideas", Assert.ThrowsAny<Exception>(() => loss.backward()).Message);
+        failing.FailAt = -1;
+        second.call(first.call(Truth.Normal(1, 3, 4))).sum().backward();
+        Assert.NotNull(first.LastReport);
+    }
+
+    [Fact]
+    public void AnException_ReachesAutogradGrad()
+    {
+        using var scope = NewDisposeScope();
+        var failing = new Failing();
+        failing.to(ScalarType.Float64);
+        using var stage = ResidualStage.Shared(failing, 4);
+        failing.FailAt = 6;
+        var x = Truth.Normal(1, 3, 4).requires_grad_(true);
+        var error = Assert.ThrowsAny<Exception>(() => torch.autograd.grad([stage.call(x).sum()], [x, .. stage.parameters()]));
+        Assert.Contains("out of ideas", error.Message);
+    }
+
+    [Fact]
+    public void AnErrorOfAutogradInsideOfAFunction_IsAnException()
+    {
+        using var scope = NewDisposeScope();
+        using var stage = ResidualStage.Shared(
+            new Custom((linear, x) =>
+            {
+                var needed = sigmoid(linear.call(x));
+                var product = needed * 1;
+                needed.mul_(2);
+                return product + needed;
+            }),
+            4);
+        var error = Assert.ThrowsAny<Exception>(() => stage.call(Truth.Normal(1, 3, 4)).sum().BackwardThroughStages());
+        Assert.Contains("inplace operation", error.Message);
+    }
+
+    [Fact]
+    public void AStageInsideOfAFunction_TellsItsOwnException()
+    {
+        using var scope = NewDisposeScope();
+        var failing = new Failing();
+        failing.to(ScalarType.Float64);
+        using var inner = ResidualStage.Shared(failing, 1, new StageOptions { Reconstruction = Reconstruction.Inverse });
+        using var outer = ResidualStage.Shared(inner, 1, new StageOptions { Reconstruction = Reconstruction.Inverse });
+        // Calls: forward; outer predicts; outer's tape; then the inner stage's own way back.
+        failing.FailAt = 4;
+        var loss = outer.call(Truth.Normal(1, 3, 4)).sum();
+        Assert.Equal("out of ideas", Assert.Throws<InvalidOperationException>(loss.BackwardThroughStages).Message);
+        failing.FailAt = -1;
+        outer.call(Truth.Normal(1, 3, 4)).sum().BackwardThroughStages();
+    }
+
+    private sealed class Failing : nn.Module<Tensor, Tensor>
+    {
+        private readonly TorchSharp.Modules.Linear linear = nn.Linear(4, 4);
+        private int calls;
+
+        public Failing()
+            : base(nameof(Failing)) => RegisterComponents();
+
+        public int FailAt { get; set; } = -1;
+
+        public override Tensor forward(Tensor input)
+        {
+            if (++calls == FailAt)
+            {
+                throw new InvalidOperationException("out of ideas");
+            }
+
+            return linear.call(input);
+        }
+    }
+
+    private sealed class Custom : nn.Module<Tensor, Tensor>
+    {
+        private readonly Func<TorchSharp.Modules.Linear, Tensor, Tensor> function;
+        private readonly TorchSharp.Modules.Linear linear = nn.Linear(4, 4);
+
+        public Custom(Func<TorchSharp.Modules.Linear, Tensor, Tensor> function)
+            : base(nameof(Custom))
+        {
+            this.function = function;
+            RegisterComponents();
+            this.to(ScalarType.Float64);
+        }
+
+        public override Tensor forward(Tensor input) => function(linear, input);
+    }
+}

@@ -1,0 +1,189 @@
+using ResNetNodes.Data;
+using ResNetNodes.Networks;
+using ResNetNodes.Training;
+using TorchSharp;
+using Xunit;
+using static TorchSharp.torch;
+
+namespace ResNetNodes.Tests;
+
+public sealed class TrainerTests : IDisposable
+{
+    private readonly string folder = Directory.CreateTempSubdirectory("training").FullName;
+    private readonly ImageDataset images = SyntheticImages.Create(60, 1);
+
+    public void Dispose() => Directory.Delete(folder, recursive: true);
+
+    [Fact]
+    public void Run_ResumedEqualsUninterruptedBitForBit()
+    {
+        using var straight = Model(3);
+        Train(straight, 4, null, null);
+        using var first = Model(3);
+        Train(first, 2, null, Path.Combine(folder, "c.bin"));
+        random.manual_seed(99);
+        using var second = Model(3);
+        Train(second, 4, Path.Combine(folder, "c.bin"), null);
+        Assert.Equal(Bits(straight), Bits(second));
+    }
+
+    [Fact]
+    public void Run_TwiceWithOneSeedGivesTheSameBits()
+    {
+        using var a = Model(3);
+        using var b = Model(3);
+        Assert.Equal(Train(a, 1, null, null), Train(b, 1, null, null));
+        Assert.Equal(Bits(a), Bits(b));
+    }
+
+    [Fact]
+    public void Run_SaysWhereTheTimeOfAnEpochGoes()
+    {
+        using var model = Model(3);
+        using var trainer = new Trainer(model, new TrainingOptions { Epochs = 1 });
+        trainer.Run(new BatchLoader(images, Augmentation.Cifar, 20, 1), new BatchLoader(images, Augmentation.Cifar.WithoutRandomness(), 20, null), _ => { });
+        var epoch = Assert.Single(trainer.History);
+        Assert.All([epoch.StageShare, epoch.OptimizerShare], share => Assert.InRange(share, double.Epsilon, 1));
+        // Parts of a whole that do not overlap.
+        Assert.InRange(epoch.StageShare + epoch.OptimizerShare, 0, epoch.StepShare);
+        Assert.InRange(epoch.StepShare + epoch.WaitedShare, 0, 1);
+    }
+
+    [Fact]
+    public void Progress_TellsEveryStep()
+    {
+        var steps = new List<TrainingProgress>();
+        using var model = Model(1);
+        using var trainer = new Trainer(model, new TrainingOptions { Epochs = 2 }) { Progress = steps.Add };
+        var loader = new BatchLoader(images, Augmentation.Cifar.WithoutRandomness(), 25, null);
+        trainer.Run(loader, loader, _ => { });
+        Assert.Equal([(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)], steps.Select(step => (step.Epoch, step.Step)));
+        Assert.All(steps, step => Assert.True(step.Steps == 3 && double.IsFinite(step.Loss)));
+        // 25, 25 and 10 images.
+        Assert.Equal(trainer.History[0].TrainLoss, ((steps[0].Loss * 25) + (steps[1].Loss * 25) + (steps[2].Loss * 10)) / 60, 6);
+    }
+
+    [Fact]
+    public void Run_StopsBetweenStepsWhenCancelled()
+    {
+        using var cancelled = new CancellationTokenSource();
+        using var model = Model(1);
+        using var trainer = new Trainer(model, new TrainingOptions { Epochs = 2 }) { Progress = _ => cancelled.Cancel() };
+        var loader = new BatchLoader(images, Augmentation.Cifar.WithoutRandomness(), 25, null);
+        Assert.Throws<OperationCanceledException>(() => trainer.Run(loader, loader, _ => { }, cancelled.Token));
+        Assert.Empty(trainer.History);
+    }
+
+    /// <summary>Against a plain sum over the images: batches of unequal size weigh by their images.</summary>
+    [Fact]
+    public void Test_CountsEveryImageTheSame()
+    {
+        using var scope = NewDisposeScope();
+        using var model = Model(1);
+        using var trainer = new Trainer(model, new TrainingOptions());
+        var (loss, accuracy) = trainer.Test(new BatchLoader(images, Augmentation.Cifar.WithoutRandomness(), 25, null));
+        using var all = new BatchLoader(images, Augmentation.Cifar.WithoutRandomness(), 60, null).Epoch(0).Single();
+        Assert.True(model.training);
+        model.eval();
+        var scores = model.call(all.Images);
+        Assert.Equal(nn.functional.cross_entropy(scores, all.Labels).item<float>(), loss, 5);
+        Assert.Equal(scores.argmax(1).eq(all.Labels).sum().item<long>() / 60.0, accuracy, 12);
+    }
+
+    [Fact]
+    public void TrainStep_StopsOnALossThatIsNotFinite()
+    {
+        using var model = Model(2);
+        using var trainer = new Trainer(model, new TrainingOptions());
+        using var broken = full([4, 3, 32, 32], float.NaN);
+        using var labels = zeros(4, ScalarType.Int64);
+        var before = Parameters(model);
+        Assert.Contains("diverged", Assert.Throws<DivergedException>(() => trainer.TrainStep(broken, labels)).Message);
+        Assert.Equal(before, Parameters(model));
+    }
+
+    /// <summary>Against SGD's definition: g ← g + decay·p; v ← momentum·v + g; p ← p − rate·v, two steps.</summary>
+    [Fact]
+    public void TrainStep_DecaysAndMovesAsDefined()
+    {
+        var options = new TrainingOptions { LearningRate = 0.05, Momentum = 0.9, WeightDecay = 0.01, StageRateFactor = 3, NamedWeightDecay = new(@"\.norm2\.", 0.2) };
+        using var model = Model(2);
+        using var same = Model(2);
+        using var trainer = new Trainer(model, options);
+        using var scope = NewDisposeScope();
+        var (pictures, labels) = (rand(8, 3, 32, 32), randint(0, 10, 8, ScalarType.Int64));
+        var velocity = same.parameters().Select(p => zeros_like(p)).ToList();
+        for (var step = 0; step < 2; step++)
+        {
+            trainer.TrainStep(pictures, labels);
+            same.parameters().ToList().ForEach(p => p.grad = null);
+            nn.functional.cross_entropy(same.call(pictures), labels).backward();
+            using var guard = no_grad();
+            foreach (var (i, (name, parameter)) in same.named_parameters().Index())
+            {
+                var decay = name.Contains(".norm2.", StringComparison.Ordinal) ? 0.2 : 0.01;
+                velocity[i] = (0.9 * velocity[i]) + parameter.grad! + (decay * parameter);
+                parameter.sub_((name.StartsWith("stage", StringComparison.Ordinal) ? 0.15 : 0.05) * velocity[i]);
+            }
+        }
+
+        // float32: some roundings of 6e-8 in numbers up to 1.
+        Assert.All(model.named_parameters().Zip(same.parameters()), pair => Assert.True(pair.First.parameter.allclose(pair.Second, 1e-5, 1e-6), pair.First.name));
+    }
+
+    [Fact]
+    public void Frozen_ParametersStayAsTheyAre()
+    {
+        using var model = Model(2);
+        foreach (var (name, parameter) in model.named_parameters())
+        {
+            parameter.requires_grad = name.StartsWith("head", StringComparison.Ordinal);
+        }
+
+        using var trainer = new Trainer(model, new TrainingOptions());
+        var before = model.named_parameters().Select(p => p.parameter.detach().clone()).ToList();
+        trainer.TrainStep(rand(4, 3, 32, 32), zeros(4, ScalarType.Int64));
+        Assert.All(model.named_parameters().Zip(before), pair => Assert.Equal(pair.First.name.StartsWith("head", StringComparison.Ordinal), !pair.First.parameter.allclose(pair.Second, 0, 0)));
+        model.parameters().ToList().ForEach(p => p.requires_grad = false);
+        Assert.Contains("frozen", Assert.Throws<ArgumentException>(() => new Trainer(model, new TrainingOptions())).Message);
+    }
+
+    [Fact]
+    public void Options_AreChecked()
+    {
+        NamedWeightDecay negative = new("norm", -1);
+        using var model = Model(1);
+        Assert.Throws<ArgumentOutOfRangeException>(() => new Trainer(model, new TrainingOptions { LearningRate = double.NaN }));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new Trainer(model, new TrainingOptions { Epochs = 0 }));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new Trainer(model, new TrainingOptions { Momentum = 1 }));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new Trainer(model, new TrainingOptions { WeightDecay = -1e-9 }));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new Trainer(model, new TrainingOptions { StageRateFactor = double.PositiveInfinity }));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new Trainer(model, new TrainingOptions { NamedWeightDecay = negative }));
+        Assert.Throws<ArgumentNullException>(() => new Trainer(model, null!));
+    }
+
+    private static TinyResNet Model(int depth) =>
+        new(new TinyResNetOptions { Depth = depth, Seed = 4, Stage = new StageOptions { AccumulateGradientsInPlace = true } });
+
+    private static List<float> Bits(nn.Module model) => [.. model.state_dict().Values.SelectMany(t => t.to(ScalarType.Float32).data<float>())];
+
+    private static List<float> Parameters(nn.Module model) => [.. model.parameters().SelectMany(t => t.data<float>())];
+
+    private List<double> Train(TinyResNet model, int epochs, string? resume, string? save)
+    {
+        // The schedule does not depend on the number of epochs, so that a run can be cut in two.
+        using var trainer = new Trainer(model, new TrainingOptions { Epochs = epochs, LearningRate = 0.05, Schedule = Schedule.Constant });
+        if (resume is not null)
+        {
+            trainer.Resume(resume);
+        }
+
+        trainer.Run(new BatchLoader(images, new Augmentation(), 20, 1), new BatchLoader(images, new Augmentation().WithoutRandomness(), 20, null), _ => { });
+        if (save is not null)
+        {
+            trainer.Save(save);
+        }
+
+        return [.. trainer.History.Select(m => m.TrainLoss)];
+    }
+}
