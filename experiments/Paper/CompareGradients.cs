@@ -30,7 +30,7 @@ internal sealed record ParameterRow(
     int Depth, string Solver, string Reconstruction, string Parameter, double RelativeError, double SquaredError, double? Cosine);
 
 /// <summary>Adjoint against backprop at one set of weights.</summary>
-[Verb("compare-gradients", HelpText = "Error of the adjoint's gradient against backprop, over depths.")]
+[Verb("compare-gradients", HelpText = "Error of the adjoint's gradient relative to backprop, against depth.")]
 [Page(
     "Figure 4 of arXiv 2205.14612. Weights: trained with backprop for --train-steps, or of --checkpoint; "
     + "--stretch-from takes one network to all depths.",
@@ -40,7 +40,7 @@ internal sealed record ParameterRow(
 [JsonRows(typeof(GradientRow), typeof(ParameterRow))]
 [Defaults("reconstructions=inverse,corrected,corrected:2,adaptive")]
 [Meaning("planes", "Channels of the stage [16].")]
-[Meaning("zero-init", "Start every residual function at 0, by the weight of its last batch normalization [true].")]
+[Meaning("zero-init", "Start every residual function at 0, its last batch normalization's weight being 0 [true].")]
 [Meaning("depths", "Residual functions.")]
 [Meaning("reconstructions", "Methods to compare with backprop: {methods}.")]
 [Meaning("checkpoint", "Weights of a trained network (of the same depth, or of --stretch-from's), instead of training one first.")]

@@ -29,7 +29,7 @@ internal sealed record SweepRow(
 [JsonRows(typeof(SweepRow))]
 [Defaults("depths=2,4,8,16,32,64", "reconstructions=backprop,adaptive", "epochs=90", "schedule=thirds")]
 [Meaning("planes", "Channels of the stage [16].")]
-[Meaning("zero-init", "Start every residual function at 0, by the weight of its last batch normalization [true].")]
+[Meaning("zero-init", "Start every residual function at 0, its last batch normalization's weight being 0 [true].")]
 [Meaning("depths", "Residual functions (HeunNet needs 2).")]
 [Meaning("solvers", "Solvers to compare: ResNet is euler, HeunNet heun.")]
 [Meaning("reconstructions", "Stored states and adjoints: {methods}.")]
