@@ -181,13 +181,20 @@ test_native() {
   say "native tests ($name)"
   build_native "$name" --target resnet_nodes_tests
   mkdir -p "$logs"
+  # With a NAME: the tests whose name contains it, on each kernel path.
+  local select=()
+  [[ -z "$filter" ]] || select=(--label-regex suite)
   # LibTorch keeps what it allocates once until the process ends: that is no leak of ours.
-  (cd "$root/build/$name" && ASAN_OPTIONS=detect_leaks=0 ctest --output-on-failure ${filter:+-R "$filter"}) >"$log" 2>&1 || status=$?
-  local total bad
-  total="$(sed -n 's/.*tests failed out of \([0-9]*\).*/\1/p' "$log" | tail -n 1)"
-  bad="$(sed -n 's/.*, \([0-9]*\) tests failed out of.*/\1/p' "$log" | tail -n 1)"
-  [[ -n "$total" ]] || { tail -n 20 "$log" >&2; fail "the native tests did not run; the whole log is $log"; }
-  passed=$((passed + total - bad)) failed=$((failed + bad))
+  (cd "$root/build/$name" && GTEST_FILTER="*$filter*" ASAN_OPTIONS=detect_leaks=0 ctest --verbose "${select[@]}") >"$log" 2>&1 || status=$?
+  # GoogleTest's counts of each process; one that CTest sees fail without such a count has crashed.
+  local ran good bad ended
+  ran="$(awk '/\[==========\] [0-9]+ tests? .* ran\./{n += $3} END{print n + 0}' "$log")"
+  good="$(awk '/\[  PASSED  \] [0-9]+ test/{n += $(NF - 1)} END{print n + 0}' "$log")"
+  bad=$((ran - good))
+  ended="$(sed -n 's/.*, \([0-9]*\) tests failed out of.*/\1/p' "$log" | tail -n 1)"
+  ((bad > 0)) || bad="${ended:-0}"
+  [[ -n "$ended" ]] && ((good + bad > 0)) || { tail -n 20 "$log" >&2; fail "no native test ran; the whole log is $log"; }
+  passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + $(grep -c '(Skipped)' "$log" || true)))
   ((status == 0)) || grep -vE '^ *[0-9]+/|Passed|frame #' "$log" | tail -n 40 >&2
 }
 

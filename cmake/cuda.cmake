@@ -12,6 +12,7 @@ endif()
 
 if(RESNET_NODES_CUDA STREQUAL "OFF" OR NOT CMAKE_CUDA_COMPILER)
   message(STATUS "CUDA kernels: none; CUDA tensors go by LibTorch's operators")
+  target_sources(engine PRIVATE native/src/kernels/cuda/no_cuda.cpp)
   return()
 endif()
 
@@ -41,13 +42,12 @@ set(CMAKE_CUDA_EXTENSIONS OFF)
 enable_language(CUDA)
 find_library(CUDART_STATIC cudart_static PATHS ${CMAKE_CUDA_IMPLICIT_LINK_DIRECTORIES} NO_CMAKE_SYSTEM_PATH REQUIRED)
 
-file(GLOB CUDA_SOURCES CONFIGURE_DEPENDS native/src/kernels/*.cu)
+file(GLOB CUDA_SOURCES CONFIGURE_DEPENDS native/src/kernels/cuda/*.cu)
 add_library(cuda_kernels OBJECT ${CUDA_SOURCES})
 target_include_directories(cuda_kernels PRIVATE native/src)
 target_compile_options(cuda_kernels PRIVATE -Xcompiler=-Wall,-Wextra --expt-relaxed-constexpr)
 set_target_properties(cuda_kernels PROPERTIES CUDA_RUNTIME_LIBRARY Static)
 
-target_compile_definitions(engine PRIVATE RESNET_NODES_HAS_CUDA)
 find_package(Threads REQUIRED)
 # As objects and plain libraries: the C++ linker joins them, with no symbol of CUDA's run time left to be seen.
 target_link_libraries(engine INTERFACE $<TARGET_OBJECTS:cuda_kernels> "${CUDART_STATIC}" Threads::Threads

@@ -13,6 +13,7 @@
 #include "resnet_nodes/callbacks.h"
 #include "resnet_nodes/error.h"
 #include "resnet_nodes/layers.h"
+#include "resnet_nodes/options.h"
 #include "resnet_nodes/runtime.h"
 #include "resnet_nodes/stage.h"
 %}
@@ -92,10 +93,12 @@ namespace resnet_nodes {
 struct LayerSpec;
 struct FunctionSpec;
 struct ReconstructionPlan;
+struct SolverPlan;
 }
 %template(LayerList) std::vector<resnet_nodes::LayerSpec>;
 %template(FunctionList) std::vector<resnet_nodes::FunctionSpec>;
 %template(PlanList) std::vector<resnet_nodes::ReconstructionPlan>;
+%template(SolverPlanList) std::vector<resnet_nodes::SolverPlan>;
 %template(DoubleList) std::vector<double>;
 %template(LongList) std::vector<int64_t>;
 %template(StringList) std::vector<std::string>;
@@ -114,5 +117,6 @@ struct ReconstructionPlan;
 
 %include "resnet_nodes/layers.h"
 %include "resnet_nodes/callbacks.h"
+%include "resnet_nodes/options.h"
 %include "resnet_nodes/stage.h"
 %include "resnet_nodes/runtime.h"

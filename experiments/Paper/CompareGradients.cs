@@ -116,22 +116,22 @@ internal sealed class CompareGradients : Experiment
             TinyResNet? source = null;
             foreach (var depth in depths)
             {
-                points.Add(folder.Point($"{solver.Name()}-{depth}", () =>
+                points.Add(folder.Point($"{solver.Name}-{depth}", () =>
                 {
                     using var model = Make(solver, depth);
                     if (stretch is { } from)
                     {
                         source ??= Prepare(
-                            Make(solver, from), preparation, terminal, $"{solver.Name()}, depth {from}", cancellation);
+                            Make(solver, from), preparation, terminal, $"{solver.Name}, depth {from}", cancellation);
                         DepthTransfer.Copy(source, model);
                         model.to(options.Device);
                     }
                     else
                     {
-                        Prepare(model, preparation, terminal, $"{solver.Name()}, depth {depth}", cancellation);
+                        Prepare(model, preparation, terminal, $"{solver.Name}, depth {depth}", cancellation);
                     }
 
-                    return Compare(model, solver.Name(), methods, batch, options.Device);
+                    return Compare(model, solver.Name, methods, batch, options.Device);
                 }));
                 points[^1].Whole.ForEach(terminal.Row);
                 points[^1].Parameters.ForEach(terminal.Row);
@@ -145,7 +145,7 @@ internal sealed class CompareGradients : Experiment
         folder.WriteCsv("gradients.csv", rows);
         folder.WriteCsv("parameters.csv", parameters);
         terminal.Table(rows);
-        terminal.Say("figure: " + Draw(folder, depths, [.. solvers.Select(s => s.Name())], methods, parameters));
+        terminal.Say("figure: " + Draw(folder, depths, [.. solvers.Select(s => s.Name)], methods, parameters));
         folder.Finish(terminal, $"Gradients of the adjoint against backprop on {images.Name}", Judge(rows, solvers, depths));
     }
 
@@ -239,10 +239,10 @@ internal sealed class CompareGradients : Experiment
         var findings = new List<Finding>();
         foreach (var solver in solvers)
         {
-            var own = rows.Where(r => r.Solver == solver.Name() && r.Reconstruction == "inverse").ToList();
+            var own = rows.Where(r => r.Solver == solver.Name && r.Reconstruction == "inverse").ToList();
             if (Fit.Exponent(own.Select(r => (double)r.Depth), own.Select(r => r.RelativeError)) is { } exponent)
             {
-                var order = solver.InverseOrder();
+                var order = solver.Order;
                 findings.Add(new(
                     $"{Network(solver)}: the adjoint's gradient error falls at least as 1/N{Superscript(order)}",
                     $"error of inverse {own[0].RelativeError:0.0e+0} at depth {own[0].Depth}, {own[^1].RelativeError:0.0e+0} at "
@@ -254,7 +254,7 @@ internal sealed class CompareGradients : Experiment
         foreach (var solver in solvers)
         {
             double? Error(string method) => rows.FirstOrDefault(
-                r => r.Solver == solver.Name() && r.Depth == depths[^1] && r.Reconstruction == method)?.RelativeError;
+                r => r.Solver == solver.Name && r.Depth == depths[^1] && r.Reconstruction == method)?.RelativeError;
             if (Error("inverse") is { } inverse && Error("corrected:2") is { } corrected)
             {
                 findings.Add(new(
@@ -266,7 +266,7 @@ internal sealed class CompareGradients : Experiment
 
         return findings;
 
-        static string Network(Solver solver) => Cli.Options.Solvers.NetworkName(solver.Name());
+        static string Network(Solver solver) => PaperFigure.NetworkOf(solver.Name);
         static string Superscript(int order) => order switch { 1 => string.Empty, 2 => "²", 3 => "³", _ => $"^{order}" };
     }
 
@@ -291,7 +291,7 @@ internal sealed class CompareGradients : Experiment
                 var points = rows.Where(r => r.Reconstruction == method.ToString() && r.Solver == solver)
                     .Where(r => !r.Parameter.EndsWith("bias", StringComparison.Ordinal)).ToList();
                 series.Add(new Series(
-                    $"{Cli.Options.Solvers.NetworkName(solver)}, {method}", [.. points.Select(Column)],
+                    $"{PaperFigure.NetworkOf(solver)}, {method}", [.. points.Select(Column)],
                     [.. points.Select(r => r.SquaredError)], Shade(solver, m, methods.Count), Points: true));
             }
         }

@@ -87,7 +87,7 @@ internal sealed class DepthSweep : Experiment
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
         _ = Network.Name;
-        var (solvers, methods, depths) = (Solvers.Values.Select(s => s.Name()).ToList(), Methods.Values, Depths.Numbers);
+        var (solvers, methods, depths) = (Solvers.Values.Select(s => s.Name).ToList(), Methods.Values, Depths.Numbers);
         var seeds = Read.Wholes("seeds", Seeds, 0);
         var jobs = Read.Whole("jobs", Jobs, 1);
         var folder = RunFolder.Open(this);
@@ -167,7 +167,7 @@ internal sealed class DepthSweep : Experiment
         {
             double[] At(double share) => [.. depths.Select(depth => Quantile(rows, solver, method.ToString(), depth, share))];
             series.Add(new Series(
-                $"{Cli.Options.Solvers.NetworkName(solver)}, {method}", [.. depths.Select(d => (double)d)], At(0.5),
+                $"{PaperFigure.NetworkOf(solver)}, {method}", [.. depths.Select(d => (double)d)], At(0.5),
                 PaperFigure.ColourOf(solver), Open: method.IsMemoryFree, Dashed: method.IsMemoryFree)
             {
                 Band = (At(0.25), At(0.75)),
@@ -208,7 +208,7 @@ internal sealed class DepthSweep : Experiment
             {
                 var (own, other) = (Quantile(rows, solver, adjoint, depths.Max(), 0.5), Quantile(rows, solver, stored, depths.Max(), 0.5));
                 findings.Add(new(
-                    $"Adjoint and backprop agree at large depth ({Cli.Options.Solvers.NetworkName(solver)}, {adjoint})",
+                    $"Adjoint and backprop agree at large depth ({PaperFigure.NetworkOf(solver)}, {adjoint})",
                     $"test error {own:0.0} % and {other:0.0} % at depth {depths.Max()}; at depth {depths[0]} they differ by "
                         + $"{Math.Round(Gap(solver, depths[0]), 1):+0.0;-0.0;0.0}; {Scatter(spread)}",
                     double.IsNaN(spread) ? null : Gap(solver, depths[^1]) <= Math.Max(spread, 1)));

@@ -106,7 +106,7 @@ internal sealed class Discretization : Experiment
                 cancellation.ThrowIfCancellationRequested();
                 terminal.Progress((double)done / total, $"{method}, {depth} blocks");
                 points.Add(folder.Point($"{method}-{depth}", () =>
-                    new DiscretizationRow(solver.Name(), method.ToString(), depth, ForthAndBack(setting, depth, method), null)));
+                    new DiscretizationRow(solver.Name, method.ToString(), depth, ForthAndBack(setting, depth, method), null)));
                 terminal.Row(points[^1]);
                 done += depth;
             }
@@ -115,7 +115,7 @@ internal sealed class Discretization : Experiment
             var fitted = points.Where(p => p.Depth >= Math.Min(16, depths[^1] / 2)).ToList();
             rows.AddRange(points);
             var exponent = Fit.Exponent(fitted.Select(p => (double)p.Depth!), fitted.Select(p => p.RelativeError!.Value));
-            rows.Add(new(solver.Name(), method.ToString(), null, null, exponent));
+            rows.Add(new(solver.Name, method.ToString(), null, null, exponent));
             terminal.Row(rows[^1]);
         }
 
@@ -196,15 +196,15 @@ internal sealed class Discretization : Experiment
         // The reverse step's error is of the order of `inverse`; each fixed point on the way gains a power of h.
         int? order = method.ToString() switch
         {
-            "inverse" => solver.InverseOrder(),
-            "corrected" when solver.InverseOrder() == 1 => 2,
+            "inverse" => solver.Order,
+            "corrected" when solver.Order == 1 => 2,
             _ => null,
         };
         var whose = method.ToString() == "inverse" ? "The" : "Ours: the";
         return order is null || exponent is null
             ? null
             : new(
-                $"{whose} error of {method} falls as 1/N{(order == 2 ? "²" : string.Empty)} ({solver.Name()})",
+                $"{whose} error of {method} falls as 1/N{(order == 2 ? "²" : string.Empty)} ({solver.Name})",
                 $"as N to the power {exponent:0.00}",
                 exponent < -order + 0.15);
     }

@@ -1,12 +1,12 @@
 namespace ResNetNodes;
 
-/// <summary>Files that appear whole or not at all.</summary>
+/// <summary>Atomic writes: a file gets all of its new content or keeps its old one.</summary>
 internal static class AtomicFile
 {
     /// <summary>Writes a temporary file beside the target, flushes it to the disk, and renames it.</summary>
     /// <param name="path">The target.</param>
     /// <param name="content">Its content.</param>
-    /// <exception cref="ResNetNodesException">It can't be written: no such folder, no right, a full disk.</exception>
+    /// <exception cref="ResNetNodesException">It can't be written: no such folder, no permission, a full disk.</exception>
     public static void Write(string path, ReadOnlySpan<byte> content)
     {
         var temporary = path + ".partial";
@@ -40,7 +40,7 @@ internal static class AtomicFile
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            // The reason that the caller hears of is the first one.
+            // The caller gets the first failure.
         }
     }
 }

@@ -14,6 +14,13 @@ internal static class Suggestion
         return best.Name is not null && best.Distance <= Math.Max(2, word.Length / 3) ? best.Name : null;
     }
 
+    /// <summary>All names as a sentence lists them: "a, b or c".</summary>
+    public static string List(IEnumerable<string> names)
+    {
+        var all = names.ToList();
+        return all.Count < 2 ? string.Concat(all) : $"{string.Join(", ", all[..^1])} or {all[^1]}";
+    }
+
     // Levenshtein's distance, one row at a time.
     private static int Distance(string a, string b)
     {

@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace ResNetNodes.Measuring;
 
-/// <summary>glibc's allocator, which LibTorch takes the memory of CPU tensors from.</summary>
+/// <summary>glibc's allocator, from which LibTorch takes the memory of CPU tensors.</summary>
 internal static partial class Allocator
 {
     private const int TrimThreshold = -1, MmapThreshold = -3; // mallopt's names of them
@@ -10,12 +10,12 @@ internal static partial class Allocator
     private static readonly string[] Variables = ["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES", "LD_PRELOAD"];
 
     /// <summary>
-    /// Keeps what training steps free, up to 1 GiB, for the steps that follow. As it comes, glibc gives the end of its heap back to
-    /// the system as soon as a few megabytes are free there, so that each step asks for the same pages anew; where the system runs
-    /// in a virtual machine, that can cost as much time as the step itself. The peak stays, between steps less is given back.
+    /// Keeps up to 1 GiB of the memory that training steps free for the steps that follow. By default, glibc returns the end of its heap to
+    /// the system as soon as a few megabytes are free there, so that each step asks for the same pages again; if the system runs
+    /// in a virtual machine, that can take as much time as the step itself. The peak is the same; less is returned between steps.
     /// </summary>
     /// <returns>
-    /// Whether it was done: not where MALLOC_*, GLIBC_TUNABLES or LD_PRELOAD say how memory is to be had, nor with another C library.
+    /// Whether it was done: not if MALLOC_*, GLIBC_TUNABLES or LD_PRELOAD are set, nor with another C library.
     /// </returns>
     public static bool KeepFreedMemory()
     {

@@ -26,7 +26,7 @@ internal static unsafe class DeviceMemory
             answers &= setDevice(current) == 0;
         }
 
-        return answers ? ((long)free, (long)total) : throw new ResNetNodesException($"device memory: the CUDA run time does not answer for {device}");
+        return answers ? ((long)free, (long)total) : throw new ResNetNodesException($"device memory: the CUDA runtime gives no answer for {device}");
     }
 
     private static IntPtr Library()
@@ -37,6 +37,6 @@ internal static unsafe class DeviceMemory
         var library = IntPtr.Zero;
         return (loaded is not null && NativeLibrary.TryLoad(loaded, out library)) || RunTimes.Any(name => NativeLibrary.TryLoad(name, typeof(torch).Assembly, null, out library))
             ? library
-            : throw new ResNetNodesException($"device memory: none of {string.Join(", ", RunTimes)} can be loaded; put the CUDA run time's folder into LD_LIBRARY_PATH");
+            : throw new ResNetNodesException($"device memory: none of {string.Join(", ", RunTimes)} can be loaded; add the CUDA runtime's folder to LD_LIBRARY_PATH");
     }
 }

@@ -4,7 +4,7 @@ using TorchSharp;
 
 namespace ResNetNodes.Measuring;
 
-/// <summary>Resident memory of this process, from Linux's own accounting, and a GPU's, from the CUDA run time.</summary>
+/// <summary>Resident memory of this process, as Linux accounts for it, and memory of a GPU, from the CUDA runtime.</summary>
 internal static partial class MemoryProbe
 {
     /// <summary>The high-water mark since <see cref="ResetPeak"/> or the start, in bytes.</summary>
@@ -13,10 +13,10 @@ internal static partial class MemoryProbe
     /// <summary>What is resident now, in bytes.</summary>
     public static long ResidentBytes => Read("VmRSS:");
 
-    /// <summary>Starts the high-water mark anew.</summary>
+    /// <summary>Resets the high-water mark.</summary>
     public static void ResetPeak() => File.WriteAllText("/proc/self/clear_refs", "5");
 
-    /// <summary>What is resident, in bytes, once garbage is gone from both heaps, managed and native.</summary>
+    /// <summary>Resident bytes after garbage is gone from both heaps, managed and native.</summary>
     /// <returns>Bytes.</returns>
     internal static long ResidentAtRest()
     {
@@ -57,7 +57,7 @@ internal static partial class MemoryProbe
     /// <param name="step">A training step that disposes what it makes; the first of the process on that GPU.</param>
     /// <param name="device">Where it runs.</param>
     /// <returns>Peak in bytes, and the growth from before the first step, which holds gradients and optimizer state on a GPU.</returns>
-    /// <exception cref="ResNetNodesException">The CUDA run time is not found beside LibTorch.</exception>
+    /// <exception cref="ResNetNodesException">The CUDA runtime is not found beside LibTorch.</exception>
     public static (long PeakBytes, long StepBytes) Measure(Action step, torch.Device device)
     {
         ArgumentNullException.ThrowIfNull(step);
@@ -84,7 +84,7 @@ internal static partial class MemoryProbe
     /// </summary>
     /// <param name="device">Where it runs.</param>
     /// <returns>Bytes.</returns>
-    /// <exception cref="ResNetNodesException">The CUDA run time is not found beside LibTorch.</exception>
+    /// <exception cref="ResNetNodesException">The CUDA runtime is not found beside LibTorch.</exception>
     public static long PeakBytesOn(torch.Device device)
     {
         ArgumentNullException.ThrowIfNull(device);
@@ -108,7 +108,7 @@ internal static partial class MemoryProbe
             }
         }
 
-        throw new ResNetNodesException($"/proc/self/status has no {key} memory is measured on Linux alone");
+        throw new ResNetNodesException($"/proc/self/status has no {key} line; memory is measured on Linux only");
     }
 
     [LibraryImport("libc")]

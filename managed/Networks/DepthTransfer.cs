@@ -4,15 +4,15 @@ using static TorchSharp.torch;
 namespace ResNetNodes.Networks;
 
 /// <summary>
-/// Carries weights from one depth to another: function i of a stage of depth b takes function ⌊i·a/b⌋ of the same stage of depth a
-/// (paper, figure 4), and the one function of a tied stage goes to all (untying; paper, table 2). All else is copied as it is.
+/// Transfers weights from one depth to another: function i of a stage of depth b takes those of function ⌊i·a/b⌋ of the same stage of depth a
+/// (paper, figure 4), and the one function of a tied stage goes to all (untying; paper, table 2). Everything else is copied as it is.
 /// </summary>
 public static class DepthTransfer
 {
-    /// <summary>Copies parameters and buffers of a network into one that differs from it in the depth of its stages alone.</summary>
-    /// <param name="source">Where weights come from; left as it is.</param>
-    /// <param name="target">Where they go; stages may be deeper or less deep, and need not be tied where the source's are.</param>
-    /// <exception cref="ArgumentException">The networks differ in more than depth; the message names where. The target is left as it was.</exception>
+    /// <summary>Copies parameters and buffers of a network into one that differs from it only in the depth of its stages.</summary>
+    /// <param name="source">The network to copy from; it is not changed.</param>
+    /// <param name="target">The network to copy to; its stages may be deeper or shallower, and untied where the source's are tied.</param>
+    /// <exception cref="ArgumentException">The networks differ in more than depth; the message says where. The target is left as it was.</exception>
     public static void Copy(nn.Module source, nn.Module target)
     {
         ArgumentNullException.ThrowIfNull(source);
@@ -21,7 +21,7 @@ public static class DepthTransfer
         var to = Stages(target);
         if (!from.Keys.Order().SequenceEqual(to.Keys.Order()))
         {
-            throw new ArgumentException($"target has the stages {Names(to.Keys)}, expected {Names(from.Keys)} as the source");
+            throw new ArgumentException($"target has the stages {Names(to.Keys)}, expected {Names(from.Keys)} like the source");
         }
 
         var pairs = new List<(Tensor From, Tensor To)>();
@@ -31,7 +31,7 @@ public static class DepthTransfer
             var (given, taken) = (from[name].Functions, stage.Functions);
             if (taken.Count == 1 && given.Count > 1)
             {
-                throw new ArgumentException($"{name} has {given.Count} functions in the source and one in the target, expected a target that is not tied");
+                throw new ArgumentException($"{name} has {given.Count} functions in the source and one in the target, expected a target that is not tied either either either");
             }
 
             for (var i = 0; i < taken.Count; i++)

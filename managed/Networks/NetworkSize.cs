@@ -50,7 +50,7 @@ public sealed record NetworkSize
         ArgumentNullException.ThrowIfNull(blocks);
         if (blocks.Count != StageCount || blocks.Any(b => b < 1))
         {
-            throw new ArgumentException($"blocks are {string.Join('+', blocks)}, expected four numbers from 1");
+            throw new ArgumentException($"blocks are {string.Join('+', blocks)}, expected four numbers of at least 1");
         }
 
         return new((bottleneck ? "custom:" : "custom-basic:") + string.Join('+', blocks.Select(b => b.ToString(CultureInfo.InvariantCulture))), [.. blocks], bottleneck);

@@ -5,7 +5,7 @@ using static TorchSharp.torch;
 namespace ResNetNodes.Networks;
 
 /// <summary>
-/// ImageNet-style networks of four stages (paper, figures 3a and 3b, table 2). Each stage is one block that changes the shape, then a
+/// ImageNet-style networks of four stages (paper, figures 3a and 3b, table 2). Each stage is one block that changes the shape, followed by a
 /// residual stage of blocks − 1 functions, h = 1/(blocks − 1). Input [B, 3, H, W], output [B, classes].
 /// </summary>
 public sealed class ResNet : nn.Module<Tensor, Tensor>
@@ -17,8 +17,8 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>
     private readonly Linear head;
 
     /// <summary>Builds the network.</summary>
-    /// <param name="options">What it is made of.</param>
-    /// <exception cref="ArgumentException">A number that is below 1, or stage options that do not fit.</exception>
+    /// <param name="options">Its options.</param>
+    /// <exception cref="ArgumentException">A number below 1, or invalid stage options.</exception>
     public ResNet(ResNetOptions options)
         : base(nameof(ResNet))
     {
@@ -54,10 +54,10 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>
         }
     }
 
-    /// <summary>What the network is made of. Its stages' own options may have been changed since.</summary>
+    /// <summary>The options it was built with. Those of its stages may have changed since.</summary>
     public ResNetOptions Options { get; }
 
-    /// <summary>The residual stages in order; null where a stage has a first block alone.</summary>
+    /// <summary>The residual stages in order; null for a stage that is only its first block.</summary>
     public IReadOnlyList<ResidualStage?> Stages => stages;
 
     /// <summary>Class scores.</summary>

@@ -4,7 +4,7 @@ namespace ResNetNodes.Networks;
 public enum ResNetKind
 {
     /// <summary>
-    /// The ordinary one: convolution first in each function. Blocks after a stage's first have their branch multiplied by
+    /// The ordinary one: convolution first in each function. Blocks after the first of a stage have their branch multiplied by
     /// 1/(blocks − 1) and no ReLU after the addition.
     /// </summary>
     Ordinary,
@@ -12,11 +12,11 @@ public enum ResNetKind
     /// <summary>Each stage is one ordinary block, then a residual stage of ReLU-first functions; a ReLU between stages.</summary>
     Ode,
 
-    /// <summary>The same, but all functions of a stage are one.</summary>
+    /// <summary>The same, but all steps of a stage share one function.</summary>
     Tied,
 }
 
-/// <summary>What a <see cref="ResNet"/> is made of.</summary>
+/// <summary>The options of a <see cref="ResNet"/>.</summary>
 public sealed record ResNetOptions
 {
     /// <summary>Its kind.</summary>
@@ -25,7 +25,7 @@ public sealed record ResNetOptions
     /// <summary>Blocks of its stages.</summary>
     public NetworkSize Size { get; init; } = NetworkSize.Parse("18");
 
-    /// <summary>Planes of the first stage; those of the next are 2, 4 and 8 times as many.</summary>
+    /// <summary>Planes of the first stage; the next ones have 2, 4 and 8 times as many.</summary>
     public int Planes { get; init; } = 64;
 
     /// <summary>Classes.</summary>
@@ -35,7 +35,7 @@ public sealed record ResNetOptions
     public int InputChannels { get; init; } = 3;
 
     /// <summary>
-    /// Stem of ImageNet (convolution 7×7 stride 2, max pooling 3 stride 2) or of small images (convolution 3×3); null takes the
+    /// Stem for ImageNet (convolution 7×7 stride 2, max pooling 3 stride 2) or for small images (convolution 3×3); null takes the
     /// first for 1000 classes.
     /// </summary>
     public bool? ImageNetStem { get; init; }
@@ -43,7 +43,7 @@ public sealed record ResNetOptions
     /// <summary>Start the last batch normalization of each block and function with weight 0.</summary>
     public bool ZeroInitResidual { get; init; }
 
-    /// <summary>Stages of fewer functions than this are differentiated with stored states. The paper's code has 11.</summary>
+    /// <summary>Stages with fewer functions than this are differentiated with stored states (backprop). The paper's code has 11.</summary>
     public int AdjointFrom { get; init; } = 1;
 
     /// <summary>How the residual stages are integrated and differentiated.</summary>

@@ -4,7 +4,7 @@ using static TorchSharp.torch;
 
 namespace ResNetNodes.Networks;
 
-/// <summary>What a <see cref="TinyResNet"/> is made of.</summary>
+/// <summary>The options of a <see cref="TinyResNet"/>.</summary>
 public sealed record TinyResNetOptions
 {
     /// <summary>Residual functions N, at least 1.</summary>
@@ -41,8 +41,8 @@ public sealed class TinyResNet : nn.Module<Tensor, Tensor>
     private readonly Linear head;
 
     /// <summary>Builds the network.</summary>
-    /// <param name="options">What it is made of.</param>
-    /// <exception cref="ArgumentException">A number that is below 1, or stage options that do not fit.</exception>
+    /// <param name="options">Its options.</param>
+    /// <exception cref="ArgumentException">A number below 1, or invalid stage options.</exception>
     public TinyResNet(TinyResNetOptions options)
         : base(nameof(TinyResNet))
     {
@@ -68,7 +68,7 @@ public sealed class TinyResNet : nn.Module<Tensor, Tensor>
     /// <summary>The residual stage.</summary>
     public ResidualStage Stage => stage;
 
-    /// <summary>What the network is made of. The stage's own options may have been changed since.</summary>
+    /// <summary>The options it was built with. Those of the stage may have changed since.</summary>
     public TinyResNetOptions Options { get; }
 
     /// <summary>Class scores.</summary>

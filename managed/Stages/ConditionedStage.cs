@@ -48,7 +48,7 @@ public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>
     public int Depth => engine.Depth;
 
     /// <summary>How the stage is integrated and differentiated. May be changed between steps.</summary>
-    /// <exception cref="ArgumentException">An option that does not fit; the stage is left as it was.</exception>
+    /// <exception cref="ArgumentException">An invalid option; the stage is left as it was.</exception>
     public StageOptions Options
     {
         get => engine.Options;
@@ -61,7 +61,7 @@ public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>
     /// <summary>Why they are evaluated that way.</summary>
     public string ExecutionReason => engine.ExecutionReason;
 
-    /// <summary>What the last backward pass found out; null before the first.</summary>
+    /// <summary>What the last backward pass reported; null before the first. Blocks until the GPU has finished that pass.</summary>
     public StageReport? LastReport => engine.LastReport;
 
     /// <summary>A stage whose steps all share one function f(x, c).</summary>

@@ -2,10 +2,10 @@ using ResNetNodes.Interop;
 
 namespace ResNetNodes;
 
-/// <summary>What the native library is and what it holds.</summary>
+/// <summary>The native library: its version, its kernels, and the objects alive in it.</summary>
 public static class NativeRuntime
 {
-    /// <summary>The library's version; that of the product.</summary>
+    /// <summary>The library's version, the same as the product's.</summary>
     public static string Version => Functions.Version();
 
     /// <summary>Kernel paths of the fused steps that this machine can run, best first.</summary>
@@ -15,6 +15,6 @@ public static class NativeRuntime
     /// <exception cref="ResNetNodesException">The variable names a path that this machine can't run.</exception>
     public static string ActiveKernelPath => Functions.ActiveKernelPath();
 
-    /// <summary>Native stages and contexts that are alive.</summary>
+    /// <summary>The number of native stages and contexts that are alive.</summary>
     public static long LiveObjects => Functions.LiveObjects();
 }

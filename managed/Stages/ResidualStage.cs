@@ -6,8 +6,8 @@ using static TorchSharp.torch;
 namespace ResNetNodes;
 
 /// <summary>
-/// A residual stage x_{n+1} = x_n + h f_n(x_n), n = 0 … N−1, or Heun's (arXiv 2205.14612), whose backward pass finds the states
-/// again instead of storing them.
+/// A residual stage x_{n+1} = x_n + h f_n(x_n), n = 0 … N−1 (arXiv 2205.14612), or a solver's of higher order, whose backward pass
+/// reconstructs the states instead of storing them.
 /// </summary>
 public sealed class ResidualStage : nn.Module<Tensor, Tensor>
 {
@@ -18,7 +18,7 @@ public sealed class ResidualStage : nn.Module<Tensor, Tensor>
     /// <summary>A stage of N functions, each used by one step.</summary>
     /// <param name="functions">f_0 … f_{N−1}: modules that keep a state's shape.</param>
     /// <param name="options">How it is integrated and differentiated.</param>
-    /// <exception cref="ArgumentException">No function, or an option that does not fit.</exception>
+    /// <exception cref="ArgumentException">No function, or an invalid option.</exception>
     public ResidualStage(IEnumerable<nn.Module<Tensor, Tensor>> functions, StageOptions? options = null)
         : this(StageFunctions.All(functions), 0, options, CallWithoutDepth, "")
     {
@@ -42,7 +42,7 @@ public sealed class ResidualStage : nn.Module<Tensor, Tensor>
     public IReadOnlyList<nn.Module> Functions => [.. functions];
 
     /// <summary>How the stage is integrated and differentiated. May be changed between steps.</summary>
-    /// <exception cref="ArgumentException">An option that does not fit; the stage is left as it was.</exception>
+    /// <exception cref="ArgumentException">An invalid option; the stage is left as it was.</exception>
     public StageOptions Options
     {
         get => engine.Options;
@@ -55,7 +55,7 @@ public sealed class ResidualStage : nn.Module<Tensor, Tensor>
     /// <summary>Why they are evaluated that way.</summary>
     public string ExecutionReason => engine.ExecutionReason;
 
-    /// <summary>What the last backward pass found out; null before the first.</summary>
+    /// <summary>What the last backward pass reported; null before the first. Blocks until the GPU has finished that pass.</summary>
     public StageReport? LastReport => engine.LastReport;
 
     /// <summary>A stage whose steps all share one function; its gradients are summed over the steps.</summary>

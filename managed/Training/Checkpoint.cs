@@ -7,16 +7,16 @@ using static TorchSharp.torch;
 
 namespace ResNetNodes.Training;
 
-/// <summary>A training run between two epochs, in one file that appears whole or not at all.</summary>
+/// <summary>A training run between two epochs, in one file that is written completely or not at all.</summary>
 public static class Checkpoint
 {
     private static readonly byte[] Magic = "ResNetNodes checkpoint 1\n"u8.ToArray();
 
     /// <summary>Writes a checkpoint: temporary file, flush to the disk, rename.</summary>
     /// <param name="path">The file.</param>
-    /// <param name="model">Its parameters and buffers.</param>
-    /// <param name="optimizer">Its state; null for a network alone.</param>
-    /// <param name="history">The epochs done.</param>
+    /// <param name="model">The network whose parameters and buffers are written.</param>
+    /// <param name="optimizer">The optimizer whose state is written; null for a network alone.</param>
+    /// <param name="history">The finished epochs.</param>
     /// <exception cref="ResNetNodesException">The file can't be written.</exception>
     public static void Save(string path, nn.Module model, OptimizerHelper? optimizer, IReadOnlyList<EpochMetrics> history)
     {
@@ -38,12 +38,12 @@ public static class Checkpoint
         AtomicFile.Write(path, memory.GetBuffer().AsSpan(0, (int)memory.Length));
     }
 
-    /// <summary>Reads a checkpoint into a model and an optimizer of the same make.</summary>
+    /// <summary>Reads a checkpoint into a network and an optimizer built like the saved ones.</summary>
     /// <param name="path">The file.</param>
     /// <param name="model">Receives parameters and buffers.</param>
     /// <param name="optimizer">Receives its state; null to read the network alone.</param>
-    /// <returns>The epochs done.</returns>
-    /// <exception cref="ResNetNodesException">The file is missing, damaged, foreign, or of another network.</exception>
+    /// <returns>The finished epochs.</returns>
+    /// <exception cref="ResNetNodesException">The file is missing or damaged, is not a checkpoint, or belongs to another network.</exception>
     public static IReadOnlyList<EpochMetrics> Load(string path, nn.Module model, OptimizerHelper? optimizer)
     {
         ArgumentNullException.ThrowIfNull(model);
@@ -63,7 +63,7 @@ public static class Checkpoint
         }
         catch (Exception exception) when (exception is ArgumentException or FormatException or InvalidOperationException or EndOfStreamException)
         {
-            throw new ResNetNodesException($"{path}: is of another network ({FirstLine(exception.Message)}); give the options that it was trained with", exception);
+            throw new ResNetNodesException($"{path}: belongs to another network ({FirstLine(exception.Message)}); use the options that it was trained with", exception);
         }
 
         if (optimizer is not null)
@@ -94,7 +94,7 @@ public static class Checkpoint
         var body = data.Length - SHA256.HashSizeInBytes;
         if (body < Magic.Length || !SHA256.HashData(data.AsSpan(0, body)).AsSpan().SequenceEqual(data.AsSpan(body)))
         {
-            throw new ResNetNodesException($"{path}: is damaged (its checksum is wrong); take an earlier one, or start the run anew");
+            throw new ResNetNodesException($"{path}: is damaged (its checksum is wrong); use an earlier one, or start the run again");
         }
 
         return data;

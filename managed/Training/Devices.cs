@@ -6,7 +6,7 @@ namespace ResNetNodes.Training;
 /// <summary>Devices by name: cpu, cuda (the first GPU), cuda:K.</summary>
 internal static class Devices
 {
-    /// <summary>Reads a name; does not ask whether the device is there.</summary>
+    /// <summary>Reads a name; does not check that the device exists.</summary>
     /// <param name="text">cpu, cuda or cuda:K, K from 0.</param>
     /// <returns>The device; it prints as its name, with the number of a GPU.</returns>
     /// <exception cref="ArgumentException">The text names none.</exception>
@@ -22,7 +22,7 @@ internal static class Devices
             : throw new ArgumentException($"device '{text}' is unknown, expected cpu, cuda or cuda:K, K a whole number from 0");
     }
 
-    /// <summary>Makes sure that this build of LibTorch and this machine have a device.</summary>
+    /// <summary>Checks that this build of LibTorch and this machine have a device.</summary>
     /// <param name="device">The device.</param>
     /// <exception cref="ResNetNodesException">They don't; the message says what would help.</exception>
     public static void Require(torch.Device device)
@@ -40,7 +40,7 @@ internal static class Devices
 
         if (!torch.cuda.is_available())
         {
-            throw new ResNetNodesException($"device {device}: this build of LibTorch has no CUDA, or no GPU is there (nvidia-smi lists them); TorchBackend=cuda ./build.sh builds with CUDA");
+            throw new ResNetNodesException($"device {device}: this build of LibTorch has no CUDA, or the machine has no GPU (nvidia-smi lists them); TorchBackend=cuda ./build.sh builds with CUDA");
         }
 
         var count = torch.cuda.device_count();

@@ -2,7 +2,7 @@ using ResNetNodes.Measuring;
 
 namespace ResNetNodes.Training;
 
-/// <summary>What an epoch gave. Accuracies are fractions; losses are means over the images.</summary>
+/// <summary>The results of an epoch. Accuracies are fractions; losses are means over the images.</summary>
 /// <param name="Epoch">From 1.</param>
 /// <param name="TrainLoss">Mean cross-entropy of the training steps.</param>
 /// <param name="TrainAccuracy">Of the training steps, augmented images.</param>
@@ -35,7 +35,7 @@ public sealed record EpochMetrics(
     long FailedSteps,
     double? ReconstructionError);
 
-/// <summary>Where a run is.</summary>
+/// <summary>The progress of a run.</summary>
 /// <param name="Epoch">From 1.</param>
 /// <param name="Step">Steps done in the epoch.</param>
 /// <param name="Steps">Steps of the epoch.</param>

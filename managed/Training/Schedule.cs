@@ -9,7 +9,7 @@ public sealed record Schedule
 
     private Schedule(string text, Func<int, int, double> factor) => (Text, this.factor) = (text, factor);
 
-    /// <summary>The same rate all along.</summary>
+    /// <summary>The same rate throughout.</summary>
     public static Schedule Constant { get; } = new("constant", (_, _) => 1);
 
     /// <summary>From the first rate to 0 along half a cosine over all epochs (paper, figure 3a).</summary>
@@ -20,16 +20,16 @@ public sealed record Schedule
 
     private string Text { get; }
 
-    /// <summary>A tenth again after each of these epochs.</summary>
+    /// <summary>Divided by ten after each of these epochs.</summary>
     /// <param name="epochs">Such as 100, 150.</param>
     /// <returns>The schedule.</returns>
     public static Schedule Steps(params IReadOnlyList<int> epochs) => new(
         "steps:" + string.Join('+', epochs.Select(e => e.ToString(CultureInfo.InvariantCulture))),
         (epoch, _) => Math.Pow(0.1, epochs.Count(e => epoch >= e)));
 
-    /// <summary>Multiplied by a factor again after every so many epochs (paper, table 2: 5 and 0.33).</summary>
+    /// <summary>Multiplied by a factor every so many epochs (paper, table 2: 5 and 0.33).</summary>
     /// <param name="epochs">Epochs between, at least 1.</param>
-    /// <param name="factor">From above 0 to 1.</param>
+    /// <param name="factor">Above 0, at most 1.</param>
     /// <returns>The schedule.</returns>
     public static Schedule Every(int epochs, double factor)
     {
@@ -78,7 +78,7 @@ public sealed record Schedule
 
     /// <summary>The factor of an epoch's learning rate.</summary>
     /// <param name="epoch">From 0.</param>
-    /// <param name="epochs">How many there are.</param>
+    /// <param name="epochs">Total number of epochs.</param>
     /// <returns>A factor from 0 to 1.</returns>
     public double Factor(int epoch, int epochs) => factor(epoch, epochs);
 

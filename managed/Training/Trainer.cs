@@ -8,7 +8,7 @@ using static TorchSharp.torch;
 
 namespace ResNetNodes.Training;
 
-/// <summary>Trains a network for classification: SGD, cross-entropy, metrics, checkpoints that resume bit for bit.</summary>
+/// <summary>Trains a network for classification: SGD, cross-entropy, metrics, and checkpoints that resume bit for bit.</summary>
 public sealed class Trainer : IDisposable
 {
     private readonly nn.Module<Tensor, Tensor> model;
@@ -21,9 +21,9 @@ public sealed class Trainer : IDisposable
     private TimeSpan stepping;
     private TimeSpan optimizing;
 
-    /// <summary>Takes a network; moves it to the options' device.</summary>
-    /// <param name="model">The network; stays the caller's.</param>
-    /// <param name="options">How it is trained; checked here.</param>
+    /// <summary>Prepares a network for training, and moves it to the options' device.</summary>
+    /// <param name="model">The network; it stays the caller's to dispose.</param>
+    /// <param name="options">How it is trained; they are checked here.</param>
     public Trainer(nn.Module<Tensor, Tensor> model, TrainingOptions options)
     {
         ArgumentNullException.ThrowIfNull(model);
@@ -40,7 +40,7 @@ public sealed class Trainer : IDisposable
             Decay: options.NamedWeightDecay is { } named && Regex.IsMatch(p.name, named.Pattern) ? named.WeightDecay : options.WeightDecay)).ToList();
         if (groups.Count == 0)
         {
-            throw new ArgumentException("the network has no parameter that wants a gradient: all are frozen");
+            throw new ArgumentException("the network has no parameter that requires a gradient: all are frozen");
         }
 
         optimizer = new MomentumSgd(
@@ -49,17 +49,17 @@ public sealed class Trainer : IDisposable
         baseRates.AddRange(optimizer.ParamGroups.Select(group => group.LearningRate));
     }
 
-    /// <summary>The epochs done.</summary>
+    /// <summary>The finished epochs.</summary>
     public IReadOnlyList<EpochMetrics> History => history;
 
-    /// <summary>Called with where the run is after each training step.</summary>
+    /// <summary>Called after each training step.</summary>
     public Action<TrainingProgress>? Progress { get; set; }
 
     /// <summary>One training step.</summary>
     /// <param name="images">[B, C, H, W] on the device of the options.</param>
     /// <param name="labels">[B] int64.</param>
-    /// <returns>Mean loss and number of right answers.</returns>
-    /// <exception cref="DivergedException">The loss is not a finite number; the network is left as before the step.</exception>
+    /// <returns>Mean loss and number of correct predictions.</returns>
+    /// <exception cref="DivergedException">The loss is not a finite number; the network is left as it was before the step.</exception>
     public (double Loss, long Correct) TrainStep(Tensor images, Tensor labels)
     {
         using var scope = NewDisposeScope();
@@ -71,7 +71,7 @@ public sealed class Trainer : IDisposable
         var mean = value.item<float>();
         if (!float.IsFinite(mean))
         {
-            throw new DivergedException($"the loss is {mean}: training diverged; take a smaller learning rate than {options.LearningRate}");
+            throw new DivergedException($"the loss is {mean}: training diverged; use a learning rate below {options.LearningRate}");
         }
 
         value.BackwardThroughStages();
@@ -82,7 +82,7 @@ public sealed class Trainer : IDisposable
         return (mean, Correct(scores, labels));
     }
 
-    /// <summary>Loss and accuracy over a data set, in evaluation mode; every image counts the same.</summary>
+    /// <summary>Loss and accuracy over a data set, in evaluation mode; every image has the same weight.</summary>
     /// <param name="loader">The images.</param>
     /// <returns>Mean loss, and accuracy as a fraction.</returns>
     public (double Loss, double Accuracy) Test(BatchLoader loader)
@@ -112,7 +112,7 @@ public sealed class Trainer : IDisposable
     /// <param name="train">Training images.</param>
     /// <param name="test">Test images.</param>
     /// <param name="finished">Called after each epoch, before its checkpoint may be written.</param>
-    /// <param name="cancellation">Ends the run after the current step; the unfinished epoch is not counted.</param>
+    /// <param name="cancellation">Stops the run after the current step; an unfinished epoch does not count.</param>
     public void Run(BatchLoader train, BatchLoader test, Action<EpochMetrics> finished, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(train);
@@ -125,11 +125,11 @@ public sealed class Trainer : IDisposable
         }
     }
 
-    /// <summary>Writes the run as it stands after the last epoch.</summary>
+    /// <summary>Writes the state of the run after the last epoch.</summary>
     /// <param name="path">The file.</param>
     public void Save(string path) => Checkpoint.Save(path, model, optimizer, history);
 
-    /// <summary>Goes on from a checkpoint.</summary>
+    /// <summary>Continues from a checkpoint.</summary>
     /// <param name="path">The file.</param>
     public void Resume(string path)
     {

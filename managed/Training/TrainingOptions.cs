@@ -5,7 +5,7 @@ namespace ResNetNodes.Training;
 /// <summary>How a network is trained: SGD with momentum, cross-entropy. Batches are a <see cref="Data.BatchLoader"/>'s.</summary>
 public sealed record TrainingOptions
 {
-    /// <summary>Epochs in all; a resumed run goes on to this number.</summary>
+    /// <summary>Total number of epochs; a resumed run continues up to this number.</summary>
     public int Epochs { get; init; } = 3;
 
     /// <summary>The first learning rate.</summary>
@@ -17,16 +17,16 @@ public sealed record TrainingOptions
     /// <summary>SGD's weight decay.</summary>
     public double WeightDecay { get; init; } = 5e-4;
 
-    /// <summary>Learning rate over the epochs.</summary>
+    /// <summary>How the learning rate changes over the epochs.</summary>
     public Schedule Schedule { get; init; } = Schedule.Cosine;
 
-    /// <summary>Where the network runs.</summary>
+    /// <summary>The device on which the network runs.</summary>
     public torch.Device Device { get; init; } = torch.CPU;
 
-    /// <summary>Multiplies the learning rate of parameters inside of residual stages (paper, figure 3c: by the depth).</summary>
+    /// <summary>Multiplies the learning rate of parameters inside residual stages (paper, figure 3c: by the depth).</summary>
     public double StageRateFactor { get; init; } = 1;
 
-    /// <summary>Another weight decay for some parameters, such as the last batch normalization of a stage's functions.</summary>
+    /// <summary>A different weight decay for some parameters, such as the last batch normalization of a stage's functions.</summary>
     public NamedWeightDecay? NamedWeightDecay { get; init; }
 
     internal void Validate()
@@ -51,5 +51,5 @@ public sealed record TrainingOptions
 
 /// <summary>Weight decay of the parameters that a pattern names.</summary>
 /// <param name="Pattern">A regular expression on names such as stage3.functions.7.norm3.weight.</param>
-/// <param name="WeightDecay">Theirs, in place of the options'.</param>
+/// <param name="WeightDecay">Used for them instead of the options' weight decay.</param>
 public sealed record NamedWeightDecay([property: System.Diagnostics.CodeAnalysis.StringSyntax("Regex")] string Pattern, double WeightDecay);

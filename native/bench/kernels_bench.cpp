@@ -9,10 +9,8 @@
 #include <type_traits>
 #include <vector>
 
-#include "fused_workspace.h"
-#include "kernels/image_kernels.h"
-#include "kernels/linear_kernels.h"
-#include "kernels/step_kernels.h"
+#include "fused/conv_workspace.h"
+#include "kernels/paths/kernel_path.h"
 
 namespace resnet_nodes {
 namespace {
@@ -86,11 +84,10 @@ void count_operations(benchmark::State& state, double operations) {
 }
 
 // The products of a block of rows, in floating point operations a second.
-void measure_linear(const char* name) {
-  const LinearKernels& loops = linear_kernel_path(name)->loops;
+void measure_linear(const char* name, const MlpKernels& loops) {
   constexpr int64_t kRows = 48, kShapes[][2] = {{64, 16}, {500, 8}, {500, 64}, {2048, 32}};
   for (const auto& [width, hidden] : kShapes) {
-    const LinearShape shape{width, hidden, hidden, (width + 15) / 16 * 16};
+    const MlpShape shape{width, hidden, hidden, (width + 15) / 16 * 16};
     const auto add = [&](const std::string& loop, const auto& body) {
       const std::string full = loop + "/" + name + "/" + std::to_string(width) + "x" + std::to_string(hidden);
       benchmark::RegisterBenchmark(full.c_str(), [=](benchmark::State& state) {
@@ -117,14 +114,13 @@ void measure_linear(const char* name) {
 }
 
 // The convolutions of one image and their weight gradient, in floating point operations a second.
-void measure_convolutions(const char* name) {
-  const ImageKernelPath& path = *image_kernel_path(name);
+void measure_convolutions(const KernelPath& path) {
   constexpr int64_t kImages[][2] = {{8, 10}, {16, 10}, {24, 10}, {32, 10}, {48, 10}, {64, 8}, {128, 8}};
   for (const auto& [channels, pixels] : kImages) {
-    const ImageShape shape = image_shape(channels, pixels, pixels);
-    const ImageKernels kernels = shape.lanes == 16 ? path.lanes16 : path.lanes8;
+    const ConvShape shape = image_shape(channels, pixels, pixels);
+    const ConvKernels kernels = shape.lanes == 16 ? path.conv16 : path.conv8;
     const auto add = [&](const std::string& loop, const auto& body) {
-      const std::string full = loop + "/" + name + "/C" + std::to_string(channels) + "/" + std::to_string(pixels);
+      const std::string full = loop + "/" + path.name + "/C" + std::to_string(channels) + "/" + std::to_string(pixels);
       benchmark::RegisterBenchmark(full.c_str(), [=](benchmark::State& state) {
         FloatBuffer input, gradient, weights, dense, scratch;
         input.resize(bordered_size(shape)), gradient.resize(bordered_size(shape));
@@ -153,13 +149,11 @@ int main(int argc, char** argv) {
   using namespace resnet_nodes;
   measure_copy<float>();
   measure_copy<double>();
-  int64_t count = 0;
-  const StepKernelPath* const* paths = step_kernel_paths(&count);
-  for (int64_t i = 0; i < count; ++i) {
-    measure_path<float>(paths[i]->name, paths[i]->float32);
-    measure_path<double>(paths[i]->name, paths[i]->float64);
-    measure_convolutions(paths[i]->name);
-    measure_linear(paths[i]->name);
+  for (const KernelPath* path : runnable_kernel_paths()) {
+    measure_path<float>(path->name, path->float32);
+    measure_path<double>(path->name, path->float64);
+    measure_convolutions(*path);
+    measure_linear(path->name, path->mlp);
   }
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;

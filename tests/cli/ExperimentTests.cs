@@ -158,7 +158,7 @@ public sealed class ExperimentTests : IDisposable
         File.WriteAllText(file, "no array");
         var (code, _, error) = Run("discretization", "--npy", file, "--out", At("d"));
         Assert.Equal(1, code);
-        Assert.Contains("is no .npy file", error);
+        Assert.Contains("is not a .npy file", error);
         using (var writer = new BinaryWriter(File.Create(file)))
         {
             var header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3, 8, 8), }".PadRight(117) + "\n";

@@ -57,7 +57,7 @@ public sealed class CheckpointTests : IDisposable
     [InlineData("foreign", "is not a checkpoint")]
     [InlineData("flipped", "is damaged")]
     [InlineData("truncated", "is damaged")]
-    [InlineData("other", "is of another network")]
+    [InlineData("other", "belongs to another network")]
     public void Load_RefusesABadFile(string damage, string message)
     {
         using var model = Model(2, 1);

@@ -60,7 +60,7 @@ public sealed class CifarTests : IDisposable
     }
 
     [Theory]
-    [InlineData("missing", "not found; download it again, or take --download")]
+    [InlineData("missing", "not found; download it again, or use --download")]
     [InlineData("empty", "is empty; download it again")]
     [InlineData("truncated", "truncated after 18,437 of 18,438 bytes; download it again")]
     [InlineData("longer", "goes on after 18,438 bytes, to 18,439; download it again")]
@@ -81,7 +81,7 @@ public sealed class CifarTests : IDisposable
     [InlineData("truncated", "data_batch_3.bin: truncated after 18,437 of 18,438 bytes")]
     [InlineData("longer", "data_batch_3.bin: goes on after 18,438 bytes")]
     [InlineData("label", "image 2 has label 10")]
-    [InlineData("plain", "is not a whole .tar.gz file")]
+    [InlineData("plain", "is not a complete .tar.gz file")]
     [InlineData("no tar", "download it again")]
     [InlineData("cut", "download it again")]
     [InlineData("flipped", "download it again")]
@@ -132,7 +132,7 @@ public sealed class CifarTests : IDisposable
         Fails(() => Cifar.Load(folder, train: true, Cifar.Variant.Hundred, Records), file, "image 1 has coarse label 20, expected 0 to 19");
         var none = Path.Combine(folder, "none");
         Assert.False(Cifar.Exists(none, 100));
-        Fails(() => Cifar.Load(none, train: true, 100), none, "holds no train.bin, no cifar-100-binary and no cifar-100-binary.tar.gz; name the folder with --data, or take --download");
+        Fails(() => Cifar.Load(none, train: true, 100), none, "holds no train.bin, no cifar-100-binary and no cifar-100-binary.tar.gz; give the folder with --data, or use --download");
     }
 
     private static void Fails(Action load, string culprit, string message)

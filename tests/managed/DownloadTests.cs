@@ -121,7 +121,7 @@ public sealed class DownloadTests : IDisposable
     public async Task ServerError_IsTriedAgainAFewTimes()
     {
         using var server = new Server(from => Answer(500, [], 0));
-        await Fails(Of(server), "answered 500", "after 3 tries");
+        await Fails(Of(server), "answered 500", "after 3 attempts");
         Assert.Equal(3, server.Ranges.Count);
         var calls = 0;
         using var second = new Server(from => ++calls < 3 ? Answer(503, [], 0) : Answer(200, content, content.Length));
@@ -135,7 +135,7 @@ public sealed class DownloadTests : IDisposable
         // Each answer promises ten bytes more than there are; the rest never comes.
         using var server = new Server(from => from < 0 ? Answer(200, content, content.Length + 10)
             : Answer(206, [], 10, $"bytes {from}-{from + 9}/{content.Length + 10}"));
-        await Fails(Of(server), "broke off", "3,000,000", "after 3 tries; run it again to go on from there");
+        await Fails(Of(server), "broke off", "3,000,000", "after 3 attempts; run it again to continue from there");
         Assert.Equal(content.Length, new FileInfo(Partial).Length);
     }
 
@@ -178,7 +178,7 @@ public sealed class DownloadTests : IDisposable
     public async Task Silence_IsGivenUp()
     {
         using var server = new Server(from => []);
-        await Fails(Of(server, patience: TimeSpan.FromMilliseconds(100)), "was silent for 0.1 s at byte 0", "after 3 tries");
+        await Fails(Of(server, patience: TimeSpan.FromMilliseconds(100)), "was silent for 0.1 s at byte 0", "after 3 attempts");
     }
 
     [Fact]
@@ -192,7 +192,7 @@ public sealed class DownloadTests : IDisposable
 
         var error = await Assert.ThrowsAsync<ResNetNodesException>(() => new Download(address, new string('0', 32)) { Pause = TimeSpan.Zero, Tries = 2, Handler = Direct }.ToAsync(target));
         Assert.StartsWith(address.ToString(), error.Message);
-        Assert.Contains("after 2 tries", error.Message);
+        Assert.Contains("after 2 attempts", error.Message);
     }
 
     [Fact]

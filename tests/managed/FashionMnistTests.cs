@@ -30,7 +30,7 @@ public sealed class FashionMnistTests : IDisposable
     [InlineData("empty", "truncated after 0 bytes of its header")]
     [InlineData("truncated", "truncated after 1,000 of 3,920 bytes; download it again")]
     [InlineData("magic", "starts with 0x00000801, expected 0x00000803")]
-    [InlineData("plain", "not a whole gzip file")]
+    [InlineData("plain", "not a complete gzip file")]
     [InlineData("cut", "download it again")]
     [InlineData("longer", "goes on after 3,920 bytes")]
     [InlineData("labels", "holds 4 labels for 5 images")]

@@ -87,8 +87,8 @@ public sealed class ImageFolderTests : IDisposable
 
     [Theory]
     [InlineData("empty", "is empty")]
-    [InlineData("text", "is no JPEG or PNG image")]
-    [InlineData("gif", "is no JPEG or PNG image")]
+    [InlineData("text", "is not a JPEG or PNG image")]
+    [InlineData("gif", "is not a JPEG or PNG image")]
     [InlineData("cut.png", "is truncated")]
     [InlineData("cut.jpg", "is truncated")]
     [InlineData("flipped.png", "is")]
@@ -112,7 +112,7 @@ public sealed class ImageFolderTests : IDisposable
         });
         var error = Assert.Throws<ResNetNodesException>(() => ImageFolder.Load(root).Read(1));
         Assert.StartsWith($"{path}: {message}", error.Message);
-        Assert.Contains("replace or remove it, or take --skip-corrupt", error.Message);
+        Assert.Contains("replace or remove it, or use --skip-corrupt", error.Message);
         Assert.DoesNotContain('\n', error.Message);
         var skipping = ImageFolder.Load(root, skipCorrupt: true);
         Assert.Null(skipping.Read(1));
@@ -139,25 +139,25 @@ public sealed class ImageFolderTests : IDisposable
     [Fact]
     public void Folders_ThatHoldNothingAreNamed()
     {
-        Fails(() => ImageFolder.Load(Path.Combine(root, "none")), "none: is no folder");
-        Fails(() => ImageFolder.Load(root), "holds no class folders; sort the images");
+        Fails(() => ImageFolder.Load(Path.Combine(root, "none")), "none: is not a folder");
+        Fails(() => ImageFolder.Load(root), "has no class folders; sort the images");
         Write("a/1.png", Colour(4, 4, (x, y) => SKColors.Red), SKEncodedImageFormat.Png);
         Directory.CreateDirectory(Path.Combine(root, "b"));
         Fails(() => ImageFolder.Load(root), "b: holds no .jpg, .jpeg, .png file");
-        Fails(() => ImageFolder.LoadHalf(root, train: true), "train: is no folder");
+        Fails(() => ImageFolder.LoadSplit(root, train: true), "train: is not a folder");
     }
 
     [Fact]
-    public void Halves_NeedTheSameClasses()
+    public void Splits_NeedTheSameClasses()
     {
         foreach (var name in new[] { "train/a/1.png", "train/b/2.png", "val/a/3.png", "val/b/4.png", "val/b/5.png" })
         {
             Write(name, Colour(4, 4, (x, y) => SKColors.Red), SKEncodedImageFormat.Png);
         }
 
-        Assert.Equal((2, 3), (ImageFolder.LoadHalf(root, train: true).Count, ImageFolder.LoadHalf(root, train: false).Count));
+        Assert.Equal((2, 3), (ImageFolder.LoadSplit(root, train: true).Count, ImageFolder.LoadSplit(root, train: false).Count));
         Directory.Delete(Path.Combine(root, "val/a"), recursive: true);
-        Fails(() => ImageFolder.LoadHalf(root, train: false), "val: class a is in one of train and val alone");
+        Fails(() => ImageFolder.LoadSplit(root, train: false), "val: class a is in only one of train and val");
     }
 
     [Fact]

@@ -22,6 +22,7 @@ public sealed class StageOptionsTests
         { new StageOptions { StepSize = double.NaN }, "StepSize is NaN" },
         { new StageOptions { StepSize = double.PositiveInfinity }, "StepSize is Infinity" },
         { new StageOptions { Reconstruction = null! }, "Reconstruction is null" },
+        { new StageOptions { Solver = null! }, "Solver is null" },
         { new StageOptions { Execution = (StageExecution)7 }, "Execution is 7, expected one of Auto, Layers, Callback" },
         { new StageOptions { ComputeType = (ComputeType)7 }, "ComputeType is 7, expected one of SameAsState, BFloat16" },
     };
@@ -59,7 +60,7 @@ public sealed class StageOptionsTests
     {
         var good = new StageOptions { Execution = execution };
         using var stage = new ResidualStage(Truth.Functions(2, () => Truth.LinearFunction(4)), good);
-        StageOptions[] bad = [good with { StepSize = -1 }, good with { StepSize = double.NaN }, good with { Solver = (Solver)7 }, good with { Execution = (StageExecution)9 }, good with { Reconstruction = null! }];
+        StageOptions[] bad = [good with { StepSize = -1 }, good with { StepSize = double.NaN }, good with { Solver = null! }, good with { Execution = (StageExecution)9 }, good with { Reconstruction = null! }];
         foreach (var options in bad)
         {
             Assert.Throws<ArgumentException>(() => stage.Options = options);

@@ -24,25 +24,29 @@ internal static class Truth
         return functions;
     }
 
-    /// <summary>The stage by plain autograd, every state stored.</summary>
+    /// <summary>The stage by plain autograd, every state stored: the definition of the solver's tableau, term by term.</summary>
     public static Tensor Forward(IReadOnlyList<nn.Module<Tensor, Tensor>> functions, int depth, Solver solver, Tensor x)
     {
         var h = 1.0 / depth;
-        nn.Module<Tensor, Tensor> F(int n) => functions[Math.Min(n, functions.Count - 1)];
-        if (solver == Solver.Euler)
+        var offsets = solver.FunctionOffsets;
+        for (var n = 0; n + offsets.Max() < depth; n++)
         {
-            for (var n = 0; n < depth; n++)
+            var (slopes, at) = (new List<Tensor>(), 0);
+            for (var i = 0; i < offsets.Count; i++)
             {
-                x = x + (h * F(n).call(x));
+                var state = x;
+                for (var j = 0; j < i; j++, at++)
+                {
+                    state = state + (h * solver.A[at] * slopes[j]);
+                }
+
+                slopes.Add(functions[Math.Min(n + offsets[i], functions.Count - 1)].call(state));
             }
 
-            return x;
-        }
-
-        for (var n = 0; n + 1 < depth; n++)
-        {
-            var k1 = F(n).call(x);
-            x = x + (h / 2 * (k1 + F(n + 1).call(x + (h * k1))));
+            foreach (var (slope, weight) in slopes.Zip(solver.B))
+            {
+                x = x + (h * weight * slope);
+            }
         }
 
         return x;

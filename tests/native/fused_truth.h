@@ -81,7 +81,7 @@ inline void expect_same_outcome(const Outcome& found, const Outcome& expected, d
   }
 }
 
-inline StageOptions options_of(ReconstructionKind kind, Solver solver = Solver::euler) {
+inline StageOptions options_of(ReconstructionKind kind, const std::string& solver = "euler") {
   StageOptions options;
   options.reconstruction = kind;
   options.solver = solver;

@@ -1,6 +1,6 @@
 // graphed_pass_test.cpp: passes as graphs beside plain ones. On CPU tensors a capture is one that runs the pass again
 // into its first results; on a GPU the graphs are real.
-#include "graphed_pass.h"
+#include "stage/graphed_pass.h"
 
 #include "resnet_nodes/error.h"
 #include "truth.h"
@@ -114,7 +114,7 @@ void expect_same(const Outcome& found, const Outcome& expected, const std::strin
 
 TEST_F(Graphed, AreThePlainPassesWithAnyReconstruction) {
   for (const ReconstructionPlan& plan : reconstruction_plans()) {
-    for (const Solver solver : {Solver::euler, Solver::heun}) {
+    for (const std::string& solver : solver_names()) {
       for (const bool training : {true, false}) {
         StageOptions options = options_of(plan.kind);
         options.solver = solver;
@@ -317,7 +317,8 @@ TEST_F(Graphed, KeepFourWaysBackAndForgetThoseOfThePast) {
   const Problem problem = make_problem({FunctionSpec{{linear(8, 8), activation(LayerKind::tanh)}}}, 6, {6, 8}, 21);
   PassPlan plan;
   plan.table = std::make_shared<LayerTable>(problem.functions, 6);
-  plan.solver = &solver_method(Solver::euler);
+  plan.workspaces = std::make_shared<Workspaces>();
+  plan.solver = &find_solver("euler");
   plan.steps = 6, plan.h = 1.0 / 6;
   GraphedPass graphed(plan, problem.x, problem.parameters, {}, true);
   const auto go = [&](int64_t iterations, int64_t wait) {

@@ -226,8 +226,8 @@ TEST(Errors, NameTheArgumentAndWhatWasExpected) {
   expect_error([&] { Stage(CallbackTable(), 2, options); }, "callbacks.evaluate is null");
   expect_error([&] { Stage({FunctionSpec{{conv(0, 4)}}}, 2, options); }, "in_features is 0");
   StageOptions heun;
-  heun.solver = Solver::heun;
-  expect_error([&] { Stage(p.functions, 1, heun); }, "at least 2 with Heun");
+  heun.solver = "heun";
+  expect_error([&] { Stage(p.functions, 1, heun); }, "at least 2 with the solver heun");
   StageOptions bad;
   bad.tolerance = 0;
   expect_error([&] { Stage(p.functions, 2, bad); }, "tolerance");

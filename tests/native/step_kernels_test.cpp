@@ -1,27 +1,22 @@
 // step_kernels_test.cpp: every kernel path against plain loops, for every tail, misaligned and in place; equal bits on
 // all.
-#include "kernels/step_kernels.h"
+#include "kernels/steps/step_kernels.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "kernels/paths/kernel_path.h"
+
 namespace resnet_nodes {
 namespace {
 
-std::vector<const StepKernelPath*> all_paths() {
-  int64_t count = 0;
-  const StepKernelPath* const* paths = step_kernel_paths(&count);
-  return {paths, paths + count};
-}
-
 template <typename T>
-const StepKernels<T>& kernels_of(const StepKernelPath& path) {
+const StepKernels<T>& kernels_of(const KernelPath& path) {
   if constexpr (sizeof(T) == sizeof(float)) {
     return path.float32;
   } else {
@@ -117,7 +112,7 @@ std::vector<int64_t> counts() {
 }
 
 TEST(StepKernels, MatchPlainLoops) {
-  for (const StepKernelPath* path : all_paths()) {
+  for (const KernelPath* path : runnable_kernel_paths()) {
     for (const int64_t count : counts()) {
       compare_steps(path->float32, count, std::string(path->name) + " float32");
       compare_steps(path->float64, count, std::string(path->name) + " float64");
@@ -126,7 +121,7 @@ TEST(StepKernels, MatchPlainLoops) {
 }
 
 template <typename T>
-void expect_equal_bits(const StepKernelPath& a, const StepKernelPath& b, int64_t count) {
+void expect_equal_bits(const KernelPath& a, const KernelPath& b, int64_t count) {
   Data<T> d(count);
   std::vector<T> first(static_cast<size_t>(count)), second(first);
   const double c[3] = {3, -3, 1};
@@ -156,29 +151,12 @@ void expect_equal_bits(const StepKernelPath& a, const StepKernelPath& b, int64_t
 }
 
 TEST(StepKernels, PathsGiveEqualBits) {
-  for (const StepKernelPath* path : all_paths()) {
+  for (const KernelPath* path : runnable_kernel_paths()) {
     for (const int64_t count : counts()) {
-      expect_equal_bits<float>(*all_paths().back(), *path, count);
-      expect_equal_bits<double>(*all_paths().back(), *path, count);
+      expect_equal_bits<float>(*runnable_kernel_paths().back(), *path, count);
+      expect_equal_bits<double>(*runnable_kernel_paths().back(), *path, count);
     }
   }
-}
-
-// In processes of their own, since a process chooses its path once.
-[[noreturn]] void exit_with_choice(const char* wanted, const char* expected) {
-  setenv("RESNET_NODES_KERNELS", wanted, 1);
-  const StepKernelPath* path = active_step_kernels();
-  const bool right = expected == nullptr ? path == nullptr : path != nullptr && std::strcmp(path->name, expected) == 0;
-  std::_Exit(right ? 0 : 1);
-}
-
-TEST(StepKernels, TheEnvironmentForcesAPath) {
-  GTEST_FLAG_SET(death_test_style, "threadsafe");
-  for (const StepKernelPath* path : all_paths()) {
-    EXPECT_EXIT(exit_with_choice(path->name, path->name), testing::ExitedWithCode(0), "") << path->name;
-  }
-  EXPECT_EXIT(exit_with_choice("", all_paths().front()->name), testing::ExitedWithCode(0), "") << "empty: the best";
-  EXPECT_EXIT(exit_with_choice("abacus", nullptr), testing::ExitedWithCode(0), "") << "an unknown name";
 }
 
 }  // namespace

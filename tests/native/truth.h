@@ -37,6 +37,13 @@ inline Tensor on_host(const Tensor& tensor) {
   return torch::stable::to(tensor, torch::stable::Device(torch::headeronly::DeviceType::CPU));
 }
 
+/// The solvers that there are.
+inline std::vector<std::string> solver_names() {
+  std::vector<std::string> names;
+  for (const SolverPlan& plan : solver_plans()) names.push_back(plan.name);
+  return names;
+}
+
 /// Float64 tensor of normal numbers times `scale`.
 inline Tensor normal(const Shape& shape, Generator& generator, double scale = 1.0) {
   Tensor tensor = torch::stable::empty(shape, ScalarType::Double);

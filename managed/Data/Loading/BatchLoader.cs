@@ -3,12 +3,12 @@ using System.Diagnostics;
 namespace ResNetNodes.Data;
 
 /// <summary>
-/// Prepares batches on other threads, two ahead. Order, augmentation and every bit depend on seed and epoch alone, not on the
+/// Prepares batches on other threads, two ahead. Order, augmentation and every bit depend only on seed and epoch, not on the
 /// number of workers.
 /// </summary>
 /// <remarks>
-/// Images that the set skips are left out of their batch, which is then smaller; a batch without any image is left out. Images of
-/// a batch are spread over all workers, so that memory holds three batches whatever their number.
+/// Images that the set skips are left out of their batch, which is then smaller; an empty batch is left out. The images of
+/// a batch are spread over all workers, so that memory holds three batches for any number of workers.
 /// </remarks>
 public sealed class BatchLoader
 {
@@ -18,10 +18,10 @@ public sealed class BatchLoader
     private readonly long? shuffleSeed;
     private readonly int workers;
 
-    /// <summary>Takes a data set.</summary>
+    /// <summary>Loads batches of a data set.</summary>
     /// <param name="data">The images.</param>
-    /// <param name="augmentation">How they become inputs; checked here.</param>
-    /// <param name="batchSize">Images a batch; the last may be smaller.</param>
+    /// <param name="augmentation">How they become inputs; it is checked here.</param>
+    /// <param name="batchSize">Images in a batch; the last may be smaller.</param>
     /// <param name="shuffleSeed">Seed of order and augmentation; null keeps the order.</param>
     /// <param name="workers">Threads that decode and augment; null for half of the cores, at least 1 and at most 8.</param>
     public BatchLoader(ImageDataset data, Augmentation augmentation, int batchSize, long? shuffleSeed, int? workers = null)
@@ -38,10 +38,10 @@ public sealed class BatchLoader
     /// <summary>Half of the cores, at least 1 and at most 8: the network needs the rest.</summary>
     internal static int DefaultWorkers => Math.Clamp(Environment.ProcessorCount / 2, 1, 8);
 
-    /// <summary>Batches an epoch.</summary>
+    /// <summary>Batches in an epoch.</summary>
     public int BatchCount => (data.Count + batchSize - 1) / batchSize;
 
-    /// <summary>How long the consumer has waited for batches, over all epochs.</summary>
+    /// <summary>The time spent waiting for batches, over all epochs.</summary>
     internal TimeSpan Waited { get; private set; }
 
     /// <summary>Damaged images left out of the batches handed over so far, over all epochs.</summary>
@@ -50,7 +50,7 @@ public sealed class BatchLoader
     /// <summary>The batches of an epoch, in order.</summary>
     /// <param name="epoch">The epoch, from 0.</param>
     /// <returns>The batches; each is the caller's to dispose.</returns>
-    /// <exception cref="ResNetNodesException">An image can't be read; or none of them can, where damaged ones are skipped.</exception>
+    /// <exception cref="ResNetNodesException">An image can't be read; or none can, if damaged ones are skipped.</exception>
     public IEnumerable<Batch> Epoch(int epoch)
     {
         using var queue = new BatchQueue(data, augmentation, Order(epoch), batchSize, shuffleSeed ?? 0, epoch, workers);
@@ -70,7 +70,7 @@ public sealed class BatchLoader
 
         if (!any)
         {
-            throw new ResNetNodesException($"{data.Name}: none of its {data.Count} images can be decoded; look at them, or turn skipping off to see why");
+            throw new ResNetNodesException($"{data.Name}: none of its {data.Count} images can be decoded; turn skipping off to see why");
         }
     }
 

@@ -12,7 +12,7 @@ public static class Cifar
     private const int Pixels = 3 * 32 * 32;
     private const int CoarseClasses = 20;
 
-    /// <summary>Reads one half of the data set.</summary>
+    /// <summary>Reads one split of the data set.</summary>
     /// <param name="path">
     /// The folder of the .bin files, a folder that contains the unpacked folder or the .tar.gz under its authors' name, or the .tar.gz.
     /// </param>
@@ -26,7 +26,7 @@ public static class Cifar
         return Load(path, train, Variant.Of(classes), train && classes == 10 ? 10_000 : train ? 50_000 : 10_000);
     }
 
-    /// <summary>Whether <see cref="Load(string, bool, int)"/> would find files, whole or not.</summary>
+    /// <summary>Whether <see cref="Load(string, bool, int)"/> would find files, complete or not.</summary>
     /// <param name="path">As there.</param>
     /// <param name="classes">10 or 100.</param>
     /// <returns>Whether there is something to read.</returns>
@@ -58,7 +58,7 @@ public static class Cifar
     {
         var names = variant.Files(train);
         var found = Find(path, variant, train)
-            ?? throw DataFile.Bad(path, $"holds no {names[0]}, no {variant.Folder} and no {variant.Archive}; name the folder with --data, or take --download");
+            ?? throw DataFile.Bad(path, $"holds no {names[0]}, no {variant.Folder} and no {variant.Archive}; give the folder with --data, or use --download");
         var parts = new byte[names.Count][];
         string[]? classNames = null;
         try
@@ -70,7 +70,7 @@ public static class Cifar
                     var file = Path.Combine(found, names[i]);
                     if (!File.Exists(file) && !Directory.Exists(file))
                     {
-                        throw DataFile.Bad(file, $"not found; {DataFile.Again}, or take --download");
+                        throw DataFile.Bad(file, $"not found; {DataFile.Again}, or use --download");
                     }
 
                     parts[i] = Reading(file, () =>
@@ -121,7 +121,7 @@ public static class Cifar
         }
         catch (InvalidDataException exception)
         {
-            throw DataFile.Bad(path, $"is not a whole .tar.gz file ({exception.Message.TrimEnd('.')}); {DataFile.Again}", exception);
+            throw DataFile.Bad(path, $"is not a complete .tar.gz file ({exception.Message.TrimEnd('.')}); {DataFile.Again}", exception);
         }
         catch (EndOfStreamException exception)
         {

@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace ResNetNodes.Data;
 
-/// <summary>What the readers of data files say alike.</summary>
+/// <summary>Messages that the readers of data files share.</summary>
 internal static class DataFile
 {
     public const string Again = "download it again";
@@ -12,6 +12,6 @@ internal static class DataFile
 
     public static string Number(long value) => value.ToString("N0", CultureInfo.InvariantCulture);
 
-    /// <summary>Whether the file or its folder, and not the program, is to blame.</summary>
+    /// <summary>Whether the file or its folder, not the program, is to blame.</summary>
     public static bool IsOfTheFile(Exception exception) => exception is IOException or UnauthorizedAccessException;
 }

@@ -5,8 +5,8 @@ using System.Security.Cryptography;
 namespace ResNetNodes.Data;
 
 /// <summary>
-/// One file from the web. It appears whole under its name or not at all; what arrived of it waits in a .partial file beside it, from
-/// where the next try or the next run goes on.
+/// A file from the web. It appears complete under its name or not at all; what has arrived is kept in a .partial file beside it, from
+/// where the next attempt or the next run continues.
 /// </summary>
 internal sealed class Download
 {
@@ -14,7 +14,7 @@ internal sealed class Download
     private readonly Uri address;
     private readonly string md5;
 
-    /// <summary>Names a file.</summary>
+    /// <summary>Describes a file.</summary>
     /// <param name="address">Its address.</param>
     /// <param name="md5">The MD5 checksum of its content, 32 hexadecimal digits.</param>
     public Download(Uri address, string md5)
@@ -23,31 +23,31 @@ internal sealed class Download
         ArgumentNullException.ThrowIfNull(md5);
         if (md5.Length != 2 * MD5.HashSizeInBytes || !md5.All(char.IsAsciiHexDigit))
         {
-            throw new ArgumentException($"'{md5}' is no MD5 checksum, expected {2 * MD5.HashSizeInBytes} hexadecimal digits", nameof(md5));
+            throw new ArgumentException($"'{md5}' is not an MD5 checksum, expected {2 * MD5.HashSizeInBytes} hexadecimal digits", nameof(md5));
         }
 
         (this.address, this.md5) = (address, md5);
     }
 
-    /// <summary>Tries in all, at least 1.</summary>
+    /// <summary>Number of attempts, at least 1.</summary>
     public int Tries { get; init; } = 5;
 
-    /// <summary>Time between the first and the second try; doubled after each.</summary>
+    /// <summary>Pause between the first and the second attempt; doubled after each.</summary>
     public TimeSpan Pause { get; init; } = TimeSpan.FromSeconds(1);
 
-    /// <summary>How long the server may be silent before a try is given up.</summary>
+    /// <summary>How long the server may be silent before an attempt is given up.</summary>
     public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(60);
 
-    /// <summary>Called at the start and the end of each try, and after each MiB.</summary>
+    /// <summary>Called at the start and the end of each attempt, and after each MiB.</summary>
     public Action<DownloadProgress>? Progress { get; init; }
 
     internal Func<HttpMessageHandler> Handler { get; init; } = () => new SocketsHttpHandler();
 
-    /// <summary>Fetches the file, or its rest. One that is there with the right checksum is kept, without asking the server.</summary>
-    /// <param name="path">Where it goes; its folder is made if missing.</param>
-    /// <param name="cancellation">Ends it; what has arrived is kept.</param>
-    /// <returns>When it is there.</returns>
-    /// <exception cref="ResNetNodesException">The server has it not, breaks off too often, or sends something else; or the disk is full.</exception>
+    /// <summary>Downloads the file, or what is missing of it. A file with the right checksum is kept without asking the server.</summary>
+    /// <param name="path">Where it goes; its folder is created if it is missing.</param>
+    /// <param name="cancellation">Stops the download; what has arrived is kept.</param>
+    /// <returns>A task that ends when the file is complete.</returns>
+    /// <exception cref="ResNetNodesException">The server does not have the file, breaks off too often or sends something else, or the disk is full.</exception>
     public async Task ToAsync(string path, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(path);
@@ -77,7 +77,7 @@ internal sealed class Download
                 failure = $"its {DataFile.Number(length)} bytes have the MD5 checksum {found.ToLowerInvariant()}, expected {md5.ToLowerInvariant()}, and were deleted";
                 if (!resumed)
                 {
-                    throw DataFile.Bad(address.ToString(), $"{failure}; it is another file or a damaged one: try later, or get it elsewhere");
+                    throw DataFile.Bad(address.ToString(), $"{failure}; the server has another or a damaged file; try later, or get it elsewhere");
                 }
 
                 // The beginning, from an earlier try, may be what was wrong: once more from there.
@@ -85,7 +85,7 @@ internal sealed class Download
 
             if (attempt == Tries)
             {
-                throw DataFile.Bad(address.ToString(), $"{failure}, after {Tries} tries; run it again to go on from there");
+                throw DataFile.Bad(address.ToString(), $"{failure}, after {Tries} attempts; run it again to continue from there");
             }
 
             await Task.Delay(Pause * (1 << Math.Min(attempt - 1, 10)), cancellation);
@@ -121,7 +121,7 @@ internal sealed class Download
                 case HttpStatusCode.PartialContent or HttpStatusCode.RequestedRangeNotSatisfiable:
                     var had = file.Length;
                     file.SetLength(0);
-                    return (true, $"answered {range?.ToString() ?? "no range"} to the request for all from byte {DataFile.Number(had)}");
+                    return (true, $"answered {range?.ToString() ?? "no range"} to a request for everything from byte {DataFile.Number(had)}");
                 default:
                     var status = $"answered {(int)response.StatusCode} {response.ReasonPhrase}".TrimEnd();
                     return response.StatusCode is >= HttpStatusCode.InternalServerError or HttpStatusCode.TooManyRequests or HttpStatusCode.RequestTimeout
@@ -191,7 +191,7 @@ internal sealed class Download
         }
         catch (Exception exception) when (DataFile.IsOfTheFile(exception))
         {
-            throw DataFile.Bad(path, $"can't be written or read: {exception.Message.TrimEnd('.')}; free the disk, or name another folder", exception);
+            throw DataFile.Bad(path, $"can't be written or read: {exception.Message.TrimEnd('.')}; free some disk space, or use another folder", exception);
         }
     }
 

@@ -6,7 +6,7 @@ namespace ResNetNodes.Data;
 /// <summary>Fashion-MNIST: 60,000 + 10,000 grey images 28×28 of 10 classes, in the four gzipped IDX files of its authors.</summary>
 public static class FashionMnist
 {
-    /// <summary>Where Debian's package dataset-fashion-mnist puts the files.</summary>
+    /// <summary>The folder in which Debian's package dataset-fashion-mnist installs the files.</summary>
     internal const string DefaultFolder = "/usr/share/datasets/fashion-mnist";
 
     private const int ImageMagic = 0x803;
@@ -14,7 +14,7 @@ public static class FashionMnist
     private static readonly string[] Names =
         ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
 
-    /// <summary>Reads one half of the data set.</summary>
+    /// <summary>Reads one split of the data set.</summary>
     /// <param name="folder">The folder of the files.</param>
     /// <param name="train">The training images, or the test images.</param>
     /// <returns>The images.</returns>
@@ -33,7 +33,7 @@ public static class FashionMnist
 
         if (labels.Any(label => label >= Names.Length))
         {
-            throw Bad(labelFile, $"holds label {labels.Max()}, expected 0 to {Names.Length - 1}; it is not Fashion-MNIST's");
+            throw Bad(labelFile, $"holds label {labels.Max()}, expected 0 to {Names.Length - 1}; it does not belong to Fashion-MNIST");
         }
 
         return new InMemoryImages("fashion-mnist", images, Array.ConvertAll(labels, label => (int)label), 1, sizes[1], sizes[2], Names.Length, Names);
@@ -43,7 +43,7 @@ public static class FashionMnist
     {
         if (!File.Exists(path))
         {
-            throw new ResNetNodesException($"{path}: not found; install Debian's package dataset-fashion-mnist (./build.sh setup), or name the folder with --data");
+            throw new ResNetNodesException($"{path}: not found; install Debian's package dataset-fashion-mnist (./build.sh setup), or give the folder with --data");
         }
 
         try
@@ -85,7 +85,7 @@ public static class FashionMnist
         }
         catch (InvalidDataException exception)
         {
-            throw Bad(path, $"is not a whole gzip file ({exception.Message.TrimEnd('.')}); {DataFile.Again}", exception);
+            throw Bad(path, $"is not a complete gzip file ({exception.Message.TrimEnd('.')}); {DataFile.Again}", exception);
         }
         catch (Exception exception) when (DataFile.IsOfTheFile(exception))
         {

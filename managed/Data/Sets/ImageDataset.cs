@@ -5,12 +5,12 @@ public abstract class ImageDataset
 {
     private readonly int[] labels;
 
-    /// <summary>Takes what every set has.</summary>
-    /// <param name="name">What outputs call it.</param>
+    /// <summary>Creates a data set.</summary>
+    /// <param name="name">Its name in outputs.</param>
     /// <param name="labels">One class from 0 for each image.</param>
     /// <param name="classes">Number of classes.</param>
     /// <param name="classNames">The classes' names in order, if known.</param>
-    /// <exception cref="ArgumentException">A label that is no class, or another number of names than of classes.</exception>
+    /// <exception cref="ArgumentException">A label that is not a class, or not as many names as classes.</exception>
     protected ImageDataset(string name, int[] labels, int classes, IReadOnlyList<string>? classNames)
     {
         ArgumentNullException.ThrowIfNull(name);
@@ -19,7 +19,7 @@ public abstract class ImageDataset
         var wrong = Array.FindIndex(labels, label => (uint)label >= (uint)classes);
         if (wrong >= 0)
         {
-            throw new ArgumentException($"label {labels[wrong]} of image {wrong} is none of {classes} classes");
+            throw new ArgumentException($"label {labels[wrong]} of image {wrong} is not one of {classes} classes");
         }
 
         if (classNames is not null && classNames.Count != classes)
@@ -30,7 +30,7 @@ public abstract class ImageDataset
         (Name, this.labels, Classes, ClassNames) = (name, labels, classes, classNames);
     }
 
-    /// <summary>What outputs call it.</summary>
+    /// <summary>Its name in outputs.</summary>
     public string Name { get; }
 
     /// <summary>Number of images.</summary>
@@ -51,12 +51,12 @@ public abstract class ImageDataset
 
     /// <summary>Reads an image.</summary>
     /// <param name="index">The image.</param>
-    /// <returns>Its bytes; null where it is damaged and the set was told to skip such images.</returns>
+    /// <returns>Its bytes; null if it is damaged and the set skips damaged images.</returns>
     /// <exception cref="ResNetNodesException">The image can't be read or decoded; the message names it.</exception>
     public abstract ImageBytes? Read(int index);
 
-    /// <summary>A part of the set.</summary>
-    /// <param name="count">How many images, at most.</param>
-    /// <returns>The first images; of a set that is sorted by class, the first of each class in turn.</returns>
+    /// <summary>A smaller set of the first images.</summary>
+    /// <param name="count">The largest number of images.</param>
+    /// <returns>The first images; from a set that is sorted by class, the first of each class in turn.</returns>
     public abstract ImageDataset Take(int count);
 }

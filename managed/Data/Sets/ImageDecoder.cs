@@ -2,14 +2,14 @@ using SkiaSharp;
 
 namespace ResNetNodes.Data;
 
-/// <summary>JPEG and PNG to planes of red, green and blue, by content, whatever the name.</summary>
+/// <summary>Decodes JPEG and PNG images to planes of red, green and blue. The format is detected from the content.</summary>
 internal static class ImageDecoder
 {
     private const int MostPixels = 1 << 28;
 
     /// <summary>
-    /// Decodes an image: grey becomes three equal channels, CMYK red, green and blue; transparency and colour profiles are ignored,
-    /// and so are hints to turn the image. Failure is one phrase, or null.
+    /// Decodes an image: grey becomes three equal channels, CMYK becomes red, green and blue; transparency, colour profiles and orientation
+    /// are ignored. The failure is a short phrase, or null.
     /// </summary>
     public static ImageBytes? Decode(byte[] file, out string? failure)
     {
@@ -17,7 +17,7 @@ internal static class ImageDecoder
         using var codec = SKCodec.Create(data);
         if (codec is null || codec.EncodedFormat is not (SKEncodedImageFormat.Jpeg or SKEncodedImageFormat.Png))
         {
-            failure = file.Length == 0 ? "is empty" : "is no JPEG or PNG image";
+            failure = file.Length == 0 ? "is empty" : "is not a JPEG or PNG image";
             return null;
         }
 

@@ -1,7 +1,7 @@
 namespace ResNetNodes.Data;
 
 /// <summary>
-/// Images as files: a folder of one folder a class, of JPEG and PNG images of any size. Classes are numbered in ordinal order of their
+/// Image files: a folder with one folder for each class, of JPEG and PNG images of any size. Classes are numbered in ordinal order of their
 /// folders' names. An image is decoded when it is read, on the thread that reads it.
 /// </summary>
 public sealed class ImageFolder : ImageDataset
@@ -17,8 +17,8 @@ public sealed class ImageFolder : ImageDataset
 
     /// <summary>Lists a folder of class folders.</summary>
     /// <param name="root">The folder.</param>
-    /// <param name="skipCorrupt">Leave out what can't be decoded, in place of failing there.</param>
-    /// <returns>The images, in ordinal order of class and file name; nothing is decoded yet.</returns>
+    /// <param name="skipCorrupt">Leave out images that can't be decoded instead of failing.</param>
+    /// <returns>The images in ordinal order of class and file name; none is decoded yet.</returns>
     /// <exception cref="ResNetNodesException">The folder can't be read, has no class folders, or a class has no images.</exception>
     public static ImageFolder Load(string root, bool skipCorrupt = false)
     {
@@ -34,7 +34,7 @@ public sealed class ImageFolder : ImageDataset
                 var images = Images(folder);
                 if (images.Count == 0)
                 {
-                    throw DataFile.Bad(folder, $"holds no {string.Join(", ", Endings)} file; remove the folder, or put the class's images there");
+                    throw DataFile.Bad(folder, $"holds no {string.Join(", ", Endings)} file; remove the folder, or add images of the class");
                 }
 
                 files.AddRange(images);
@@ -49,13 +49,13 @@ public sealed class ImageFolder : ImageDataset
         }
     }
 
-    /// <summary>Lists one half of a data set in the folders train and val, as ImageNet's.</summary>
+    /// <summary>Lists one split of a data set in the folders train and val, like ImageNet.</summary>
     /// <param name="root">The folder of the two.</param>
     /// <param name="train">The images of train, or those of val.</param>
-    /// <param name="skipCorrupt">Leave out what can't be decoded, in place of failing there.</param>
+    /// <param name="skipCorrupt">Leave out images that can't be decoded instead of failing.</param>
     /// <returns>The images.</returns>
-    /// <exception cref="ResNetNodesException">As <see cref="Load(string, bool)"/>; or the halves' classes differ.</exception>
-    public static ImageFolder LoadHalf(string root, bool train, bool skipCorrupt = false)
+    /// <exception cref="ResNetNodesException">As <see cref="Load(string, bool)"/>; or the two splits have different classes.</exception>
+    public static ImageFolder LoadSplit(string root, bool train, bool skipCorrupt = false)
     {
         ArgumentNullException.ThrowIfNull(root);
         var (first, second) = (Path.Combine(root, "train"), Path.Combine(root, "val"));
@@ -67,7 +67,7 @@ public sealed class ImageFolder : ImageDataset
             var odd = found.ClassNames!.Except(trained).Concat(trained.Except(found.ClassNames!)).FirstOrDefault();
             if (odd is not null)
             {
-                throw DataFile.Bad(second, $"class {odd} is in one of train and val alone; both need the same class folders");
+                throw DataFile.Bad(second, $"class {odd} is in only one of train and val; both need the same class folders");
             }
         }
 
@@ -90,7 +90,7 @@ public sealed class ImageFolder : ImageDataset
         }
 
         var image = ImageDecoder.Decode(content, out var failure);
-        return image is not null || skipCorrupt ? image : throw DataFile.Bad(path, $"{failure}; replace or remove it, or take --skip-corrupt");
+        return image is not null || skipCorrupt ? image : throw DataFile.Bad(path, $"{failure}; replace or remove it, or use --skip-corrupt");
     }
 
     /// <inheritdoc/>
@@ -113,13 +113,13 @@ public sealed class ImageFolder : ImageDataset
     {
         if (!Directory.Exists(root))
         {
-            throw DataFile.Bad(root, "is no folder; name the folder of the images with --data");
+            throw DataFile.Bad(root, "is not a folder; give the folder of the images with --data");
         }
 
         var names = Names(Directory.EnumerateDirectories(root));
         return names.Count > 0
             ? names
-            : throw DataFile.Bad(root, "holds no class folders; sort the images into one folder a class");
+            : throw DataFile.Bad(root, "has no class folders; sort the images into one folder for each class");
     }
 
     private static List<string> Images(string folder) =>

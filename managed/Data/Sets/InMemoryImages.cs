@@ -6,7 +6,7 @@ internal sealed class InMemoryImages : ImageDataset
     private readonly ReadOnlyMemory<byte> images;
 
     /// <summary>Takes images and labels.</summary>
-    /// <param name="name">What outputs call it.</param>
+    /// <param name="name">Its name in outputs.</param>
     /// <param name="images">Count × Channels × Height × Width bytes, row-major.</param>
     /// <param name="labels">One class from 0 for each image.</param>
     /// <param name="channels">Channels.</param>
@@ -14,7 +14,7 @@ internal sealed class InMemoryImages : ImageDataset
     /// <param name="width">Columns.</param>
     /// <param name="classes">Number of classes.</param>
     /// <param name="classNames">The classes' names in order, if known.</param>
-    /// <exception cref="ArgumentException">Sizes that do not fit each other, or a label that is no class.</exception>
+    /// <exception cref="ArgumentException">Sizes that contradict each other, or a label that is not a class.</exception>
     public InMemoryImages(
         string name, ReadOnlyMemory<byte> images, int[] labels, int channels, int height, int width, int classes, IReadOnlyList<string>? classNames = null)
         : base(name, labels, classes, classNames)

@@ -31,7 +31,7 @@ internal static partial class NpyFile
 
         if (data.Length < 12 || !data.AsSpan(0, Magic.Length).SequenceEqual(Magic))
         {
-            throw DataFile.Bad(path, "is no .npy file");
+            throw DataFile.Bad(path, "is not a .npy file");
         }
 
         var wide = data[6] > 1;

@@ -1,9 +1,9 @@
 namespace ResNetNodes.Data;
 
-/// <summary>Seeded images for smoke tests: each class is a pattern of its own under noise. Every output names them synthetic.</summary>
+/// <summary>Seeded images for smoke tests: each class has its own pattern, under noise. Every output calls them synthetic.</summary>
 internal static class SyntheticImages
 {
-    /// <summary>Draws images.</summary>
+    /// <summary>Generates images.</summary>
     /// <param name="count">How many.</param>
     /// <param name="seed">The seed of the noise; the patterns are the same for every seed.</param>
     /// <param name="classes">Classes.</param>

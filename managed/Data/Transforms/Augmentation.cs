@@ -14,8 +14,8 @@ public enum ImageFit
 }
 
 /// <summary>
-/// How an image becomes a network's input: made square, flipped at random, its single channel repeated, and normalized. A value.
-/// Random choices depend on seed, epoch and image alone.
+/// How an image becomes a network's input: made square, flipped at random, a single channel repeated, and normalized. A value.
+/// Random choices depend only on seed, epoch and image.
 /// </summary>
 /// <remarks>
 /// Scaling is bilinear with antialiasing (a triangle filter as wide as a pixel of the coarser grid), in float32, without rounding
@@ -32,16 +32,16 @@ public sealed record Augmentation
     /// <summary>How the image becomes a square.</summary>
     public ImageFit Fit { get; init; }
 
-    /// <summary>Canvas: pixels of the border that a random crop may reach into; 0 for none.</summary>
+    /// <summary>Canvas: by how many pixels a random crop may reach beyond the image; 0 for none.</summary>
     public int CropPadding { get; init; } = 4;
 
-    /// <summary>Random resized crop: the least part of the image's area.</summary>
+    /// <summary>Random resized crop: the smallest share of the image's area.</summary>
     public double LeastArea { get; init; } = 0.08;
 
     /// <summary>Resized centre, and the tests after random resized crops: the shorter side before the crop, at least Size.</summary>
     public int Resize { get; init; } = 256;
 
-    /// <summary>Whether images are flipped left to right half of the time.</summary>
+    /// <summary>Whether half of the images, at random, are flipped left to right.</summary>
     public bool Flip { get; init; } = true;
 
     /// <summary>Mean of each channel, of values from 0 to 1.</summary>
@@ -50,17 +50,17 @@ public sealed record Augmentation
     /// <summary>Standard deviation of each channel.</summary>
     public IReadOnlyList<double> Deviation { get; init; } = [0.2023, 0.1994, 0.2010];
 
-    /// <summary>Of CIFAR: 32×32 crops out of a border of 4 pixels, flips.</summary>
+    /// <summary>For CIFAR: 32×32 crops that reach up to 4 pixels beyond the image, and flips.</summary>
     public static Augmentation Cifar { get; } = new();
 
     /// <summary>
-    /// The augmentation of Fashion-MNIST: flips alone, as its images are centred and fill their canvas; its grey mean and
+    /// For Fashion-MNIST: only flips, as its images are centred and fill their canvas; its grey mean and
     /// deviation on every channel.
     /// </summary>
     public static Augmentation Grey { get; } = new() { CropPadding = 0, Mean = [0.2860, 0.2860, 0.2860], Deviation = [0.3530, 0.3530, 0.3530] };
 
     /// <summary>
-    /// Of ImageNet: 224×224 from 8 to 100 % of the area, 3/4 to 4/3 in shape, flips; in tests the centre of a shorter side of 256.
+    /// For ImageNet: 224×224 from 8 to 100 % of the area, 3/4 to 4/3 in shape, and flips; in tests the shorter side is scaled to 256 and the centre taken.
     /// Smaller: <c>Augmentation.ImageNet with { Size = 64, Resize = 73 }</c>.
     /// </summary>
     public static Augmentation ImageNet { get; } = new()
@@ -71,8 +71,8 @@ public sealed record Augmentation
         Deviation = [0.229, 0.224, 0.225],
     };
 
-    /// <summary>Without random choices, as for testing.</summary>
-    /// <returns>The same canvas and normalization; the resized centre in place of random resized crops.</returns>
+    /// <summary>The same without random choices, for testing.</summary>
+    /// <returns>The same canvas and normalization; resized centres instead of random resized crops.</returns>
     public Augmentation WithoutRandomness() => this with
     {
         CropPadding = 0,
@@ -97,7 +97,7 @@ public sealed record Augmentation
         ArgumentOutOfRangeException.ThrowIfNotEqual(target.Length, Channels * Size * Size);
         if (Fit == ImageFit.Canvas && (image.Height > Size || image.Width > Size))
         {
-            throw new ArgumentException($"image {index} is {image.Height}×{image.Width}, expected at most {Size}×{Size}; larger ones need a Fit that scales them, as that of Augmentation.ImageNet");
+            throw new ArgumentException($"image {index} is {image.Height}×{image.Width}, expected at most {Size}×{Size}; larger images need a Fit that scales them, such as that of Augmentation.ImageNet");
         }
 
         var random = Fit == ImageFit.RandomResizedCrop || CropPadding > 0 || Flip ? new RandomNumbers(seed).OfImage(epoch, index) : null;
@@ -135,7 +135,7 @@ public sealed record Augmentation
 
         if (Mean.Count != Channels || Deviation.Count != Channels || Deviation.Any(d => !(d > 0)))
         {
-            throw new ArgumentException($"{Mean.Count} means and {Deviation.Count} deviations for {Channels} channels, expected one of each for a channel, deviations above 0");
+            throw new ArgumentException($"{Mean.Count} means and {Deviation.Count} deviations for {Channels} channels, expected one of each per channel, deviations above 0");
         }
     }
 

@@ -14,9 +14,10 @@ internal sealed class StageConfiguration : IDisposable
     private readonly StageFunctions functions;
     private readonly LayerMapping? mapping;
     private readonly Stage? native;
+    private readonly IReadOnlyList<long> uses;
 
-    private StageConfiguration(StageFunctions functions, StageOptions options, LayerMapping? mapping, Stage? native, string reason) =>
-        (this.functions, Options, this.mapping, this.native, Reason) = (functions, options, mapping, native, reason);
+    private StageConfiguration(StageFunctions functions, StageOptions options, LayerMapping? mapping, Stage? native, IReadOnlyList<long> uses, string reason) =>
+        (this.functions, Options, this.mapping, this.native, this.uses, Reason) = (functions, options, mapping, native, uses, reason);
 
     public StageOptions Options { get; }
 
@@ -26,16 +27,17 @@ internal sealed class StageConfiguration : IDisposable
     public string Reason { get; }
 
     /// <summary>Checks options, and chooses how the functions are evaluated.</summary>
-    /// <exception cref="ArgumentException">An option that does not fit.</exception>
+    /// <exception cref="ArgumentException">An invalid option.</exception>
     public static StageConfiguration Of(StageFunctions functions, StageOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
         options.Validate();
+        var uses = options.Solver.UseCounts(functions.Depth);
         var reason = options.Execution == StageExecution.Callback ? "the modules are to be called (StageExecution.Callback)" : functions.Unmappable;
         var mapping = reason.Length == 0 ? LayerMapping.TryMap(functions.Modules, out reason) : null;
         if (mapping is not null)
         {
-            return new(functions, options, mapping, Layers(mapping, functions.Depth, options), "all layers are known");
+            return new(functions, options, mapping, Layers(mapping, functions.Depth, options), uses, "all layers are known");
         }
 
         if (options.Execution == StageExecution.Layers)
@@ -50,12 +52,7 @@ internal sealed class StageConfiguration : IDisposable
                 : $"ComputeType.BFloat16 needs native layers: {reason}; cast inside the modules instead");
         }
 
-        if (options.Solver == Solver.Heun && functions.Depth < 2)
-        {
-            throw new ArgumentException($"depth is {functions.Depth}, expected at least 2 with Heun's solver");
-        }
-
-        return new(functions, options, null, null, options.Execution == StageExecution.Callback ? "asked for" : reason);
+        return new(functions, options, null, null, uses, options.Execution == StageExecution.Callback ? "asked for" : reason);
     }
 
     /// <summary>Takes down what a call of the stage is made with.</summary>
@@ -123,13 +120,6 @@ internal sealed class StageConfiguration : IDisposable
         return new Stage(table, functions.Depth, nativeOptions);
     }
 
-    private long UsesOf(int function)
-    {
-        if (functions.Modules.Count == 1)
-        {
-            return Options.Solver == Solver.Heun ? 2 * (functions.Depth - 1) : functions.Depth;
-        }
-
-        return Options.Solver == Solver.Heun && function > 0 && function < functions.Depth - 1 ? 2 : 1;
-    }
+    // Evaluations of a module in one forward pass; a shared one does those of all functions.
+    private long UsesOf(int module) => functions.Modules.Count == 1 ? uses.Sum() : uses[module];
 }

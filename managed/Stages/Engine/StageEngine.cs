@@ -69,7 +69,7 @@ internal sealed class StageEngine : IDisposable
     public override string ToString()
     {
         var compute = Options.ComputeType == ComputeType.SameAsState ? string.Empty : $", compute={Text(Options.ComputeType)}";
-        return $"{name}(depth={Depth}, solver={Text(Options.Solver)}, reconstruction={Options.Reconstruction}, execution={Text(Execution)}{compute})";
+        return $"{name}(depth={Depth}, solver={Options.Solver}, reconstruction={Options.Reconstruction}, execution={Text(Execution)}{compute})";
     }
 
     public void Dispose()

@@ -60,7 +60,7 @@ internal sealed class StageFunction : autograd.SingleTensorFunction<StageFunctio
         if (is_grad_enabled())
         {
             throw new ResNetNodesException(
-                "create_graph: the gradient of a residual stage can't be differentiated again; take a plain module for second derivatives");
+                "create_graph: the gradient of a residual stage can't be differentiated again; use a plain module for second derivatives");
         }
 
         foreach (var saved in ctx.get_saved_variables())

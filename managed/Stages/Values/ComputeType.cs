@@ -1,14 +1,14 @@
 namespace ResNetNodes;
 
-/// <summary>What the residual functions of a stage are evaluated in.</summary>
+/// <summary>The number type in which a stage evaluates its residual functions.</summary>
 public enum ComputeType
 {
     /// <summary>The dtype of the state.</summary>
     SameAsState,
 
     /// <summary>
-    /// Mixed precision: bfloat16 inside of the functions. States, parameters (the master weights), batch normalization's
-    /// statistics and gradients stay float32: a state of bfloat16 could not be reconstructed.
+    /// Mixed precision: bfloat16 inside the functions. States, parameters (the master weights), batch normalization's
+    /// statistics and gradients stay float32: a state in bfloat16 could not be reconstructed.
     /// </summary>
     BFloat16,
 }

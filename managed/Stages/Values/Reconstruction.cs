@@ -1,81 +1,80 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using ResNetNodes.Interop;
 
 namespace ResNetNodes;
 
 /// <summary>
-/// How the states of a stage are found again in the backward pass: a value that prints and parses itself, as users write it
-/// (<c>adaptive:0.1</c>, <c>corrected:2</c>). Orders, costs and derivations: docs/reconstructions.md.
+/// How the states of a stage are reconstructed in the backward pass: a row of the native table of methods and its argument. A value
+/// that prints and parses itself, as users write it (<c>adaptive:0.1</c>, <c>corrected:2</c>). Orders, costs and derivations:
+/// docs/reconstructions.md.
 /// </summary>
 public sealed record Reconstruction
 {
-    private static readonly Lazy<IReadOnlyList<PlanRow>> Plans = new(ReadPlans);
+    private static readonly Lazy<IReadOnlyList<Plan>> Table = new(ReadPlans);
 
-    private Reconstruction(ReconstructionKind kind, long count = 0, double? tolerance = null)
-    {
-        Kind = kind;
-        Count = count;
-        Tolerance = tolerance;
-    }
+    private readonly Plan plan;
 
-    /// <summary>Store the tape of every step: exact, memory grows with depth; 3 evaluations a layer and training step.</summary>
-    public static Reconstruction Backprop { get; } = new(ReconstructionKind.Backprop);
+    private Reconstruction(Plan plan, long count, double? tolerance) => (this.plan, Count, Tolerance) = (plan, count, tolerance);
+
+    /// <summary>Store the tape of every step: exact, memory grows with depth; 3 evaluations per layer and training step.</summary>
+    public static Reconstruction Backprop => Of(ReconstructionKind.Backprop);
 
     /// <summary>
-    /// The paper's method (arXiv 2205.14612, section 4): x̃ₙ = xₙ₊₁ − h fₙ(xₙ₊₁), and for Heun its reverse step. Gradient error
+    /// The paper's method (arXiv 2205.14612, section 4): the solver's reverse step, for Euler x̃ₙ = xₙ₊₁ − h fₙ(xₙ₊₁). Gradient error
     /// O(1/N), for Heun O(1/N²) or better; 5 evaluations.
     /// </summary>
-    public static Reconstruction Inverse { get; } = new(ReconstructionKind.Inverse);
+    public static Reconstruction Inverse => Of(ReconstructionKind.Inverse);
 
     /// <summary>The names that can be parsed.</summary>
-    public static IReadOnlyList<string> Names => [.. Plans.Value.Select(plan => plan.Name)];
+    public static IReadOnlyList<string> Names => [.. Table.Value.Select(plan => plan.Name)];
 
     /// <summary>The method's name, without its argument.</summary>
-    public string Name => Plan.Name;
+    public string Name => plan.Name;
 
     /// <summary>Order in h of the gradient's error on smooth weights with Euler's solver; 0 for the exact methods.</summary>
-    public long Order => Kind switch
-    {
-        ReconstructionKind.Corrected or ReconstructionKind.Extrapolated when Count > 0 => Count + 1,
-        _ => Plan.Order,
-    };
+    public long Order => plan.Order + (plan.OrderGrows ? Beyond : 0);
 
-    /// <summary>Whether memory stays flat in depth.</summary>
-    public bool IsMemoryFree => Plan.MemoryFree;
+    /// <summary>Evaluations of residual functions per layer of a training step with Euler's solver, forward and backward pass.</summary>
+    public double Evaluations => plan.Evaluations + (plan.EvaluationsGrow ? Beyond : 0);
 
-    internal ReconstructionKind Kind { get; }
+    /// <summary>Whether memory is independent of depth.</summary>
+    public bool IsMemoryFree => plan.MemoryFree;
+
+    /// <summary>All methods with their arguments in brackets: "backprop, checkpoint[:k], …".</summary>
+    internal static string Syntax => string.Join(", ", Table.Value.Select(plan => plan.Syntax));
+
+    /// <summary>One method of each row, with its default argument.</summary>
+    internal static IReadOnlyList<Reconstruction> All => [.. Table.Value.Select(plan => plan.Default)];
+
+    /// <summary>One line of help.</summary>
+    internal string Summary => plan.Summary;
+
+    internal ReconstructionKind Kind => plan.Kind;
 
     internal long Count { get; }
 
     internal double? Tolerance { get; }
 
-    private PlanRow Plan => Plans.Value.Single(plan => plan.Kind == Kind);
+    // What the count is more than its default.
+    private long Beyond => plan.Argument == PlanArgument.Count ? Count - plan.DefaultCount : 0;
 
-    /// <summary>Fixed point and correction.</summary>
+    /// <summary>Fixed-point iterations and a correction.</summary>
     /// <param name="iterations">Fixed-point iterations k for x̃ₙ, at least 1.</param>
     /// <remarks>
     /// x̃ₙ ← xₙ₊₁ − Φₙ(x̃ₙ), k times from xₙ₊₁; gradient at x̃ₙ; xₙ ← xₙ₊₁ − Φₙ(x̃ₙ), a value the gradient needs anyway. Gradient
-    /// error O(1/N^(k+1)), also for weights that are not smooth in depth. Cost: 4 + k evaluations a layer (backprop 3,
+    /// error O(1/N^(k+1)), also for weights that are not smooth in depth. Cost: 4 + k evaluations per layer (backprop 3,
     /// checkpoint 4). Wrong where h·Lip(fₙ) is not small.
     /// </remarks>
     /// <returns>The method.</returns>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="iterations"/> is below 1.</exception>
-    public static Reconstruction Corrected(int iterations = 1)
-    {
-        ArgumentOutOfRangeException.ThrowIfLessThan(iterations, 1);
-        return new(ReconstructionKind.Corrected, iterations);
-    }
+    public static Reconstruction Corrected(int iterations = 1) => Counted(ReconstructionKind.Corrected, iterations, nameof(iterations));
 
-    /// <summary>The increment foreseen from the last ones, and correction: 4 evaluations; only where weights are smooth in depth.</summary>
+    /// <summary>The increment extrapolated from the last ones, and a correction: 4 evaluations; only if weights are smooth in depth.</summary>
     /// <param name="order">2 or 3: how many increments the prediction uses. Gradient error O(1/N^(order+1)) on smooth weights.</param>
     /// <returns>The method.</returns>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="order"/> is neither 2 nor 3.</exception>
-    public static Reconstruction Extrapolated(int order = 2)
-    {
-        ArgumentOutOfRangeException.ThrowIfLessThan(order, 2);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(order, 3);
-        return new(ReconstructionKind.Extrapolated, order);
-    }
+    public static Reconstruction Extrapolated(int order = 2) => Counted(ReconstructionKind.Extrapolated, order, nameof(order));
 
     /// <summary>Iterates each step until its residual is below a tolerance, and reports the steps where it can't. The default.</summary>
     /// <param name="tolerance">Residual of a reconstructed state, relative to its increment; positive. Null: 0.1.</param>
@@ -83,61 +82,44 @@ public sealed record Reconstruction
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="tolerance"/> is not a positive finite number.</exception>
     public static Reconstruction Adaptive(double? tolerance = null)
     {
-        if (tolerance is { } given && !(given > 0 && double.IsFinite(given)))
-        {
-            throw new ArgumentOutOfRangeException(nameof(tolerance), tolerance, "expected a positive number");
-        }
-
-        return new(ReconstructionKind.Adaptive, 0, tolerance);
+        var method = Of(ReconstructionKind.Adaptive);
+        return tolerance is not { } given ? method
+            : Plan.Accepts(given) ? new(method.plan, method.Count, given)
+            : throw new ArgumentOutOfRangeException(nameof(tolerance), tolerance, "expected a positive number");
     }
 
     /// <summary>Store every k-th state and replay between them: exact, 4 evaluations, memory N/k states and k tapes.</summary>
     /// <param name="every">k; 0 stands for the square root of the number of steps.</param>
     /// <returns>The method.</returns>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="every"/> is negative.</exception>
-    public static Reconstruction Checkpoint(int every = 0)
-    {
-        ArgumentOutOfRangeException.ThrowIfNegative(every);
-        return new(ReconstructionKind.Checkpoint, every);
-    }
+    public static Reconstruction Checkpoint(int every = 0) => Counted(ReconstructionKind.Checkpoint, every, nameof(every));
 
     /// <summary>Reads a method as users write it; the inverse of <see cref="ToString"/>.</summary>
-    /// <param name="text">Such as <c>inverse</c>, <c>corrected:2</c>, <c>extrapolated:3</c>, <c>adaptive:0.01</c>, <c>checkpoint:8</c>.</param>
+    /// <param name="text">
+    /// Such as <c>inverse</c>, <c>corrected:2</c>, <c>extrapolated:3</c>, <c>adaptive:0.01</c>, <c>checkpoint:8</c>.
+    /// </param>
     /// <returns>The method.</returns>
     /// <exception cref="ArgumentException">The text names no method, or its argument is out of range.</exception>
     public static Reconstruction Parse(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
-        var parts = text.Trim().Split(':', 2);
-        var argument = parts.Length > 1 ? parts[1] : null;
-        try
+        var (name, argument) = text.Trim().Split(':', 2) is [var first, var rest] ? (first, rest) : (text.Trim(), null);
+        var plan = Table.Value.FirstOrDefault(row => row.Name.Equals(name, StringComparison.OrdinalIgnoreCase));
+        if (plan is null)
         {
-            return parts[0].ToLowerInvariant() switch
-            {
-                "backprop" when argument is null => Backprop,
-                "inverse" when argument is null => Inverse,
-                "corrected" => Corrected(Whole(argument, 1)),
-                "extrapolated" => Extrapolated(Whole(argument, 2)),
-                "checkpoint" => Checkpoint(Whole(argument, 0)),
-                "adaptive" => Adaptive(argument is null ? null : Number(argument)),
-                _ => throw new FormatException(),
-            };
+            var hint = Suggestion.Hint(name.ToLowerInvariant(), Names);
+            throw new ArgumentException($"reconstruction '{text}' is unknown{hint}; expected {Suggestion.List(Table.Value.Select(row => row.Syntax))}");
         }
-        catch (Exception exception) when (exception is FormatException or OverflowException or ArgumentOutOfRangeException)
-        {
-            var name = parts[0].ToLowerInvariant();
-            var problem = Names.Contains(name) ? $"has an argument that {name} does not take" : "is unknown" + Suggestion.Hint(name, Names);
-            throw new ArgumentException(
-                $"reconstruction '{text}' {problem}; expected backprop, checkpoint[:k], inverse, corrected[:k], extrapolated[:2|3] or adaptive[:tolerance]",
-                exception);
-        }
+
+        return argument is null ? plan.Default
+            : plan.TryRead(argument) ?? throw new ArgumentException($"reconstruction '{text}': {plan.Name} takes {plan.ArgumentText}");
     }
 
     /// <summary>Reads a method as users write it.</summary>
     /// <param name="text">The text.</param>
-    /// <param name="result">The method, where the text names one.</param>
+    /// <param name="result">The method, if the text names one.</param>
     /// <returns>Whether it does.</returns>
-    public static bool TryParse(string? text, [System.Diagnostics.CodeAnalysis.NotNullWhen(true)] out Reconstruction? result)
+    public static bool TryParse(string? text, [NotNullWhen(true)] out Reconstruction? result)
     {
         try
         {
@@ -151,27 +133,72 @@ public sealed record Reconstruction
         return result is not null;
     }
 
-    /// <summary>The method as users write it; its default argument is left out where it needs none.</summary>
+    /// <summary>The method as users write it, without an argument that is the default.</summary>
     /// <returns>Text that <see cref="Parse"/> reads.</returns>
-    public override string ToString() => this switch
+    public override string ToString() => plan.Argument switch
     {
-        { Kind: ReconstructionKind.Adaptive, Tolerance: { } t } => $"{Name}:{t.ToString("R", CultureInfo.InvariantCulture)}",
-        { Kind: ReconstructionKind.Corrected, Count: 1 } or { Kind: ReconstructionKind.Extrapolated, Count: 2 } => Name,
-        { Count: > 0 } => $"{Name}:{Count.ToString(CultureInfo.InvariantCulture)}",
+        PlanArgument.Tolerance when Tolerance is { } tolerance => $"{Name}:{tolerance.ToString("R", CultureInfo.InvariantCulture)}",
+        PlanArgument.Count when Count != plan.DefaultCount => $"{Name}:{Count.ToString(CultureInfo.InvariantCulture)}",
         _ => Name,
     };
 
-    // Copied: the native list's elements live only as long as the list.
-    private static List<PlanRow> ReadPlans()
+    private static Reconstruction Of(ReconstructionKind kind) => Table.Value.Single(plan => plan.Kind == kind).Default;
+
+    private static Reconstruction Counted(ReconstructionKind kind, int count, string parameter)
     {
-        using var native = Functions.ReconstructionPlans();
-        return [.. native.Select(plan => new PlanRow(plan.Kind, plan.Name, plan.Order, plan.MemoryFree))];
+        var plan = Of(kind).plan;
+        return plan.Accepts(count)
+            ? new(plan, count, null)
+            : throw new ArgumentOutOfRangeException(parameter, count, $"{plan.Name} takes {plan.ArgumentText}");
     }
 
-    private static int Whole(string? text, int otherwise) =>
-        text is null ? otherwise : int.Parse(text, NumberStyles.None, CultureInfo.InvariantCulture);
+    // Copied: the native list's elements live only as long as the list.
+    private static List<Plan> ReadPlans()
+    {
+        using var native = Functions.ReconstructionPlans();
+        return [.. native.Select(plan => new Plan(
+            plan.Kind, plan.Name, plan.Summary, plan.Argument, plan.ArgumentName, plan.DefaultCount, plan.LeastCount, plan.MostCount,
+            plan.Order, plan.OrderGrows, plan.Evaluations, plan.EvaluationsGrow, plan.MemoryFree))];
+    }
 
-    private static double Number(string text) => double.Parse(text, NumberStyles.Float, CultureInfo.InvariantCulture);
+    private sealed record Plan(
+        ReconstructionKind Kind,
+        string Name,
+        string Summary,
+        PlanArgument Argument,
+        string ArgumentName,
+        long DefaultCount,
+        long LeastCount,
+        long MostCount,
+        long Order,
+        bool OrderGrows,
+        double Evaluations,
+        bool EvaluationsGrow,
+        bool MemoryFree)
+    {
+        public Reconstruction Default => new(this, Argument == PlanArgument.Count ? DefaultCount : 0, null);
 
-    private sealed record PlanRow(ReconstructionKind Kind, string Name, long Order, bool MemoryFree);
+        public string Syntax => Argument == PlanArgument.None ? Name : $"{Name}[:{ArgumentName}]";
+
+        public string ArgumentText => Argument switch
+        {
+            PlanArgument.None => "no argument",
+            PlanArgument.Count => $"a whole number {ArgumentName} of at least {LeastCount}" + (MostCount > 0 ? $" and at most {MostCount}" : string.Empty),
+            PlanArgument.Tolerance => $"a positive number as its {ArgumentName}",
+            _ => throw new ArgumentOutOfRangeException(nameof(Argument), Argument, null),
+        };
+
+        public static bool Accepts(double tolerance) => tolerance > 0 && double.IsFinite(tolerance);
+
+        public bool Accepts(long count) => count == DefaultCount || (count >= LeastCount && (MostCount == 0 || count <= MostCount));
+
+        public Reconstruction? TryRead(string argument) => Argument switch
+        {
+            PlanArgument.Count when int.TryParse(argument, NumberStyles.None, CultureInfo.InvariantCulture, out var count) && Accepts(count) =>
+                new(this, count, null),
+            PlanArgument.Tolerance when double.TryParse(argument, NumberStyles.Float, CultureInfo.InvariantCulture, out var tolerance) && Accepts(tolerance) =>
+                new(this, 0, tolerance),
+            _ => null,
+        };
+    }
 }

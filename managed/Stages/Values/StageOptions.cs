@@ -8,7 +8,7 @@ public sealed record StageOptions
     /// <summary>The solver of the forward pass.</summary>
     public Solver Solver { get; init; } = Solver.Euler;
 
-    /// <summary>How the states are found again in the backward pass.</summary>
+    /// <summary>How the states are reconstructed in the backward pass.</summary>
     public Reconstruction Reconstruction { get; init; } = Reconstruction.Adaptive();
 
     /// <summary>The step size h; null stands for 1/N.</summary>
@@ -18,37 +18,37 @@ public sealed record StageOptions
     public StageExecution Execution { get; init; } = StageExecution.Auto;
 
     /// <summary>
-    /// What the residual functions are evaluated in. <see cref="ComputeType.BFloat16"/> takes float32 states and parameters, and
+    /// The number type in which residual functions are evaluated. <see cref="ComputeType.BFloat16"/> needs float32 states and parameters, and
     /// native layers: a module that is called chooses its own type.
     /// </summary>
     public ComputeType ComputeType { get; init; } = ComputeType.SameAsState;
 
     /// <summary>
-    /// Record forward and backward as CUDA graphs where shapes and parameters' places come again, and launch those: less time in
-    /// stages of small kernels, for memory that stays taken (docs/cuda.md). CUDA tensors and native layers only.
+    /// Record forward and backward passes as CUDA graphs, and launch those when input shape and parameter addresses repeat: less time in
+    /// stages of small kernels, for memory that stays allocated (docs/cuda.md). CUDA tensors and native layers only.
     /// </summary>
     public bool CudaGraphs { get; init; }
 
     /// <summary>Keep x_0 (one tensor a stage) and report ‖x̃_0 − x_0‖/‖x_0‖ after each backward pass.</summary>
     public bool ReportReconstructionError { get; init; }
 
-    /// <summary>After a backward pass that could not reconstruct a step, go on with stored states (checkpoint).</summary>
+    /// <summary>After a backward pass that could not reconstruct a step, continue with stored states (checkpoint).</summary>
     public bool CheckpointOnFailure { get; init; }
 
     /// <summary>
-    /// Add parameter gradients straight to the parameters' <c>.grad</c> in the backward pass, past autograd: no second copy of all
-    /// gradients, and less work a layer. Only for <c>loss.backward()</c>; <c>torch.autograd.grad</c> with respect to a parameter
+    /// Add parameter gradients directly to the parameters' <c>.grad</c> in the backward pass, bypassing autograd: no second copy of all
+    /// gradients, and less work per layer. Only for <c>loss.backward()</c>; <c>torch.autograd.grad</c> with respect to a parameter
     /// and hooks of parameters do not see their gradients then. Native layers only.
     /// </summary>
     public bool AccumulateGradientsInPlace { get; init; }
 
-    /// <summary>Checks what the native library is not always asked to.</summary>
-    /// <exception cref="ArgumentException">A value that does not fit.</exception>
+    /// <summary>Checks what the native library does not always see.</summary>
+    /// <exception cref="ArgumentException">An invalid value.</exception>
     internal void Validate()
     {
-        if (!Enum.IsDefined(Solver))
+        if (Solver is null)
         {
-            throw new ArgumentException($"Solver is {(int)Solver}, expected one of {string.Join(", ", Enum.GetNames<Solver>())}");
+            throw new ArgumentException("Solver is null, expected one such as Solver.Euler");
         }
 
         if (!Enum.IsDefined(Execution))
@@ -76,7 +76,7 @@ public sealed record StageOptions
     {
         var native = new Interop.StageOptions
         {
-            Solver = (Interop.Solver)(int)Solver,
+            Solver = Solver.Name,
             Reconstruction = Reconstruction.Kind,
             Count = Reconstruction.Count,
             StepSize = StepSize ?? 0,

@@ -1,6 +1,6 @@
 namespace ResNetNodes;
 
-/// <summary>What a stage's backward pass found out about itself.</summary>
+/// <summary>What a stage's backward pass reports about itself.</summary>
 public sealed record StageReport
 {
     internal StageReport(Interop.StageReport report)

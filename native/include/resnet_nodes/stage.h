@@ -1,4 +1,4 @@
-// stage.h: a residual stage, its solver, and the way its states are found again in the backward pass.
+// stage.h: a residual stage, its forward pass, and its way back.
 #pragma once
 
 #include <torch/csrc/stable/tensor.h>
@@ -11,51 +11,11 @@
 #include "resnet_nodes/callbacks.h"
 #include "resnet_nodes/export.h"
 #include "resnet_nodes/layers.h"
+#include "resnet_nodes/options.h"
 
 namespace resnet_nodes {
 
 using torch::stable::Tensor;
-
-enum class Solver { euler, heun };
-/// What residual functions are evaluated in.
-enum class ComputeType {
-  same_as_state,  ///< the dtype of x
-  bfloat16,       ///< mixed precision; x and all parameters are float32
-};
-enum class ReconstructionKind { backprop, checkpoint, inverse, corrected, extrapolated, adaptive };
-
-/// How a stage is integrated and differentiated. A value; the defaults are what most users want.
-struct StageOptions {
-  Solver solver = Solver::euler;
-  ReconstructionKind reconstruction = ReconstructionKind::adaptive;
-  /// checkpoint: steps between stored states; corrected: iterations; extrapolated: order (2 or 3); adaptive: iterations
-  /// at most. 0 stands for the method's own default.
-  int64_t count = 0;
-  double tolerance = 0.1;   ///< adaptive: residual of a reconstructed state, relative to its increment
-  double step_size = 0;     ///< h; 0 stands for 1/N
-  bool keep_input = false;  ///< store x_0 and report |x~_0 - x_0| / |x_0| after backward
-  /// Record forward and backward as CUDA graphs where shapes and parameters' places come again, and launch those:
-  /// docs/cuda.md says when, and what memory that takes. Same results. Native layers and CUDA tensors only: an Error
-  /// otherwise, and where an operator can't be recorded.
-  bool cuda_graphs = false;
-  /// bfloat16: f_n is evaluated and differentiated in it, with copies of the parameters of its convolutions and linear
-  /// layers that live for one or two functions at a time. Parameters, states, statistics and gradients stay float32;
-  /// products of one evaluation are rounded to bfloat16 before they are added up. Not with callbacks.
-  ComputeType compute_type = ComputeType::same_as_state;
-};
-
-/// One row of the table of reconstructions: what users read of a method.
-struct ReconstructionPlan {
-  ReconstructionKind kind = ReconstructionKind::adaptive;
-  std::string name;           ///< as users write it
-  int64_t default_count = 1;  ///< what count = 0 stands for; checkpoint: 0, which is the square root of the depth
-  int64_t order = 0;          ///< order in h of the gradient's error on smooth weights (Euler, default count); 0: exact
-  double evaluations = 0;     ///< evaluations a layer of a training step, with the default count (Euler)
-  bool memory_free = true;    ///< whether memory stays flat in depth
-};
-
-/// The table, one row a kind.
-RESNET_NODES_API std::vector<ReconstructionPlan> reconstruction_plans();
 
 /// What the backward pass found out about itself.
 struct StageReport {
@@ -85,7 +45,7 @@ class RESNET_NODES_API StageContext {
   /// Gradients of the parameters, in the order of the forward pass's list; undefined where none was asked for and where
   /// it was added to a given buffer.
   std::vector<Tensor> parameter_gradients() const;
-  /// What the backward pass found out. Throws Error before it. Waits for a GPU that has not come so far.
+  /// What the backward pass found out. Throws Error before it. Blocks until a GPU has finished the pass.
   StageReport report() const;
   /// Whether `report` would return without a wait. Throws Error before the backward pass.
   bool report_is_ready() const;
@@ -97,8 +57,9 @@ class RESNET_NODES_API StageContext {
   std::unique_ptr<Impl> impl_;
 };
 
-/// x_{n+1} = x_n + h f_n(x_n), n = 0 ... N-1: the residual recursion of the paper, or Heun's. Immutable; calls may come
-/// from any thread.
+/// x_{n+1} = x_n + h f_n(x_n), n = 0 ... N-1: the residual recursion of the paper, or that of another solver. What it
+/// computes never changes; what it remembers from pass to pass (workspaces, adaptive's choices where their figures
+/// arrive late, recorded graphs) only makes it faster. Calls may come from any thread.
 class RESNET_NODES_API Stage {
  public:
   /// `functions`: `depth` of them, or one that all steps share. Throws Error on a bad list or option.

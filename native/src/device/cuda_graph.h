@@ -1,0 +1,15 @@
+// cuda_graph.h: captures by LibTorch's own CUDAGraph, which alone gives a graph memory that nobody else gets.
+#pragma once
+
+#include <memory>
+
+#include "device/graph.h"
+
+namespace resnet_nodes {
+
+/// Throws Error where the loaded LibTorch has no CUDAGraph that fits.
+void check_cuda_graphs();
+GraphPool new_cuda_graph_pool();
+std::unique_ptr<GraphCapture> new_cuda_graph(const Tensor& x, const GraphPool& pool);
+
+}  // namespace resnet_nodes

@@ -1,0 +1,32 @@
+// callback_functions.h: residual functions that live outside of the library.
+#pragma once
+
+#include <memory>
+
+#include "functions/residual_functions.h"
+#include "resnet_nodes/callbacks.h"
+
+namespace resnet_nodes {
+
+class CallbackFunctions final : public ResidualFunctions {
+ public:
+  explicit CallbackFunctions(const CallbackTable& callbacks);
+
+  std::unique_ptr<Tape> make_tape() override;
+  Tensor forward(Use use, const Tensor& x, Tape* tape) override;
+  Tensor replay(Use use, const Tensor& x, Tape* tape) override;
+  Tensor vjp(Use use, Tape& tape, const Tensor& cotangent) override;
+  // The outside may return anything: its own input, a tensor that it goes on using.
+  bool results_are_fresh() const override { return false; }
+
+  /// Throws Error where an address is missing.
+  static void check(const CallbackTable& callbacks);
+
+ private:
+  Tensor evaluate(Use use, const Tensor& x, Evaluation evaluation, Tape* tape);
+
+  CallbackTable callbacks_;
+  int64_t next_slot_ = 0;
+};
+
+}  // namespace resnet_nodes

@@ -1,0 +1,207 @@
+#include "functions/layer_functions.h"
+
+#include <torch/csrc/stable/ops.h>
+
+#include <atomic>
+#include <utility>
+
+#include "resnet_nodes/error.h"
+#include "tensors/describe.h"
+#include "tensors/layout.h"
+
+namespace resnet_nodes {
+namespace {
+
+using torch::headeronly::ScalarType;
+
+uint64_t next_pass() {
+  static std::atomic<uint64_t> count{0};
+  return ++count;
+}
+
+}  // namespace
+
+LayerFunctions::LayerFunctions(std::shared_ptr<const LayerTable> table, std::shared_ptr<Workspaces> workspaces,
+                               std::vector<Tensor> parameters, std::vector<Tensor> buffers, bool training, int64_t uses)
+    : table_(std::move(table)),
+      workspaces_(std::move(workspaces)),
+      parameters_(std::move(parameters)),
+      buffers_(std::move(buffers)),
+      training_(training),
+      pass_(next_pass()) {
+  statistics_.resize(static_cast<size_t>(uses));
+}
+
+std::unique_ptr<Tape> LayerFunctions::make_tape() { return std::make_unique<LayerTape>(); }
+
+LayerCall LayerFunctions::call_for(Use use, const LayerTable::Row& row) {
+  LayerCall call;
+  if (table_->is_mixed() && row.layer->parameters_follow_input()) {
+    const int64_t first = table_->function(use.function).first_parameter();
+    call.parameters = narrow_parameters(use.function).data() + (row.first_parameter - first);
+  } else {
+    call.parameters = parameters_.data() + row.first_parameter;
+  }
+  call.buffers = buffers_.data() + row.first_buffer;
+  if (row.statistics >= 0 && !statistics_.empty()) {
+    std::vector<Statistics>& of_use = statistics_[static_cast<size_t>(use.index)];
+    if (of_use.empty()) of_use.resize(static_cast<size_t>(table_->function(use.function).statistics_count));
+    call.statistics = &of_use[static_cast<size_t>(row.statistics)];
+  }
+  call.training = training_;
+  return call;
+}
+
+// On the way back: row `row` and those behind it in one, where they fold into one. Says how many; 0: none.
+size_t LayerFunctions::apply_folded(Use use, size_t row, Tensor& state, std::vector<Tensor>* saved) {
+  const std::vector<LayerTable::Row>& rows = table_->function(use.function).rows;
+  const auto is = [&](size_t r, LayerKind kind) { return r < rows.size() && rows[r].layer->spec().kind == kind; };
+  // A tape needs what stands between a convolution and its normalization.
+  const bool folding = saved == nullptr && is(row, LayerKind::conv2d) && folds(state);
+  const size_t at = folding ? row + 1 : row;
+  if (!is(at, LayerKind::batch_norm2d)) return 0;
+  const std::optional<KnownNorm> norm = rows[at].layer->known_norm(call_for(use, rows[at]));
+  if (!norm) return 0;
+  const bool relu = is(at + 1, LayerKind::relu);
+  if (folding) {
+    const LayerCall call = call_for(use, rows[row]);
+    const LayerSpec& spec = rows[row].layer->spec();
+    state = folded_convolution(state, call.parameters[0], spec.bias ? call.parameters[1] : Tensor(), spec, *norm, relu);
+    return relu ? 3 : 2;
+  }
+  if (!normalizes_at_once(state, *norm)) return 0;
+  if (saved != nullptr) (*saved)[at] = state;
+  state = normalized(state, *norm, relu);
+  if (saved != nullptr && relu) (*saved)[at + 1] = state;
+  return relu ? 2 : 1;
+}
+
+Tensor LayerFunctions::narrowed(const Tensor& tensor) const {
+  return table_->is_mixed() ? torch::stable::to(tensor, ScalarType::BFloat16) : tensor;
+}
+
+// Made once for all evaluations of a function that follow one another.
+const std::vector<Tensor>& LayerFunctions::narrow_parameters(int64_t function) {
+  const int64_t key = table_->row_of(function);
+  if (narrow_[0].function != key) std::swap(narrow_[0], narrow_[1]);
+  if (narrow_[0].function == key) return narrow_[0].tensors;
+  narrow_[0] = {key, {}};
+  for (const LayerTable::Row& row : table_->function(function).rows) {
+    for (int64_t i = 0; i < row.layer->parameter_count(); ++i) {
+      const bool follows = row.layer->parameters_follow_input();
+      narrow_[0].tensors.push_back(follows ? narrowed(parameters_[static_cast<size_t>(row.first_parameter + i)])
+                                           : Tensor());
+    }
+  }
+  return narrow_[0].tensors;
+}
+
+Tensor LayerFunctions::apply(Use use, const Tensor& x, Tape* tape, bool replay) {
+  const int64_t n = use.function;
+  const LayerTable::Function& function = table_->function(n);
+  auto* saved = tape != nullptr ? &static_cast<LayerTape*>(tape)->saved : nullptr;
+  if (saved != nullptr) saved->assign(function.rows.size(), Tensor());
+  Tensor state = narrowed(x);
+  for (size_t r = 0; r < function.rows.size(); ++r) {
+    const LayerTable::Row& row = function.rows[r];
+    const LayerCall call = call_for(use, row);
+    Tensor* keep = saved != nullptr ? &(*saved)[r] : nullptr;
+    if (const size_t folded = replay ? apply_folded(use, r, state, saved) : 0) {
+      r += folded - 1;
+    } else if (replay) {
+      state = row.layer->replay(state, call, keep);
+    } else {
+      row.layer->check_input(state, layer_place(n, r));
+      state = row.layer->forward(state, call, keep);
+    }
+  }
+  if (!replay && !same_sizes(state, x)) {
+    throw Error("function " + std::to_string(n) + " gives " + shape_text(state) + ", expected " + shape_text(x) +
+                " like its input");
+  }
+  return table_->is_mixed() ? torch::stable::to(state, x.scalar_type()) : state;
+}
+
+Tensor LayerFunctions::vjp_by_layers(Use use, Tape& tape, const Tensor& cotangent) {
+  const LayerTable::Function& function = table_->function(use.function);
+  std::vector<Tensor>& saved = static_cast<LayerTape&>(tape).saved;
+  Tensor grad = narrowed(cotangent);
+  for (size_t r = function.rows.size(); r-- > 0;) {
+    const LayerTable::Row& row = function.rows[r];
+    GradientMask mask{true, false, false};
+    for (int64_t i = 0; i < row.layer->parameter_count(); ++i) {
+      mask[static_cast<size_t>(i) + 1] = wants(row.first_parameter + i);
+    }
+    GradientTriple gradients = row.layer->vjp(grad, saved[r], call_for(use, row), mask);
+    if (!tape.kept) saved[r] = Tensor();
+    for (int64_t i = 0; i < row.layer->parameter_count(); ++i) {
+      const size_t slot = static_cast<size_t>(i) + 1;
+      if (mask[slot]) add_gradient(row.first_parameter + i, gradients[slot]);
+    }
+    grad = gradients[0];
+  }
+  return table_->is_mixed() ? torch::stable::to(grad, cotangent.scalar_type()) : grad;
+}
+
+void LayerFunctions::check_gradients(const std::vector<int32_t>& wanted,
+                                     const std::vector<Tensor>& accumulate_into) const {
+  const size_t count = parameters_.size();
+  if (wanted.size() != count) {
+    throw Error("wanted has " + std::to_string(wanted.size()) + " entries, expected " + std::to_string(count) +
+                ", one a parameter");
+  }
+  if (!accumulate_into.empty()) check_length(accumulate_into, static_cast<int64_t>(count), "accumulate_into");
+  for (size_t i = 0; i < accumulate_into.size(); ++i) {
+    const Tensor &given = accumulate_into[i], &parameter = parameters_[i];
+    if (!given.defined()) continue;
+    const auto fail = [&](const std::string& what, const std::string& expected) {
+      throw Error("accumulate_into[" + std::to_string(i) + "] is " + what + ", expected " + expected +
+                  " like its parameter");
+    };
+    if (!same_sizes(given, parameter)) fail(shape_text(given), shape_text(parameter));
+    if (given.scalar_type() != parameter.scalar_type()) fail(dtype_text(given), dtype_text(parameter));
+    if (!same_device(given, parameter)) fail("on " + device_text(given), device_text(parameter));
+  }
+}
+
+void LayerFunctions::want_gradients(const std::vector<int32_t>& wanted, const std::vector<Tensor>& accumulate_into) {
+  pass_ = next_pass();
+  narrow_ = {};     // parameters may have changed since the forward pass
+  states_.leave();  // the forward pass's output is the caller's
+  wanted_ = wanted;
+  given_ = accumulate_into;
+  gradients_.assign(parameters_.size(), Tensor());
+}
+
+GradientTarget LayerFunctions::gradient_target(int64_t index) {
+  const size_t i = static_cast<size_t>(index);
+  if (!wants(index)) return {};
+  if (!given_.empty() && given_[i].defined()) return {given_[i], true};
+  const bool add = gradients_[i].defined();
+  if (!add) gradients_[i] = torch::stable::empty_like(parameters_[i]);
+  return {gradients_[i], add};
+}
+
+void LayerFunctions::add_gradient(int64_t index, const Tensor& computed) {
+  const size_t i = static_cast<size_t>(index);
+  const Tensor gradient = table_->is_mixed() ? torch::stable::to(computed, parameters_[i].scalar_type()) : computed;
+  if (!given_.empty() && given_[i].defined()) {
+    add_scaled(given_[i], gradient, 1.0, given_[i]);
+  } else if (gradients_[i].defined()) {
+    add_scaled(gradients_[i], gradient, 1.0, gradients_[i]);
+  } else if (same_dense_layout(gradient, parameters_[i])) {
+    gradients_[i] = gradient;
+  } else {
+    // As autograd lays a gradient out: like its parameter. Optimizers make their own state like it, and checkpoints
+    // read that.
+    gradients_[i] = torch::stable::empty_like(parameters_[i]);
+    torch::stable::copy_(gradients_[i], gradient);
+  }
+}
+
+std::vector<Tensor> LayerFunctions::take_gradients() {
+  given_.clear();
+  return std::move(gradients_);
+}
+
+}  // namespace resnet_nodes

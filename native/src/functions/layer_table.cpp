@@ -1,0 +1,129 @@
+#include "functions/layer_table.h"
+
+#include <utility>
+
+#include "device/cuda_launch.h"
+#include "fused/conv_block.h"
+#include "fused/mlp.h"
+#include "resnet_nodes/error.h"
+#include "tensors/describe.h"
+
+namespace resnet_nodes {
+namespace {
+
+using torch::headeronly::ScalarType;
+
+bool has_sizes(const Tensor& tensor, const std::vector<int64_t>& sizes) {
+  if (tensor.dim() != static_cast<int64_t>(sizes.size())) return false;
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    if (tensor.size(static_cast<int64_t>(i)) != sizes[i]) return false;
+  }
+  return true;
+}
+
+void check_tensor(const Tensor& tensor, const Tensor& x, const std::vector<int64_t>& sizes, const char* list,
+                  int64_t index, const std::string& where) {
+  const auto fail = [&](const std::string& what, const std::string& expected) {
+    throw Error(std::string(list) + "[" + std::to_string(index) + "] (" + where + ") is " + what + ", expected " +
+                expected);
+  };
+  if (!tensor.defined()) fail("undefined", "a tensor of shape " + sizes_text(sizes));
+  if (!has_sizes(tensor, sizes)) fail(shape_text(tensor), sizes_text(sizes));
+  if (tensor.scalar_type() != x.scalar_type()) fail(dtype_text(tensor), dtype_text(x) + " like x");
+  if (!same_device(tensor, x)) fail("on " + device_text(tensor), device_text(x) + " like x");
+}
+
+}  // namespace
+
+std::string layer_place(int64_t function, size_t layer) {
+  return "function " + std::to_string(function) + ", layer " + std::to_string(layer);
+}
+
+void check_length(const std::vector<Tensor>& list, int64_t expected, const char* name) {
+  if (static_cast<int64_t>(list.size()) != expected) {
+    throw Error(std::string(name) + " has " + std::to_string(list.size()) + " tensors, expected " +
+                std::to_string(expected));
+  }
+}
+
+int64_t parameter_count(const FunctionSpec& function) { return LayerTable({function}, 1).parameter_count(); }
+
+int64_t buffer_count(const FunctionSpec& function) { return LayerTable({function}, 1).buffer_count(); }
+
+LayerTable::LayerTable(const std::vector<FunctionSpec>& functions, int64_t depth, ComputeType compute_type)
+    : fusing_(fusing_is_on()), compute_type_(compute_type) {
+  if (functions.empty()) throw Error("functions is empty, expected one or as many as the depth");
+  if (functions.size() != 1 && static_cast<int64_t>(functions.size()) != depth) {
+    throw Error("functions has " + std::to_string(functions.size()) + " entries, expected 1 or the depth " +
+                std::to_string(depth));
+  }
+  for (const FunctionSpec& spec : functions) {
+    if (spec.layers.empty()) throw Error("function " + std::to_string(functions_.size()) + " has no layers");
+    Function function;
+    for (const LayerSpec& layer_spec : spec.layers) {
+      Row row;
+      row.layer = make_layer(layer_spec, layer_place(static_cast<int64_t>(functions_.size()), function.rows.size()));
+      row.first_parameter = parameter_count_;
+      row.first_buffer = buffer_count_;
+      if (row.layer->has_statistics()) row.statistics = function.statistics_count++;
+      parameter_count_ += row.layer->parameter_count();
+      buffer_count_ += row.layer->buffer_count();
+      function.rows.push_back(std::move(row));
+    }
+    fresh_ = fresh_ && function.rows.back().layer->output_is_fresh();
+    if (is_conv_block(spec.layers)) function.fusion = Fusion::conv_block;
+    if (is_mlp(spec.layers)) function.fusion = Fusion::mlp;
+    functions_.push_back(std::move(function));
+  }
+}
+
+Fusion LayerTable::fusion(int64_t n, const Tensor& x) const {
+  const Function& f = function(n);
+  if (!fusing_ || is_mixed()) return Fusion::none;
+  const bool fits = f.fusion == Fusion::conv_block ? fuses_conv_block(x, f.channels())
+                    : f.fusion == Fusion::mlp      ? fuses_mlp(x, f.channels())
+                                                   : false;
+  return fits ? f.fusion : Fusion::none;
+}
+
+std::string LayerTable::path(int64_t n, const Tensor& x) const {
+  const Function& f = function(n);
+  switch (fusion(n, x)) {
+    case Fusion::conv_block:
+      return conv_block_path_name(f.channels());
+    case Fusion::mlp:
+      return mlp_path_name(f.spec(1).kind, f.spec(0).out_features);
+    case Fusion::none:
+      break;
+  }
+  return std::string("operators") + (x.dim() == 4 ? ", channels_last" : "") + (is_mixed() ? ", bfloat16" : "") +
+         (cuda_kernels_for(x) != nullptr ? ", cuda steps" : "");
+}
+
+void LayerTable::check(const Tensor& x, const std::vector<Tensor>& parameters,
+                       const std::vector<Tensor>& buffers) const {
+  if (is_mixed() && x.scalar_type() != ScalarType::Float) {
+    throw Error("x is " + dtype_text(x) +
+                ", expected float32: compute_type bfloat16 keeps states and parameters in it");
+  }
+  check_length(parameters, parameter_count_, "parameters");
+  check_length(buffers, buffer_count_, "buffers");
+  for (size_t f = 0; f < functions_.size(); ++f) {
+    for (size_t r = 0; r < functions_[f].rows.size(); ++r) {
+      const Row& row = functions_[f].rows[r];
+      const auto where = [&] { return layer_place(static_cast<int64_t>(f), r); };
+      for (int64_t i = 0; i < row.layer->parameter_count(); ++i) {
+        const int64_t index = row.first_parameter + i;
+        check_tensor(parameters[static_cast<size_t>(index)], x, row.layer->parameter_sizes(i), "parameters", index,
+                     where());
+      }
+      for (int64_t i = 0; i < row.layer->buffer_count(); ++i) {
+        const int64_t index = row.first_buffer + i;
+        check_tensor(buffers[static_cast<size_t>(index)], x, {row.layer->spec().in_features}, "buffers", index,
+                     where());
+      }
+    }
+  }
+}
+
+}  // namespace resnet_nodes

@@ -1,0 +1,69 @@
+// layer_table.h: the layers of a stage's functions, checked: what does not change from step to step.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "layers/layer.h"
+#include "resnet_nodes/options.h"
+
+namespace resnet_nodes {
+
+/// What a function is fused as, on states that fit.
+enum class Fusion { none, conv_block, mlp };
+
+/// The layers of all functions; where each one's parameters and buffers stand in the stage's lists.
+class LayerTable {
+ public:
+  /// `functions`: `depth` of them, or one that all share.
+  LayerTable(const std::vector<FunctionSpec>& functions, int64_t depth,
+             ComputeType compute_type = ComputeType::same_as_state);
+
+  struct Row {
+    std::unique_ptr<Layer> layer;
+    int64_t first_parameter = 0;
+    int64_t first_buffer = 0;
+    int64_t statistics = -1;  ///< index among the function's batch normalizations, -1 for other layers
+  };
+  struct Function {
+    std::vector<Row> rows;
+    int64_t statistics_count = 0;
+    Fusion fusion = Fusion::none;
+
+    int64_t first_parameter() const { return rows.front().first_parameter; }
+    const LayerSpec& spec(size_t row) const { return rows[row].layer->spec(); }
+    int64_t channels() const { return spec(0).in_features; }
+  };
+
+  const Function& function(int64_t n) const { return functions_[static_cast<size_t>(row_of(n))]; }
+  /// Which of the table's functions stands for function n of the stage: the one that all share, or the n-th.
+  int64_t row_of(int64_t n) const { return functions_.size() == 1 ? 0 : n; }
+  int64_t parameter_count() const { return parameter_count_; }
+  int64_t buffer_count() const { return buffer_count_; }
+  /// Casts make new tensors of what layers pass through.
+  bool results_are_fresh() const { return fresh_ || is_mixed(); }
+  /// Whether functions compute in a narrower type than that of the state.
+  bool is_mixed() const { return compute_type_ != ComputeType::same_as_state; }
+  /// What function n is evaluated as on states like x, some images or rows at a time; none: layer by layer.
+  Fusion fusion(int64_t n, const Tensor& x) const;
+  /// How function n is evaluated on states like x, as users read it.
+  std::string path(int64_t n, const Tensor& x) const;
+  /// Throws Error where number, shape, dtype or device does not fit the layers and x.
+  void check(const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers) const;
+
+ private:
+  std::vector<Function> functions_;
+  int64_t parameter_count_ = 0;
+  int64_t buffer_count_ = 0;
+  bool fresh_ = true;
+  bool fusing_ = true;
+  ComputeType compute_type_;
+};
+
+/// "function 3, layer 1".
+std::string layer_place(int64_t function, size_t layer);
+/// Throws Error where a list of tensors has not the expected length.
+void check_length(const std::vector<Tensor>& list, int64_t expected, const char* name);
+
+}  // namespace resnet_nodes

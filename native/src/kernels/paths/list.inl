@@ -1,0 +1,7 @@
+// list.inl: the kernel paths, best first: KERNEL_PATH(name, whether this processor can run it). Each has a file of its
+// name in this folder.
+#if defined(__x86_64__)
+KERNEL_PATH(avx512, RUNS("avx512f") && RUNS("avx512bw") && RUNS("avx512dq") && RUNS("avx512vl"))
+KERNEL_PATH(avx2, RUNS("avx2") && RUNS("fma"))
+#endif
+KERNEL_PATH(portable, true)

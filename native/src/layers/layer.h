@@ -1,0 +1,79 @@
+// layer.h: one layer of a residual function. Stateless: parameters, statistics and tape come in with each call.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "layers/conv_bn_folding.h"
+#include "resnet_nodes/layers.h"
+#include "tensors/operators.h"
+
+namespace resnet_nodes {
+
+/// Batch mean and inverse standard deviation of one batch normalization in one step's forward pass; undefined in
+/// others.
+struct Statistics {
+  Tensor mean;
+  Tensor invstd;
+};
+
+/// What a layer works with in one call.
+struct LayerCall {
+  const Tensor* parameters = nullptr;  ///< weight, bias: as many as the layer has
+  const Tensor* buffers = nullptr;     ///< running mean and variance, where it has them
+  Statistics* statistics = nullptr;    ///< where it has them: written by forward, read on the way back
+  bool training = true;
+};
+
+/// A layer's forward pass and its vector-Jacobian product, by LibTorch's operators on any device.
+class Layer {
+ public:
+  explicit Layer(const LayerSpec& spec) : spec_(spec) {}
+  virtual ~Layer() = default;
+  Layer(const Layer&) = delete;
+  Layer& operator=(const Layer&) = delete;
+
+  const LayerSpec& spec() const { return spec_; }
+  virtual int64_t parameter_count() const { return 0; }
+  virtual int64_t buffer_count() const { return 0; }
+  virtual bool has_statistics() const { return false; }
+  /// Whether the output is a new tensor that the layer's tape does not hold, so that it may be written over.
+  virtual bool output_is_fresh() const { return false; }
+  /// Whether the parameters have to be of the input's dtype. Those of others stay float32 beside narrower inputs.
+  virtual bool parameters_follow_input() const { return false; }
+  /// Sizes of parameter i, to check what comes in.
+  virtual std::vector<int64_t> parameter_sizes(int64_t index) const;
+  /// Throws Error where an input of this shape does not fit. `where` names the layer.
+  virtual void check_input(const Tensor& x, const std::string& where) const;
+
+  /// batch_norm2d with the forward pass's batch statistics: what it is on the way back.
+  virtual std::optional<KnownNorm> known_norm(const LayerCall&) const { return std::nullopt; }
+
+  /// The forward pass's evaluation. `saved`, where given, receives what vjp needs.
+  virtual Tensor forward(const Tensor& x, const LayerCall& call, Tensor* saved) const = 0;
+  /// The same function again, with the forward pass's statistics and without a change of any state.
+  virtual Tensor replay(const Tensor& x, const LayerCall& call, Tensor* saved) const { return forward(x, call, saved); }
+  /// Gradients of input, weight and bias where the mask asks for them, undefined elsewhere.
+  virtual GradientTriple vjp(const Tensor& grad, const Tensor& saved, const LayerCall& call,
+                             const GradientMask& mask) const = 0;
+
+ private:
+  LayerSpec spec_;
+};
+
+/// How layers of a kind are made: a row of the table in kinds.cpp. Null where there is no such kind.
+struct LayerMaker {
+  const char* name = nullptr;
+  std::unique_ptr<Layer> (*make)(const LayerSpec& spec, const std::string& where) = nullptr;
+};
+LayerMaker find_maker(LayerKind kind);
+
+/// Throws Error where the specification is not a layer; `where` names it.
+std::unique_ptr<Layer> make_layer(const LayerSpec& spec, const std::string& where);
+
+/// Throws Error naming `what` where value < least.
+void check_at_least(int64_t value, int64_t least, const char* what, const std::string& where);
+
+}  // namespace resnet_nodes

@@ -1,0 +1,64 @@
+#include "stage/context.h"
+
+#include <cmath>
+#include <utility>
+
+#include "resnet_nodes/error.h"
+
+namespace resnet_nodes {
+
+double input_error(double difference, double reference) {
+  return reference > 0 ? std::sqrt(difference / reference) : 0;
+}
+
+void StageContext::Impl::complete_report() {
+  if (found == nullptr) return;
+  const std::vector<double> norms = found->values();
+  report.residuals.clear();
+  for (int64_t n = 0; corrects && n < steps; ++n) {
+    const MeasuredStep step = MeasuredStep::of(norms, n);
+    report.residuals.push_back(step.residual());
+    if (policy && !policy->settles(step.residual()) && !step.is_rounding(unit)) report.failed_steps.push_back(n);
+  }
+  const double* input_norms = arrived_row(norms, input_row(steps));
+  if (has_input_error) report.reconstruction_error = input_error(input_norms[kDifference], input_norms[kReference]);
+  found.reset();
+}
+
+void StageContext::Impl::require_done() const {
+  if (!done) throw Error("context: no backward pass has run, so there are no results to read");
+}
+
+StageContext::StageContext(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+StageContext::~StageContext() = default;
+
+Tensor StageContext::output() const { return impl_->output; }
+
+Tensor StageContext::input_gradient() const {
+  impl_->require_done();
+  return impl_->input_gradient;
+}
+
+std::vector<Tensor> StageContext::parameter_gradients() const {
+  impl_->require_done();
+  return impl_->parameter_gradients;
+}
+
+StageReport StageContext::report() const {
+  impl_->require_done();
+  impl_->complete_report();
+  return impl_->report;
+}
+
+bool StageContext::report_is_ready() const {
+  impl_->require_done();
+  return impl_->found == nullptr || impl_->found->arrived();
+}
+
+void StageContext::keep_report_alone() {
+  impl_->require_done();
+  impl_->input_gradient = Tensor();
+  impl_->parameter_gradients.clear();
+}
+
+}  // namespace resnet_nodes

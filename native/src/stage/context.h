@@ -1,0 +1,40 @@
+// context.h: what a forward pass leaves for its backward pass, and what that found out.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "resnet_nodes/stage.h"
+#include "stage/graphed_pass.h"
+#include "stage/live_objects.h"
+#include "stage/pass.h"
+
+namespace resnet_nodes {
+
+struct StageContext::Impl {
+  LiveObject live;
+  int64_t steps = 0;
+  Tensor output;
+  ForwardPass pass;                      // empty where
+  std::shared_ptr<GraphedPass> graphed;  // it is this one's
+  bool used = false;
+  bool done = false;
+  Tensor input_gradient;
+  std::vector<Tensor> parameter_gradients;
+  StageReport report;
+  // Where figures have stayed on the device: what completes the report when it is asked for.
+  std::shared_ptr<const Readback> found;
+  double unit = 0;
+  bool corrects = false;
+  std::optional<AdaptivePolicy> policy;
+  bool has_input_error = false;
+
+  void complete_report();
+  void require_done() const;
+};
+
+/// From sums of squares: how far the input that came back is off.
+double input_error(double difference, double reference);
+
+}  // namespace resnet_nodes

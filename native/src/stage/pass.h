@@ -1,0 +1,54 @@
+// pass.h: the way there and the way back of one training step, as far as the device goes: nothing here waits for it
+// where figures arrive late (learned.h), so that either way can be a graph.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "functions/layer_functions.h"
+#include "walk/adaptive/learned.h"
+#include "walk/walk_back.h"
+
+namespace resnet_nodes {
+
+/// What all passes of a stage have in common. Only the workspaces change.
+struct PassPlan {
+  StageOptions options;
+  std::shared_ptr<const LayerTable> table;  ///< null with callbacks
+  std::shared_ptr<Workspaces> workspaces;
+  const RungeKutta* solver = nullptr;
+  int64_t steps = 0;
+  double h = 0;
+
+  /// Evaluations of functions in a forward pass.
+  int64_t evaluations() const { return steps * solver->evaluations_per_step(); }
+};
+
+/// What the way there leaves for the way back.
+struct ForwardPass {
+  std::unique_ptr<ResidualFunctions> functions;
+  Tensor input;  ///< where it was asked for
+  Tensor output;
+  StoredStates stored;
+};
+
+/// What the way back leaves.
+struct BackwardPass {
+  WalkResult walk;  ///< the state only where the host is to compare it with the input
+  Tensor norms;     ///< rows of learned.h; undefined where the host has decided and reported
+  std::vector<Tensor> gradients;
+};
+
+/// Native layers with their parameters, for one pass. `uses`: as LayerFunctions has it.
+std::unique_ptr<ResidualFunctions> bind_layers(const PassPlan& plan, const std::vector<Tensor>& parameters,
+                                               const std::vector<Tensor>& buffers, bool training, int64_t uses);
+/// x_N from x = x_0, with what the plan's options store in `stored`; null where no way back follows.
+Tensor run_steps(const PassPlan& plan, ResidualFunctions& functions, const Tensor& x, StoredStates* stored);
+/// Goes from x = x_0 to x_N. `pass.functions` are bound; `pass.stored.kept` says whether several ways back may follow.
+void run_forward(const PassPlan& plan, const Tensor& x, ForwardPass& pass);
+/// Goes back. `pass.functions` know where gradients go. `choices`: adaptive's where figures arrive late, empty
+/// otherwise.
+BackwardPass run_backward(const PassPlan& plan, ForwardPass& pass, const Tensor& grad,
+                          const std::vector<StepChoice>& choices);
+
+}  // namespace resnet_nodes

@@ -1,0 +1,209 @@
+// stage.cpp: the public class: checks what comes in, then hands over.
+#include "resnet_nodes/stage.h"
+
+#include <chrono>
+#include <utility>
+
+#include "device/device_guard.h"
+#include "device/graph_capture.h"
+#include "functions/callback_functions.h"
+#include "resnet_nodes/error.h"
+#include "stage/context.h"
+#include "stage/live_objects.h"
+#include "stage/memory.h"
+#include "tensors/describe.h"
+#include "tensors/layout.h"
+#include "tensors/operators.h"
+
+namespace resnet_nodes {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+void check_state(const Tensor& x) {
+  if (!x.defined()) throw Error("x is undefined, expected a tensor [B, C, H, W] or [B, D]");
+  if (x.dim() < 1 || x.numel() == 0)
+    throw Error("x is " + shape_text(x) + ", expected [B, C, H, W] or [B, D], not empty");
+  if (!is_floating(x)) throw Error("x is " + dtype_text(x) + ", expected " + kFloatingTypes);
+}
+
+void check_recorded(const Tensor& x) {
+  if (!can_record(x)) throw Error("cuda_graphs needs CUDA tensors, x is on " + device_text(x) + "; leave it off");
+}
+
+void check_same(const Tensor& grad, const Tensor& output) {
+  if (!grad.defined()) throw Error("grad_output is undefined, expected " + shape_text(output));
+  if (!same_sizes(grad, output)) {
+    throw Error("grad_output is " + shape_text(grad) + ", expected " + shape_text(output) + " like the stage's output");
+  }
+  if (grad.scalar_type() != output.scalar_type()) {
+    throw Error("grad_output is " + dtype_text(grad) + ", expected " + dtype_text(output) + " like the stage's output");
+  }
+  if (!same_device(grad, output)) {
+    throw Error("grad_output is on " + device_text(grad) + ", expected " + device_text(output) +
+                " like the stage's output");
+  }
+}
+
+PassPlan plan_of(std::shared_ptr<const LayerTable> table, int64_t depth, const StageOptions& options) {
+  if (depth < 1) throw Error("depth is " + std::to_string(depth) + ", expected at least 1");
+  check_options(options);
+  PassPlan plan;
+  plan.options = options;
+  plan.table = std::move(table);
+  plan.workspaces = std::make_shared<Workspaces>();
+  plan.solver = &find_solver(options.solver);
+  plan.steps = plan.solver->steps(depth);
+  plan.h = options.step_size > 0 ? options.step_size : 1.0 / static_cast<double>(depth);
+  return plan;
+}
+
+}  // namespace
+
+struct Stage::Impl {
+  LiveObject live;
+  CallbackTable callbacks;
+  int64_t depth;
+  const PassPlan plan;
+  StageMemory memory;
+
+  Impl(std::shared_ptr<const LayerTable> table, int64_t depth_in, const StageOptions& options)
+      : depth(depth_in), plan(plan_of(std::move(table), depth, options)), memory(plan) {}
+
+  // The state as the stage works on it; what belongs to it is checked.
+  Tensor prepare(const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers) const {
+    check_state(x);
+    if (memory.has_graphs()) check_recorded(x);
+    if (plan.table) {
+      plan.table->check(x, parameters, buffers);
+    } else if (!parameters.empty() || !buffers.empty()) {
+      throw Error("parameters and buffers stay outside with callbacks");
+    }
+    return laid_out(x);
+  }
+
+  // A callback's module works in the layout that its caller chose; native layers are fastest in their own.
+  Tensor laid_out(const Tensor& x) const { return plan.table ? state_layout(x) : x; }
+
+  // Parameters bound for one pass.
+  std::unique_ptr<ResidualFunctions> bind(const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers,
+                                          bool training, int64_t uses) const {
+    if (plan.table) return bind_layers(plan, parameters, buffers, training, uses);
+    return std::make_unique<CallbackFunctions>(callbacks);
+  }
+};
+
+Stage::Stage(const std::vector<FunctionSpec>& functions, int64_t depth, const StageOptions& options)
+    : impl_(std::make_unique<Impl>(std::make_shared<LayerTable>(functions, depth, options.compute_type), depth,
+                                   options)) {}
+
+Stage::Stage(const CallbackTable& callbacks, int64_t depth, const StageOptions& options)
+    : impl_(std::make_unique<Impl>(nullptr, depth, options)) {
+  CallbackFunctions::check(callbacks);
+  if (options.compute_type != ComputeType::same_as_state) {
+    throw Error("compute_type is bfloat16, but functions of the outside choose their own type; cast inside of them");
+  }
+  if (options.cuda_graphs) {
+    throw Error("cuda_graphs needs native layers: what functions of the outside do can't be recorded; leave it off");
+  }
+  impl_->callbacks = callbacks;
+}
+
+Stage::~Stage() = default;
+
+int64_t Stage::depth() const { return impl_->depth; }
+
+int64_t Stage::parameter_count() const { return impl_->plan.table ? impl_->plan.table->parameter_count() : 0; }
+
+int64_t Stage::buffer_count() const { return impl_->plan.table ? impl_->plan.table->buffer_count() : 0; }
+
+std::string Stage::function_path(int64_t function, const Tensor& x) const {
+  if (function < 0 || function >= impl_->depth) {
+    throw Error("function is " + std::to_string(function) + ", expected 0 to " + std::to_string(impl_->depth - 1));
+  }
+  check_state(x);
+  return impl_->plan.table ? impl_->plan.table->path(function, x) : "callbacks";
+}
+
+Tensor Stage::evaluate(const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers,
+                       bool training) const {
+  const NoGradient guard;
+  const DeviceGuard device(x);
+  const Tensor state = impl_->prepare(x, parameters, buffers);
+  return run_steps(impl_->plan, *impl_->bind(parameters, buffers, training, 0), state, nullptr);
+}
+
+std::unique_ptr<StageContext> Stage::forward(const Tensor& x, const std::vector<Tensor>& parameters,
+                                             const std::vector<Tensor>& buffers, bool training) const {
+  const Clock::time_point start = Clock::now();
+  const NoGradient guard;
+  const DeviceGuard device(x);
+  const PassPlan& plan = impl_->plan;
+  auto context = std::make_unique<StageContext::Impl>();
+  const Tensor state = impl_->prepare(x, parameters, buffers);
+  context->steps = plan.steps;
+  context->graphed = impl_->memory.graphs_for(state, parameters, buffers, training);
+  if (context->graphed) {
+    context->output = context->graphed->forward(state);
+  } else {
+    context->pass.functions = impl_->bind(parameters, buffers, training, plan.evaluations());
+    run_forward(plan, state, context->pass);
+    context->output = context->pass.output;
+  }
+  context->report.forward_seconds = seconds_since(start);
+  return std::make_unique<StageContext>(std::move(context));
+}
+
+void Stage::backward(StageContext& public_context, const Tensor& grad_output, const std::vector<int32_t>& wanted,
+                     const std::vector<Tensor>& accumulate_into) const {
+  const Clock::time_point start = Clock::now();
+  const NoGradient guard;
+  StageContext::Impl& context = public_context.impl();
+  if (context.used) {
+    throw Error("context: a second backward pass through the same forward pass; run the forward pass again");
+  }
+  check_same(grad_output, context.output);
+  const DeviceGuard device(grad_output);
+  const ForwardPass& left = context.graphed ? context.graphed->left() : context.pass;
+  left.functions->check_gradients(wanted, accumulate_into);
+  context.used = true;
+  // Taken out, so that they are free as the walk goes on, and gone if it fails.
+  ForwardPass pass = std::move(context.pass);
+  const std::shared_ptr<GraphedPass> graphed = std::move(context.graphed);
+  context.output = Tensor();
+  const Tensor grad = impl_->laid_out(grad_output);
+  std::vector<StepChoice> choices = impl_->memory.choices_for(grad);
+  BackwardPass back;
+  if (graphed) {
+    back = graphed->backward(grad, wanted, accumulate_into, choices);
+  } else {
+    pass.functions->want_gradients(wanted, accumulate_into);
+    back = run_backward(impl_->plan, pass, grad, choices);
+  }
+  const Tensor input = graphed ? graphed->left().input : pass.input;
+  const WalkPlan walk = make_plan(impl_->plan.options);
+  context.policy = walk.policy;
+  context.corrects = walk.correct;
+  context.has_input_error = input.defined() && back.norms.defined();
+  if (back.walk.state.defined()) {
+    const StepNorms off = distance(back.walk.state, input);
+    back.walk.report.reconstruction_error = input_error(off.difference, off.reference);
+  } else if (input.defined() && !back.norms.defined()) {
+    back.walk.report.reconstruction_error = 0;  // backprop reconstructs nothing
+  }
+  if (back.norms.defined()) {
+    context.found = std::make_shared<const Readback>(back.norms);
+    context.unit = rounding_unit(grad);
+    impl_->memory.learn(std::move(choices), context.found, context.unit);
+  }
+  context.input_gradient = back.walk.grad;
+  context.parameter_gradients = std::move(back.gradients);
+  back.walk.report.forward_seconds = context.report.forward_seconds;
+  context.report = std::move(back.walk.report);
+  context.report.backward_seconds = seconds_since(start);
+  context.done = true;
+}
+
+}  // namespace resnet_nodes

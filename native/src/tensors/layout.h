@@ -1,0 +1,19 @@
+// layout.h: how the elements of tensors lie in memory.
+#pragma once
+
+#include <torch/csrc/stable/tensor.h>
+
+namespace resnet_nodes {
+
+using torch::stable::Tensor;
+
+bool same_sizes(const Tensor& a, const Tensor& b);
+/// Whether elements of both stand in the same order without gaps, so that a flat loop goes over both.
+bool same_dense_layout(const Tensor& a, const Tensor& b);
+/// Whether the elements fill their memory, each in a place of its own: not so for slices and for expanded dimensions.
+bool is_dense(const Tensor& tensor);
+/// x in the layout of a stage's state: channels_last for four dimensions, row-major otherwise. x itself where it has
+/// it.
+Tensor state_layout(const Tensor& x);
+
+}  // namespace resnet_nodes

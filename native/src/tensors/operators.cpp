@@ -1,0 +1,134 @@
+#include "tensors/operators.h"
+
+#include <torch/csrc/stable/ops.h>
+#include <torch/headeronly/util/HeaderOnlyArrayRef.h>
+
+#include <optional>
+#include <vector>
+
+#include "resnet_nodes/error.h"
+#include "tensors/dispatcher.h"
+
+namespace resnet_nodes {
+namespace {
+
+using torch::headeronly::HeaderOnlyArrayRef;
+
+HeaderOnlyArrayRef<bool> list(const GradientMask& mask) { return HeaderOnlyArrayRef<bool>(mask.data(), mask.size()); }
+
+// Operators return undefined tensors for what the mask leaves out; the stable ABI carries them as such.
+std::vector<int64_t> padding(const LayerSpec& s) { return {s.padding_height, s.padding_width}; }
+std::vector<int64_t> dilation(const LayerSpec& s) { return {s.dilation_height, s.dilation_width}; }
+const std::vector<int64_t> kUnitStride{1, 1};
+const std::vector<int64_t> kNoOutputPadding{0, 0};
+
+Tensor flat_rows(const Tensor& x, int64_t width) {
+  return call_operator<1>("aten::reshape", "", x, std::vector<int64_t>{-1, width})[0];
+}
+
+Tensor transposed(const Tensor& x) { return call_operator<1>("aten::t", "", x)[0]; }
+
+Tensor cudnn_relu(const Tensor& x, const Tensor& weight, const Tensor& bias, const std::vector<int64_t>& padding,
+                  const std::vector<int64_t>& dilation, int64_t groups) {
+  return call_operator<1>("aten::cudnn_convolution_relu", "", x, weight, optional(bias), kUnitStride, padding, dilation,
+                          groups)[0];
+}
+
+// LibTorch may be built without cuDNN: asked once, with a convolution of one number.
+bool has_cudnn_relu(const Tensor& x) {
+  static const bool found = [&] {
+    const Tensor one =
+        torch::stable::full(std::vector<int64_t>{1, 1, 1, 1}, 1.0, x.scalar_type(), std::nullopt, x.device());
+    try {
+      cudnn_relu(one, one, Tensor(), {0, 0}, {1, 1}, 1);
+      return true;
+    } catch (const Error&) {
+      return false;
+    }
+  }();
+  return found;
+}
+
+}  // namespace
+
+Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape) {
+  return call_operator<1>("aten::convolution", "", x, weight, optional(bias), kUnitStride, padding(shape),
+                          dilation(shape), false, kNoOutputPadding, shape.groups)[0];
+}
+
+Tensor convolution_relu(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape) {
+  if (!x.is_cuda() || !has_cudnn_relu(x)) return relu(convolution(x, weight, bias, shape));
+  return cudnn_relu(x, weight, bias, padding(shape), dilation(shape), shape.groups);
+}
+
+GradientTriple convolution_backward(const Tensor& grad, const Tensor& x, const Tensor& weight, const LayerSpec& shape,
+                                    const GradientMask& mask) {
+  std::optional<std::vector<int64_t>> bias_sizes;
+  if (shape.bias) bias_sizes.emplace(1, shape.out_features);
+  return call_operator<3>("aten::convolution_backward", "", grad, x, weight, bias_sizes, kUnitStride, padding(shape),
+                          dilation(shape), false, kNoOutputPadding, shape.groups, list(mask));
+}
+
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  return call_operator<1>("aten::linear", "", x, weight, optional(bias))[0];
+}
+
+GradientTriple linear_backward(const Tensor& grad, const Tensor& x, const Tensor& weight, const GradientMask& mask) {
+  GradientTriple gradients;
+  if (mask[0]) gradients[0] = call_operator<1>("aten::matmul", "", grad, weight)[0];
+  if (!mask[1] && !mask[2]) return gradients;
+  const Tensor rows = flat_rows(grad, weight.size(0));
+  if (mask[1]) gradients[1] = call_operator<1>("aten::mm", "", transposed(rows), flat_rows(x, weight.size(1)))[0];
+  if (mask[2]) {
+    gradients[2] = call_operator<1>("aten::sum", "dim_IntList", rows, std::optional(std::vector<int64_t>{0}), false,
+                                    std::optional<torch::headeronly::ScalarType>())[0];
+  }
+  return gradients;
+}
+
+GradientTriple batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
+                          const Tensor& running_variance, bool training, double momentum, double epsilon) {
+  return call_operator<3>("aten::native_batch_norm", "", x, optional(weight), optional(bias), optional(running_mean),
+                          optional(running_variance), training, momentum, epsilon);
+}
+
+GradientTriple batch_norm_backward(const Tensor& grad, const Tensor& x, const Tensor& weight,
+                                   const Tensor& running_mean, const Tensor& running_variance, const Tensor& mean,
+                                   const Tensor& invstd, bool training, double epsilon, const GradientMask& mask) {
+  return call_operator<3>("aten::native_batch_norm_backward", "", grad, x, optional(weight), optional(running_mean),
+                          optional(running_variance), optional(mean), optional(invstd), training, epsilon, list(mask));
+}
+
+Tensor inverse_square(const Tensor& x) {
+  return call_operator<1>("aten::reciprocal", "", call_operator<1>("aten::mul", "Tensor", x, x)[0])[0];
+}
+
+Tensor relu(const Tensor& x) { return call_operator<1>("aten::relu", "", x)[0]; }
+
+Tensor plus_scaled(const Tensor& x, const Tensor& y, double a) { return torch::stable::subtract(x, y, -a); }
+
+Tensor sum_of_squares(const Tensor& x) {
+  using torch::headeronly::ScalarType;
+  const ScalarType type = x.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+  const Tensor wide = torch::stable::to(x, type);
+  return call_operator<1>("aten::sum", "", call_operator<1>("aten::mul", "Tensor", wide, wide)[0],
+                          std::optional<ScalarType>(ScalarType::Double))[0];
+}
+
+Tensor product(const Tensor& x, const Tensor& y) { return call_operator<1>("aten::mul", "Tensor", x, y)[0]; }
+
+Tensor column(const Tensor& x) {
+  return call_operator<1>("aten::reshape", "", x, std::vector<int64_t>{-1, 1, 1, 1})[0];
+}
+
+Tensor scaled(const Tensor& x, double a) { return call_operator<1>("aten::mul", "Tensor", x, number_like(x, a))[0]; }
+
+Tensor number_like(const Tensor& x, double value) {
+  return torch::stable::full(std::vector<int64_t>{}, value, x.scalar_type(), std::nullopt, x.device());
+}
+
+NoGradient::NoGradient() : before_(aoti_torch_grad_mode_is_enabled()) { aoti_torch_grad_mode_set_enabled(false); }
+
+NoGradient::~NoGradient() { aoti_torch_grad_mode_set_enabled(before_); }
+
+}  // namespace resnet_nodes

@@ -1,0 +1,138 @@
+// conv_block_test.cpp: the fused residual function in float32 against LibTorch's operators in float64.
+#include "fused/conv_block.h"
+
+#include "fused_truth.h"
+#include "resnet_nodes/error.h"
+#include "resnet_nodes/runtime.h"
+#include "tensors/describe.h"
+
+namespace resnet_nodes {
+namespace {
+
+using namespace truth;
+
+// Sums of 9 C products, and over the batch, in float32: sqrt(k) u with u = 6e-8, for each of the chain of two
+// convolutions and two normalizations and their products, times the depth. A normalization divides by a deviation that
+// small batches make small, and its gradient is a difference of numbers greater than itself: times 10.
+double bound(const Problem& problem) {
+  const auto k = static_cast<double>(9 * problem.x.size(1) + problem.x.size(0) * problem.x.size(2) * problem.x.size(3));
+  return 10 * 4 * std::sqrt(k) * 6e-8 * static_cast<double>(problem.depth);
+}
+
+std::string description(const Problem& p, uint64_t seed) {
+  return "seed " + std::to_string(seed) + ", x " + shape_text(p.x) + (p.training ? ", training, " : ", eval, ") +
+         active_kernel_path();
+}
+
+TEST(ConvBlock, MatchesOperatorsInFloat64OnRandomShapes) {
+  constexpr int64_t kChannels[] = {8, 16, 24, 32, 48};
+  Generator generator(3);
+  const auto between = [&](int64_t least, int64_t most) {
+    return std::uniform_int_distribution<int64_t>(least, most)(generator);
+  };
+  for (uint64_t seed = 0; seed < 40; ++seed) {
+    const int64_t channels = kChannels[seed % 5];
+    const Shape shape{between(1, 5), channels, between(1, 13), between(1, 13)};
+    // Statistics of a few values amplify rounding without bound.
+    if (shape[0] * shape[2] * shape[3] < 16) continue;
+    FunctionSpec function = tiny_function(channels);
+    function.layers[0].bias = between(0, 3) > 0;
+    function.layers[1].affine = between(0, 3) > 0;
+    function.layers[4].affine = between(0, 3) > 0;
+    function.layers[4].track_statistics = between(0, 3) > 0;
+    const Problem narrow = float32(make_problem({function, function}, 2, shape, seed, between(0, 3) > 0));
+    const Problem wide = float64(narrow);
+    ASSERT_NE(Stage(narrow.functions, 2, StageOptions()).function_path(0, narrow.x).find("fused"), std::string::npos);
+    const StageOptions options = options_of(ReconstructionKind::backprop);
+    expect_same_outcome(run(narrow, options), run(wide, options), bound(narrow), description(narrow, seed));
+  }
+}
+
+TEST(ConvBlock, ReconstructsAsOperatorsDo) {
+  for (const std::string& solver : solver_names()) {
+    for (const ReconstructionPlan& plan : reconstruction_plans()) {
+      for (const bool shared : {false, true}) {
+        // Where a mask flips between two reconstructions, their gradients differ by more than rounding: weights small
+        // enough that all find the same states to float32's precision.
+        Problem problem =
+            make_problem(std::vector<FunctionSpec>(shared ? 1 : 4, tiny_function(16)), 4, {3, 16, 7, 5}, 5);
+        StageOptions options = options_of(plan.kind, solver);
+        options.step_size = 1e-3;
+        options.count = plan.kind == ReconstructionKind::corrected ? 3 : 0;
+        const Problem narrow = float32(problem);
+        const Outcome found = run(narrow, options), expected = run(float64(narrow), options);
+        const std::string what = plan.name + ", " + solver + (shared ? ", shared" : "");
+        expect_same_outcome(found, expected, 10 * bound(narrow), what);
+        if (plan.kind != ReconstructionKind::adaptive) {
+          EXPECT_EQ(found.report.evaluations, expected.report.evaluations) << what;
+        }
+      }
+    }
+  }
+}
+
+TEST(ConvBlock, GivesTheSameBitsOnOneThread) {
+  const Problem problem = float32(make_problem({tiny_function(16), tiny_function(16)}, 2, {37, 16, 6, 5}, 7));
+  expect_same_bits_on_one_thread(problem);
+}
+
+TEST(ConvBlock, LastNormalizationOfZerosPassesTheStateThrough) {
+  Problem problem = make_problem(std::vector<FunctionSpec>(8, tiny_function(8)), 8, {4, 8, 5, 5}, 11);
+  for (size_t i = 0; i < problem.parameters.size(); i += 8) {
+    problem.parameters[i + 6] = constant({8}, 0);
+    problem.parameters[i + 7] = constant({8}, 0);
+  }
+  const Problem narrow = float32(problem);
+  const Outcome found = run(narrow, StageOptions()), expected = run(float64(narrow), StageOptions());
+  EXPECT_EQ(values(found.output), values(narrow.x));
+  expect_same_outcome(found, expected, bound(narrow), "zero weights");
+  // Two predictions by evaluation, then none: the increments foreseen are exact.
+  EXPECT_EQ(found.report.evaluations, 8 + 2);
+  EXPECT_TRUE(found.report.failed_steps.empty());
+}
+
+TEST(ConvBlock, FrozenAndGivenGradientsAreThoseOfAFullRun) {
+  const Problem problem = float32(make_problem({tiny_function(16)}, 3, {4, 16, 5, 6}, 13));
+  expect_frozen_and_given_as_in_full(problem, [](const Tensor& zeros) { return zeros; });
+}
+
+TEST(ConvBlock, RunningStatisticsAreThoseOfOperators) {
+  const Problem narrow = float32(make_problem({tiny_function(16)}, 2, {5, 16, 6, 7}, 17));
+  const Problem wide = float64(narrow);
+  const auto after = [](const Problem& p) {
+    const Stage stage(p.functions, p.depth, StageOptions());
+    const std::vector<Tensor> buffers = copies(p.buffers);
+    const auto context = stage.forward(p.x, p.parameters, buffers, true);
+    stage.backward(*context, p.grad, std::vector<int32_t>(p.parameters.size(), 1), {});
+    return values(buffers);
+  };
+  EXPECT_LT(relative_error(after(narrow), after(wide)), bound(narrow));
+}
+
+TEST(ConvBlock, IsTakenWhereItFitsAndCanBeTurnedOff) {
+  Generator generator(1);
+  const Tensor wide = normal({2, 16, 6, 6}, generator), x = torch::stable::to(wide, ScalarType::Float);
+  const auto path = [](const FunctionSpec& function, const Tensor& state) {
+    return Stage({function}, 1, StageOptions()).function_path(0, state);
+  };
+  {
+    const Environment on("RESNET_NODES_FUSED", "on");
+    EXPECT_EQ(path(tiny_function(16), x), "fused conv3x3, 16 channels, " + active_kernel_path());
+    EXPECT_EQ(path(tiny_function(16), wide), "operators, channels_last");
+    EXPECT_EQ(path(tiny_function(12), x), "operators, channels_last");
+    EXPECT_EQ(path({{activation(LayerKind::tanh)}}, x), "operators, channels_last");
+    FunctionSpec dilated = tiny_function(16);
+    dilated.layers[0] = conv(16, 16, 3, 2);
+    EXPECT_EQ(path(dilated, x), "operators, channels_last");
+  }
+  const Problem problem = float32(make_problem({tiny_function(16)}, 3, {4, 16, 5, 6}, 19));
+  const StageOptions options = options_of(ReconstructionKind::backprop);
+  const Environment off("RESNET_NODES_FUSED", "off");
+  EXPECT_EQ(path(tiny_function(16), x), "operators, channels_last");
+  expect_same_outcome(run(problem, options), run(float64(problem), options), bound(problem), "operators");
+  const Environment wrong("RESNET_NODES_FUSED", "maybe");
+  EXPECT_THROW(Stage({tiny_function(16)}, 1, StageOptions()), Error);
+}
+
+}  // namespace
+}  // namespace resnet_nodes
