@@ -10,6 +10,9 @@ namespace ResNetNodes.Training;
 /// <summary>A training run between two epochs, in one file that is written completely or not at all.</summary>
 public static class Checkpoint
 {
+    // TorchSharp begins an optimizer's state with the name of its class. This is the one in files, whatever the class is called.
+    private const string StateName = "MomentumDescent";
+
     private static readonly byte[] Magic = "ResNetNodes checkpoint 1\n"u8.ToArray();
 
     /// <summary>Writes a checkpoint: temporary file, flush to the disk, rename.</summary>
@@ -29,8 +32,7 @@ public static class Checkpoint
         {
             if (optimizer is not null)
             {
-                using var writer = new BinaryWriter(stream, Encoding.UTF8, leaveOpen: true);
-                optimizer.save_state_dict(writer);
+                Rename(optimizer.save_state_dict, stream, nameof(MomentumSgd), StateName);
             }
         });
         Block(memory, stream => stream.Write(RandomNumbers.TorchState()));
@@ -57,7 +59,10 @@ public static class Checkpoint
             var state = Block(memory);
             if (optimizer is not null && state.Length > 0)
             {
-                using var reader = new BinaryReader(new MemoryStream(state));
+                using var named = new MemoryStream();
+                Rename(writer => writer.Write(state), named, StateName, nameof(MomentumSgd));
+                named.Position = 0;
+                using var reader = new BinaryReader(named);
                 optimizer.load_state_dict(reader);
             }
         }
@@ -98,6 +103,22 @@ public static class Checkpoint
         }
 
         return data;
+    }
+
+    // Writes to `stream` what `write` writes, the name at its start replaced by `to` where it is `from`.
+    private static void Rename(Action<BinaryWriter> write, Stream stream, string from, string to)
+    {
+        using var memory = new MemoryStream();
+        using var content = new BinaryWriter(memory, Encoding.UTF8, leaveOpen: true);
+        write(content);
+        content.Flush();
+        memory.Position = 0;
+        using var reader = new BinaryReader(memory);
+        var name = reader.ReadString();
+        using var renamed = new BinaryWriter(stream, Encoding.UTF8, leaveOpen: true);
+        renamed.Write(name == from ? to : name);
+        renamed.Flush();
+        memory.CopyTo(stream);
     }
 
     private static void Block(MemoryStream target, Action<Stream> write)
