@@ -40,7 +40,7 @@ internal sealed class BenchGroup : OptionGroup
     public override string? Placeholder(string name) => name switch
     {
         "peers" => string.Join(", ", BenchMethod.Peers),
-        "methods" => Reconstructions.Syntax,
+        "methods" => Reconstruction.Syntax,
         "default-methods" => BenchMethod.Usual,
         _ => null,
     };
@@ -53,7 +53,7 @@ internal sealed class BenchGroup : OptionGroup
 
     public List<BenchNetwork> ReadNetworks(BenchRun run)
     {
-        var least = run.Methods[0].Options.Solver.LeastDepth();
+        var least = run.Methods[0].Options.Solver.FunctionOffsets.Max() + 1;
         var networks = (
             from name in Read.Several(Network, n => Read.OneOf("network", n, BenchNetwork.Names))
             let usual = BenchNetwork.Defaults(name)

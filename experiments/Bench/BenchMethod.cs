@@ -21,7 +21,7 @@ internal sealed record BenchMethod(string Name, StageOptions Options)
     /// <summary>
     /// What is measured where nothing else is asked for: the peers and every reconstruction, one of them twice.
     /// </summary>
-    public static string Usual { get; } = string.Join(',', [.. Peers, .. Reconstructions.Usual]);
+    public static string Usual { get; } = string.Join(',', [.. Peers, .. Reconstruction.All.SelectMany(WithVariant)]);
 
     /// <summary>Whether the library's stage runs it.</summary>
     public bool HasStage => Name is not (Reference or ChannelsLast or Checkpoint);
@@ -51,6 +51,9 @@ internal sealed record BenchMethod(string Name, StageOptions Options)
         var reconstruction = Read.Reconstruction("methods", name);
         return new(reconstruction.ToString(), options with { Reconstruction = reconstruction, Execution = StageExecution.Layers });
     }
+
+    private static IEnumerable<string> WithVariant(Reconstruction method) =>
+        method == Reconstruction.Corrected() ? [method.ToString(), Reconstruction.Corrected(2).ToString()] : [method.ToString()];
 
     /// <summary>Whether the method means something for the network.</summary>
     public bool Fits(BenchNetwork network) => Name != ChannelsLast || network.HasChannels;
@@ -115,7 +118,8 @@ internal sealed record BenchMethod(string Name, StageOptions Options)
         var slopes = new List<Tensor>();
         foreach (var (stage, offset) in solver.FunctionOffsets.Index())
         {
-            var at = Sum(x, slopes, solver.Row(stage), h);
+            // Row i of the strictly lower triangle begins behind the i (i - 1) / 2 entries of those above it.
+            var at = Sum(x, slopes, [.. solver.A.Skip(stage * (stage - 1) / 2).Take(stage)], h);
             slopes.Add(parts.Functions[Math.Min(n + offset, parts.Functions.Count - 1)].call(at));
         }
 

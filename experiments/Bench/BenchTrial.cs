@@ -81,7 +81,7 @@ internal sealed class BenchTrial : IDisposable
     public double Operations => Network.Operations(Parts, StageEvaluations, EvaluationsPerLayer * Network.Depth ?? PeerEvaluations);
 
     /// <summary>Evaluations of residual functions in the forward pass.</summary>
-    private int StageEvaluations => Method.Options.Solver.Evaluations(Network.Depth);
+    private int StageEvaluations => Method.Options.Solver.StepCount(Network.Depth) * Method.Options.Solver.EvaluationsPerStep;
 
     // What runs segments again evaluates each function once more on the way back.
     private int PeerEvaluations => Method.Name.EndsWith("checkpoint", StringComparison.Ordinal) ? StageEvaluations : 0;

@@ -7,12 +7,9 @@ namespace ResNetNodes.Experiments.Cli;
 internal static class Rows
 {
     public static IReadOnlyDictionary<string, object?> Of(object row) => row as IReadOnlyDictionary<string, object?>
-        ?? Properties(row.GetType()).ToDictionary(Key, p => p.GetValue(row) switch { Enum e => Spelled(e), var value => value });
+        ?? Properties(row.GetType()).ToDictionary(Key, p => p.GetValue(row));
 
     public static IEnumerable<string> Keys(Type row) => Properties(row).Select(Key);
-
-    /// <summary>An enumeration's value as users write it.</summary>
-    public static string Spelled(Enum value) => JsonNamingPolicy.KebabCaseLower.ConvertName(value.ToString());
 
     private static IEnumerable<PropertyInfo> Properties(Type row) => row.GetProperties(BindingFlags.Public | BindingFlags.Instance);
 

@@ -57,10 +57,19 @@ internal static class PaperFigure
     private const int Width = 900;
     private const int PanelHeight = 560;
 
+    /// <summary>A network of one stage with a solver: the paper's ResNet and HeunNet, and others after their kind.</summary>
+    public static string NetworkOf(string solver) =>
+        solver == "euler" ? "ResNet" : char.ToUpper(solver[0], CultureInfo.InvariantCulture) + solver[1..] + "Net";
+
     /// <summary>
     /// The paper's colour of a solver: dark blue ResNet, red HeunNet; others take one of the palette.
     /// </summary>
-    public static string ColourOf(string solver) => solver switch { "euler" => DarkBlue, "heun" => Red, _ => ColourAt(solver.Length) };
+    public static string ColourOf(string solver) => solver switch
+    {
+        "euler" => DarkBlue,
+        "heun" => Red,
+        _ => ColourAt(Solver.All.ToList().FindIndex(s => s.Name == solver)),
+    };
 
     /// <summary>A colour of methods that are compared in one figure.</summary>
     public static string ColourAt(int index) => new ScottPlot.Palettes.Category10().GetColor(index).ToHex();

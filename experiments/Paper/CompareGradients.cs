@@ -30,7 +30,7 @@ internal sealed record ParameterRow(
     int Depth, string Solver, string Reconstruction, string Parameter, double RelativeError, double SquaredError, double? Cosine);
 
 /// <summary>Adjoint against backprop at one set of weights.</summary>
-[Verb("compare-gradients", HelpText = "Error of the adjoint's gradient against backprop, over depths.")]
+[Verb("compare-gradients", HelpText = "Error of the adjoint's gradient relative to backprop, against depth.")]
 [Page(
     "Figure 4 of arXiv 2205.14612. Weights: trained with backprop for --train-steps, or of --checkpoint; "
     + "--stretch-from takes one network to all depths.",
@@ -40,7 +40,7 @@ internal sealed record ParameterRow(
 [JsonRows(typeof(GradientRow), typeof(ParameterRow))]
 [Defaults("reconstructions=inverse,corrected,corrected:2,adaptive")]
 [Meaning("planes", "Channels of the stage [16].")]
-[Meaning("zero-init", "Start every residual function at 0, by the weight of its last batch normalization [true].")]
+[Meaning("zero-init", "Start every residual function at 0, its last batch normalization's weight being 0 [true].")]
 [Meaning("depths", "Residual functions.")]
 [Meaning("reconstructions", "Methods to compare with backprop: {methods}.")]
 [Meaning("checkpoint", "Weights of a trained network (of the same depth, or of --stretch-from's), instead of training one first.")]
@@ -242,7 +242,7 @@ internal sealed class CompareGradients : Experiment
             var own = rows.Where(r => r.Solver == solver.Name && r.Reconstruction == "inverse").ToList();
             if (Fit.Exponent(own.Select(r => (double)r.Depth), own.Select(r => r.RelativeError)) is { } exponent)
             {
-                var order = solver.InverseOrder;
+                var order = solver.Order;
                 findings.Add(new(
                     $"{Network(solver)}: the adjoint's gradient error falls at least as 1/N{Superscript(order)}",
                     $"error of inverse {own[0].RelativeError:0.0e+0} at depth {own[0].Depth}, {own[^1].RelativeError:0.0e+0} at "
@@ -266,7 +266,7 @@ internal sealed class CompareGradients : Experiment
 
         return findings;
 
-        static string Network(Solver solver) => Cli.Options.Solvers.NetworkName(solver.Name);
+        static string Network(Solver solver) => PaperFigure.NetworkOf(solver.Name);
         static string Superscript(int order) => order switch { 1 => string.Empty, 2 => "²", 3 => "³", _ => $"^{order}" };
     }
 
@@ -291,7 +291,7 @@ internal sealed class CompareGradients : Experiment
                 var points = rows.Where(r => r.Reconstruction == method.ToString() && r.Solver == solver)
                     .Where(r => !r.Parameter.EndsWith("bias", StringComparison.Ordinal)).ToList();
                 series.Add(new Series(
-                    $"{Cli.Options.Solvers.NetworkName(solver)}, {method}", [.. points.Select(Column)],
+                    $"{PaperFigure.NetworkOf(solver)}, {method}", [.. points.Select(Column)],
                     [.. points.Select(r => r.SquaredError)], Shade(solver, m, methods.Count), Points: true));
             }
         }

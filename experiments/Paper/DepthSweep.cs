@@ -29,7 +29,7 @@ internal sealed record SweepRow(
 [JsonRows(typeof(SweepRow))]
 [Defaults("depths=2,4,8,16,32,64", "reconstructions=backprop,adaptive", "epochs=90", "schedule=thirds")]
 [Meaning("planes", "Channels of the stage [16].")]
-[Meaning("zero-init", "Start every residual function at 0, by the weight of its last batch normalization [true].")]
+[Meaning("zero-init", "Start every residual function at 0, its last batch normalization's weight being 0 [true].")]
 [Meaning("depths", "Residual functions (HeunNet needs 2).")]
 [Meaning("solvers", "Solvers to compare: ResNet is euler, HeunNet heun.")]
 [Meaning("reconstructions", "Stored states and adjoints: {methods}.")]
@@ -167,7 +167,7 @@ internal sealed class DepthSweep : Experiment
         {
             double[] At(double share) => [.. depths.Select(depth => Quantile(rows, solver, method.ToString(), depth, share))];
             series.Add(new Series(
-                $"{Cli.Options.Solvers.NetworkName(solver)}, {method}", [.. depths.Select(d => (double)d)], At(0.5),
+                $"{PaperFigure.NetworkOf(solver)}, {method}", [.. depths.Select(d => (double)d)], At(0.5),
                 PaperFigure.ColourOf(solver), Open: method.IsMemoryFree, Dashed: method.IsMemoryFree)
             {
                 Band = (At(0.25), At(0.75)),
@@ -208,7 +208,7 @@ internal sealed class DepthSweep : Experiment
             {
                 var (own, other) = (Quantile(rows, solver, adjoint, depths.Max(), 0.5), Quantile(rows, solver, stored, depths.Max(), 0.5));
                 findings.Add(new(
-                    $"Adjoint and backprop agree at large depth ({Cli.Options.Solvers.NetworkName(solver)}, {adjoint})",
+                    $"Adjoint and backprop agree at large depth ({PaperFigure.NetworkOf(solver)}, {adjoint})",
                     $"test error {own:0.0} % and {other:0.0} % at depth {depths.Max()}; at depth {depths[0]} they differ by "
                         + $"{Math.Round(Gap(solver, depths[0]), 1):+0.0;-0.0;0.0}; {Scatter(spread)}",
                     double.IsNaN(spread) ? null : Gap(solver, depths[^1]) <= Math.Max(spread, 1)));

@@ -19,8 +19,8 @@ internal sealed record DiscretizationRow(
     double? RelativeError,
     double? Exponent);
 
-/// <summary>Forth and back through one stage.</summary>
-[Verb("discretization", HelpText = "Error of going forth and back through stage 1 of a ResNet, over its number of blocks.")]
+/// <summary>A round trip through one stage.</summary>
+[Verb("discretization", HelpText = "Error of a round trip through stage 1 of a ResNet, against its number of blocks.")]
 [Page(
     "The discretization experiment of arXiv 2205.14612: stem and first residual stage with random weights, all blocks "
     + "with the same weights.",
@@ -32,7 +32,7 @@ internal sealed record DiscretizationRow(
 [Meaning("planes", "Channels of the stage.")]
 [Meaning("reconstructions", "Ways back to compare: {methods}.")]
 [Meaning("precision", "State and weights; bfloat16: functions in it, the state in float32; bfloat16-state: the state too.")]
-[Meaning("batch", "Images that go forth and back.")]
+[Meaning("batch", "Images that make the round trip.")]
 [Preset("smoke", "dataset=synthetic", "limit=64", "planes=4", "batch=4", "max-depth=64")]
 [Preset("small", "planes=8", "batch=8", "max-depth=1024")]
 [Preset("paper", "dataset=cifar10", "planes=64", "batch=128", "max-depth=32768")]
@@ -80,7 +80,7 @@ internal sealed class Discretization : Experiment
         var (solver, methods) = (Solver.Value, Methods.Values);
         if (methods.FirstOrDefault(m => !m.IsMemoryFree) is { } stored)
         {
-            throw new UsageException($"--reconstructions: {stored} stores the states: nothing comes back");
+            throw new UsageException($"--reconstructions: {stored} stores the states: there is nothing to reconstruct");
         }
 
         var precision = Precision.Name;
@@ -121,7 +121,7 @@ internal sealed class Discretization : Experiment
 
         folder.WriteCsv("discretization.csv", rows);
         terminal.Table(rows);
-        terminal.Say("figure: " + Draw(folder, methods, depths, rows, $"Forth and back through stage 1, {name}, {precision}"));
+        terminal.Say("figure: " + Draw(folder, methods, depths, rows, $"Round trip through stage 1, {name}, {precision}"));
         folder.Finish(
             terminal, $"Discretization error of stage 1 on {name}",
             [.. methods.Select(m => Judge(m, solver, rows)).Where(_ => precision == "float64").OfType<Finding>()]);
@@ -196,8 +196,8 @@ internal sealed class Discretization : Experiment
         // The reverse step's error is of the order of `inverse`; each fixed point on the way gains a power of h.
         int? order = method.ToString() switch
         {
-            "inverse" => solver.InverseOrder,
-            "corrected" when solver.InverseOrder == 1 => 2,
+            "inverse" => solver.Order,
+            "corrected" when solver.Order == 1 => 2,
             _ => null,
         };
         var whose = method.ToString() == "inverse" ? "The" : "Ours: the";

@@ -58,7 +58,7 @@ internal sealed class Finetune : Experiment
     public string PretrainEpochs { get => Given(); set => Set(value); }
 
     [Option("pretrain-lr", Default = "0.1", MetaValue = "RATE", HelpText =
-        "First learning rate of the tied network; cosine over its epochs.")]
+        "Initial learning rate of the tied network; cosine over its epochs.")]
     [Section("training")]
     public string PretrainRate { get => Given(); set => Set(value); }
 

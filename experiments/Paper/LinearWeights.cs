@@ -39,7 +39,7 @@ internal sealed class LinearWeights : Experiment
     [Section("model")]
     public string Dimension { get => Given(); set => Set(value); }
 
-    [Option("steps", Default = "10000", MetaValue = "N", HelpText = "Steps at most.")]
+    [Option("steps", Default = "10000", MetaValue = "N", HelpText = "Maximum number of steps.")]
     [Section("training")]
     public string Steps { get => Given(); set => Set(value); }
 

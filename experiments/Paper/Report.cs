@@ -13,7 +13,7 @@ namespace ResNetNodes.Experiments.Paper;
 internal sealed record ReportRow(string Run, string Verb, string Claim, string Measured, bool? Holds);
 
 /// <summary>All results on one page.</summary>
-[Verb("report", HelpText = "All results found in a folder, as one HTML page that needs nothing beside itself.")]
+[Verb("report", HelpText = "Collect all results in a folder into one self-contained HTML page.")]
 [Page(
     "Takes every finished run (summary.json) at and below --in, and writes report.html into --out.",
     "resnet-nodes report --in runs --out runs/report",

@@ -51,7 +51,7 @@ internal static class RunConfig
         }
         catch (Exception exception) when (exception is JsonException or KeyNotFoundException or InvalidOperationException)
         {
-            throw new ResNetNodesException($"{path}: is no configuration of a run; take --overwrite or another --out", exception);
+            throw new ResNetNodesException($"{path}: is not the configuration of a run; take --overwrite or another --out", exception);
         }
     }
 

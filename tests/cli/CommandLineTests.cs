@@ -40,7 +40,7 @@ public sealed class CommandLineTests
     [InlineData("reconstruction 'fast' is unknown", "train", "--reconstruction", "fast")]
     [InlineData("given twice", "train", "--seed", "1", "--seed", "2")]
     [InlineData("expected true or false", "train", "--json=maybe")]
-    [InlineData("is no configuration", "train", "--config", "/dev/null")]
+    [InlineData("is not the configuration of a run", "train", "--config", "/dev/null")]
     [InlineData("--device is gpu", "train", "--device", "gpu", "--dataset", "synthetic")]
     [InlineData("--device is cuda:x, expected cpu, cuda or cuda:K", "memory", "--device", "cuda:x")]
     [InlineData("--device is cuda:-1, expected", "linear-weights", "--device", "cuda:-1")]

@@ -13,27 +13,21 @@ public sealed class OptionTests : IDisposable
         ["preset", "out", "json", "overwrite", "resume", "config", "quiet", "verbose", "no-color", "page"];
 
     // Values other than the default that go together in one short run.
-    private static readonly Dictionary<string, string> Values = new()
-    {
-        ["adjoint-from"] = "2", ["batch"] = "20", ["checkpoint-on-failure"] = "true",
-        ["depths"] = "2", ["dimension"] = "3", ["epochs"] = "1", ["execution"] = "layers", ["gradients"] = "true", ["jobs"] = "2",
-        ["last-norm-decay"] = "1e-2", ["limit"] = "40", ["lr"] = "0.05", ["max-depth"] = "4", ["methods"] = "corrected:2,backprop",
-        ["momentum"] = "0.8", ["network"] = "tied", ["no-memory"] = "true", ["planes"] = "2", ["precision"] = "bfloat16",
-        ["pretrain-epochs"] = "1", ["pretrain-lr"] = "0.05", ["reconstruction"] = "corrected:2", ["reconstructions"] = "corrected:2",
-        ["repetitions"] = "1", ["scale-rate"] = "true", ["schedule"] = "constant", ["seed"] = "3", ["seeds"] = "4", ["size"] = "custom-basic:3+3+3+3",
-        ["solver"] = "heun", ["solvers"] = "heun", ["stage-rate-factor"] = "2", ["steps"] = "2",
-        ["stretch-from"] = "3", ["threads"] = "1", ["tolerance"] = "1e-3", ["train-stage"] = "all", ["train-steps"] = "1",
-        ["weight-decay"] = "1e-4", ["workers"] = "1", ["zero-init"] = "true",
-    };
+    private static readonly Dictionary<string, string> Values = Pairs("""
+        adjoint-from=2 batch=20 checkpoint-on-failure=true depths=2 dimension=3 epochs=1 execution=layers
+        gradients=true jobs=2 last-norm-decay=1e-2 limit=40 lr=0.05 max-depth=4 methods=corrected:2,backprop
+        momentum=0.8 network=tied no-memory=true planes=2 precision=bfloat16 pretrain-epochs=1 pretrain-lr=0.05
+        reconstruction=corrected:2 reconstructions=corrected:2 repetitions=1 scale-rate=true schedule=constant
+        seed=3 seeds=4 size=custom-basic:3+3+3+3 solver=heun solvers=heun stage-rate-factor=2 steps=2 stretch-from=3
+        threads=1 tolerance=1e-3 train-stage=all train-steps=1 weight-decay=1e-4 workers=1 zero-init=true
+        """);
 
     // Refused alone, by the name of the option or with its value, since it does not go with the preset or names what is not there.
-    private static readonly Dictionary<string, string> Refused = new()
-    {
-        ["checkpoint"] = "/nowhere/checkpoint.bin", ["cifar10"] = "/nowhere/cifar", ["cuda-graphs"] = "true",
-        ["data"] = "/nowhere/data", ["device"] = "cuda:99",
-        ["download"] = "true", ["epoch"] = "mnist", ["image-size"] = "64", ["imagenet"] = "/nowhere", ["in"] = "/nowhere/runs",
-        ["npy"] = "/nowhere/images.npy", ["only"] = "nothing", ["skip-corrupt"] = "true",
-    };
+    private static readonly Dictionary<string, string> Refused = Pairs("""
+        checkpoint=/nowhere/checkpoint.bin cifar10=/nowhere/cifar cuda-graphs=true data=/nowhere/data device=cuda:99
+        download=true epoch=mnist image-size=64 imagenet=/nowhere in=/nowhere/runs npy=/nowhere/images.npy
+        only=nothing skip-corrupt=true
+        """);
 
     private readonly string folder = Directory.CreateTempSubdirectory("options").FullName;
 
@@ -107,6 +101,9 @@ public sealed class OptionTests : IDisposable
         Assert.Equal(2, code);
         Assert.Contains($"{verb} has no option --{option}", Assert.Single(error.Trim().Split('\n')));
     }
+
+    private static Dictionary<string, string> Pairs(string text) => text.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)
+        .Select(pair => pair.Split('=', 2)).ToDictionary(pair => pair[0], pair => pair[1]);
 
     // Not to be tried with the others: what is refused, and what the preset's network does not have.
     private static bool IsRefused(string verb, string option) => (verb, option) switch

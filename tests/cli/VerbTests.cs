@@ -77,18 +77,6 @@ public sealed class VerbTests : IDisposable
         Assert.True(File.Exists(Path.Combine(At("g"), "gradients.png")));
     }
 
-    [Fact]
-    public void Memory_GivesPointsAndSlopes()
-    {
-        var (code, rows, error) = Run(["memory", "--network", "tiny,linear", "--planes", "4", "--batch", "32", "--depths", "2,12", "--reconstructions", "adaptive,backprop", "--out", At("m"), "--json"]);
-        Assert.True(code == 0, error);
-        Assert.Equal(12, rows.Count);
-        Assert.All(rows, row => Keys(row, "network", "reconstruction", "depth", "peak_bytes", "step_bytes", "bytes_per_layer"));
-        double Slope(string network, string method) => rows.Single(row => row.GetProperty("network").GetString() == network && row.GetProperty("reconstruction").GetString()!.StartsWith(method, StringComparison.Ordinal) && row.GetProperty("bytes_per_layer").ValueKind == JsonValueKind.Number).GetProperty("bytes_per_layer").GetDouble();
-        Assert.True(Slope("linear", "adaptive") < Slope("linear", "backprop") / 4);
-        Assert.True(Slope("tiny", "adaptive") < Slope("tiny", "backprop") / 4);
-    }
-
     private static void Keys(JsonElement row, params string[] keys) => Assert.All(keys, key => Assert.True(row.TryGetProperty(key, out _), key));
 
     private static (int Code, List<JsonElement> Rows, string Error) Run(string[] arguments) => Executable.RunRows(arguments);

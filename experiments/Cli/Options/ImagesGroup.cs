@@ -28,7 +28,7 @@ internal sealed class ImagesGroup : OptionGroup
     [Section("data")]
     public string? ImageSize { get => Optional(); set => Set(value); }
 
-    [Option("skip-corrupt", HelpText = "Leave out and count images that can't be decoded, instead of stopping.")]
+    [Option("skip-corrupt", HelpText = "Skip and count images that can't be decoded, instead of stopping.")]
     [Section("data")]
     public bool? SkipCorrupt { get => Switch(); set => Set(value); }
 

@@ -7,13 +7,18 @@ namespace ResNetNodes.Experiments.Cli.Options;
 /// <summary>The solver of a stage.</summary>
 internal sealed class SolverGroup : OptionGroup
 {
-    [Option("solver", Default = "euler", MetaValue = "{solvers}", HelpText = "Solver that integrates the stage.")]
+    [Option("solver", Default = "euler", MetaValue = "{solvers}", HelpText = "Solver of the stage; {summaries}.")]
     [Section("method")]
     public string Text { get => Given(); set => Set(value); }
 
-    public Solver Value => Solvers.Parse("solver", Text);
+    public Solver Value => Read.Checked("solver", Text, Solver.Parse);
 
-    public override string? Placeholder(string name) => name == "solvers" ? string.Join('|', Solvers.Names) : null;
+    public override string? Placeholder(string name) => name switch
+    {
+        "solvers" => string.Join('|', Solver.All),
+        "summaries" => string.Join("; ", Solver.All.Select(solver => $"{solver}: {solver.Summary}")),
+        _ => null,
+    };
 }
 
 /// <summary>Several solvers, one after the other.</summary>
@@ -23,9 +28,9 @@ internal sealed class SolversGroup : OptionGroup
     [Section("method")]
     public string Text { get => Given(); set => Set(value); }
 
-    public IReadOnlyList<Solver> Values => Read.Several(Text, part => Solvers.Parse("solvers", part));
+    public IReadOnlyList<Solver> Values => Read.Several(Text, part => Read.Checked("solvers", part, Solver.Parse));
 
-    public override string? Placeholder(string name) => name == "solvers" ? string.Join(',', Solvers.Names) : null;
+    public override string? Placeholder(string name) => name == "solvers" ? string.Join(',', Solver.All) : null;
 }
 
 /// <summary>The way in which a stage's states are found again.</summary>
@@ -38,7 +43,7 @@ internal sealed class ReconstructionGroup : OptionGroup
 
     public Reconstruction Value => Read.Reconstruction("reconstruction", Text);
 
-    public override string? Placeholder(string name) => name == "methods" ? Reconstructions.Syntax : null;
+    public override string? Placeholder(string name) => name == "methods" ? Reconstruction.Syntax : null;
 }
 
 /// <summary>Several reconstructions, one after the other.</summary>
@@ -51,7 +56,7 @@ internal sealed class ReconstructionsGroup : OptionGroup
 
     public IReadOnlyList<Reconstruction> Values => Read.Several(Text, part => Read.Reconstruction("reconstructions", part));
 
-    public override string? Placeholder(string name) => name == "methods" ? Reconstructions.Syntax : null;
+    public override string? Placeholder(string name) => name == "methods" ? Reconstruction.Syntax : null;
 }
 
 /// <summary>What residual functions are evaluated in.</summary>

@@ -15,7 +15,7 @@ internal sealed class NetworkGroup(params IReadOnlyList<string> allowed) : Optio
     public string Text { get => Given(); set => Set(value); }
 
     [Option("zero-init", HelpText =
-        "Start every residual function at 0, by the weight of its last batch normalization [true for tiny, false for "
+        "Start every residual function at 0, its last batch normalization's weight being 0 [true for tiny, false for "
         + "others].")]
     [Section("model")]
     public bool? ZeroInit { get => Switch(); set => Set(value); }

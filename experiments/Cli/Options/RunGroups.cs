@@ -36,7 +36,7 @@ internal sealed class ThreadsGroup : OptionGroup
 internal sealed class DeviceGroup : OptionGroup
 {
     [Option("device", Default = "cpu", MetaValue = "cpu|cuda[:K]", HelpText =
-        "Device that holds tensors and computes.")]
+        "Device to compute on.")]
     [Section("run")]
     public string Text { get => Given(); set => Set(value); }
 

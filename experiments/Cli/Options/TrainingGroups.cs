@@ -18,7 +18,7 @@ internal sealed class BatchGroup : OptionGroup
 /// <summary>The learning rate.</summary>
 internal class RateGroup : OptionGroup
 {
-    [Option('l', "lr", Default = "0.1", MetaValue = "RATE", HelpText = "First learning rate of SGD.")]
+    [Option('l', "lr", Default = "0.1", MetaValue = "RATE", HelpText = "Initial learning rate of SGD.")]
     [Section("training")]
     public string Rate { get => Given(); set => Set(value); }
 
@@ -49,7 +49,7 @@ internal sealed class OptimizationGroup : RateGroup
 /// <summary>How long is trained, and with which learning rates.</summary>
 internal sealed class ScheduleGroup : OptionGroup
 {
-    [Option('e', "epochs", Default = "3", MetaValue = "N", HelpText = "Epochs in all.")]
+    [Option('e', "epochs", Default = "3", MetaValue = "N", HelpText = "Total number of epochs.")]
     [Section("training")]
     public string Epochs { get => Given(); set => Set(value); }
 

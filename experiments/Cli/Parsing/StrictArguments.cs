@@ -107,7 +107,7 @@ internal static class StrictArguments
         catch (Exception exception) when (exception
             is IOException or UnauthorizedAccessException or JsonException or KeyNotFoundException or InvalidOperationException)
         {
-            throw new UsageException($"{path}: is no configuration of a run: {exception.Message}");
+            throw new UsageException($"{path}: is not the configuration of a run: {exception.Message}");
         }
 
         return words;
