@@ -1,5 +1,4 @@
 using System.Security.Cryptography;
-using System.Text;
 using System.Text.Json;
 using TorchSharp;
 using TorchSharp.Modules;
@@ -10,8 +9,8 @@ namespace ResNetNodes.Training;
 /// <summary>A training run between two epochs, in one file that is written completely or not at all.</summary>
 public static class Checkpoint
 {
-    // TorchSharp begins an optimizer's state with the name of its class. This is the one in files, whatever the class is called.
-    private const string StateName = "MomentumDescent";
+    // Part of the format: what the class of the trainer's optimizer was called in its first files.
+    private const string NameInFiles = "MomentumDescent";
 
     private static readonly byte[] Magic = "ResNetNodes checkpoint 1\n"u8.ToArray();
 
@@ -28,13 +27,7 @@ public static class Checkpoint
         memory.Write(Magic);
         Block(memory, stream => JsonSerializer.Serialize(stream, history));
         Block(memory, stream => model.save(stream));
-        Block(memory, stream =>
-        {
-            if (optimizer is not null)
-            {
-                Rename(optimizer.save_state_dict, stream, nameof(MomentumSgd), StateName);
-            }
-        });
+        Block(memory, stream => stream.Write(optimizer is null ? [] : StateOf(optimizer)));
         Block(memory, stream => stream.Write(RandomNumbers.TorchState()));
         memory.Write(SHA256.HashData(memory.GetBuffer().AsSpan(0, (int)memory.Length)));
         AtomicFile.Write(path, memory.GetBuffer().AsSpan(0, (int)memory.Length));
@@ -59,10 +52,7 @@ public static class Checkpoint
             var state = Block(memory);
             if (optimizer is not null && state.Length > 0)
             {
-                using var named = new MemoryStream();
-                Rename(writer => writer.Write(state), named, StateName, nameof(MomentumSgd));
-                named.Position = 0;
-                using var reader = new BinaryReader(named);
+                using var reader = new BinaryReader(new MemoryStream(Renamed(state, NameInFiles, nameof(MomentumSgd))));
                 optimizer.load_state_dict(reader);
             }
         }
@@ -77,6 +67,33 @@ public static class Checkpoint
         }
 
         return history;
+    }
+
+    private static byte[] StateOf(OptimizerHelper optimizer)
+    {
+        using var stream = new MemoryStream();
+        using var writer = new BinaryWriter(stream);
+        optimizer.save_state_dict(writer);
+        writer.Flush();
+        return Renamed(stream.ToArray(), nameof(MomentumSgd), NameInFiles);
+    }
+
+    // An optimizer's state begins with the name of its class.
+    private static byte[] Renamed(byte[] state, string from, string to)
+    {
+        using var source = new MemoryStream(state);
+        using var reader = new BinaryReader(source);
+        if (reader.ReadString() != from)
+        {
+            return state;
+        }
+
+        using var renamed = new MemoryStream();
+        using var writer = new BinaryWriter(renamed);
+        writer.Write(to);
+        writer.Write(state.AsSpan((int)source.Position));
+        writer.Flush();
+        return renamed.ToArray();
     }
 
     private static byte[] Read(string path)
@@ -103,22 +120,6 @@ public static class Checkpoint
         }
 
         return data;
-    }
-
-    // Writes to `stream` what `write` writes, the name at its start replaced by `to` where it is `from`.
-    private static void Rename(Action<BinaryWriter> write, Stream stream, string from, string to)
-    {
-        using var memory = new MemoryStream();
-        using var content = new BinaryWriter(memory, Encoding.UTF8, leaveOpen: true);
-        write(content);
-        content.Flush();
-        memory.Position = 0;
-        using var reader = new BinaryReader(memory);
-        var name = reader.ReadString();
-        using var renamed = new BinaryWriter(stream, Encoding.UTF8, leaveOpen: true);
-        renamed.Write(name == from ? to : name);
-        renamed.Flush();
-        memory.CopyTo(stream);
     }
 
     private static void Block(MemoryStream target, Action<Stream> write)
