@@ -55,8 +55,8 @@ public sealed class ResidualStageTests
 
         Assert.True(Truth.RelativeError(found, expected) < 1e-12);
         var all = cat([.. truth.Select(g => g.flatten())]).norm().item<double>();
-        // Residuals are relative to an increment, which is h = 1/8 of a function: below 1e-4, or above it where the report says that a
-        // step did not get there (functions by callback take their batch's statistics anew, and need not contract).
+        // Residuals are relative to an increment, which is h = 1/8 of a function: below 1e-4, or above it where six iterations were too
+        // few for that; the report then names the step.
         var bound = method.StartsWith("adaptive", StringComparison.Ordinal) ? 10 * Math.Max(1e-4, stage.LastReport!.Residuals.Max()) : 1e-8;
         Assert.Equal(bound > 1e-3, stage.LastReport!.FailedSteps.Count > 0);
         for (var i = 0; i < truth.Count; i++)
