@@ -190,7 +190,7 @@ TEST(MixedPrecision, RefusesOtherStatesAndCallbacks) {
   }
   CallbackTable callbacks;
   callbacks.evaluate = callbacks.vjp = callbacks.drop = &callbacks;
-  expect_refused([&] { const Stage stage(callbacks, 2, mixed()); }, "compute_type is bfloat16, but functions");
+  expect_refused([&] { const Stage stage(callbacks, 2, mixed()); }, "compute_type is bfloat16, but external functions");
 }
 
 TEST(MixedPrecision, PathSaysSo) {
