@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 namespace ResNetNodes.Measuring;
 
 /// <summary>glibc's allocator, from which LibTorch takes the memory of CPU tensors.</summary>
-internal static partial class Allocator
+public static partial class Allocator
 {
     private const int TrimThreshold = -1, MmapThreshold = -3; // mallopt's names of them
     private const int KeptBytes = 1 << 30, LargestBlock = 32 << 20;

@@ -5,7 +5,7 @@ using TorchSharp;
 namespace ResNetNodes.Measuring;
 
 /// <summary>Resident memory of this process, as Linux accounts for it, and memory of a GPU, from the CUDA runtime.</summary>
-internal static partial class MemoryProbe
+public static partial class MemoryProbe
 {
     /// <summary>The high-water mark since <see cref="ResetPeak"/> or the start, in bytes.</summary>
     public static long PeakBytes => Read("VmHWM:");
