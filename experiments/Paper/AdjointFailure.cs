@@ -27,7 +27,8 @@ internal sealed record FailureRow(
     string FailedAt);
 
 /// <summary>Where the adjoint fails.</summary>
-[Verb("adjoint-failure", HelpText = "A ResNet-101 trained with backprop and with adjoints: does the adjoint fail, and do our methods rescue it?")]
+[Verb("adjoint-failure", HelpText =
+    "A ResNet-101 trained with backprop and with adjoints: does the adjoint fail, and do our methods rescue it?")]
 [Page(
     "Figure 3b of arXiv 2205.14612: few and rough layers, where h·Lip(f) is not small. 'adaptive+checkpoint' stores "
     + "states once a step failed.",
