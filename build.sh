@@ -23,18 +23,18 @@ EOF
   cat <<EOF
 
 variables:
-  CONFIG              release (default) or debug: the native preset and .NET configuration
-  JOBS                parallel compilations (default: one a core)
+  CONFIG              release (default) or debug: the native preset and the .NET configuration
+  JOBS                parallel compilations (default: one per core)
   TorchBackend        cpu (default) or cuda: which TorchSharp package
-  LIBTORCH_HOME       a LibTorch or PyTorch of 2.10 or later whose headers to use
-  RESNET_NODES_CACHE  cache folder, outside of the tree (now: $cache)
+  LIBTORCH_HOME       a LibTorch or PyTorch, 2.10 or later, whose headers are used
+  RESNET_NODES_CACHE  cache folder, outside the source tree (now: $cache)
 EOF
 }
 
 # shellcheck source=scripts/debian.sh
 source "$root/scripts/debian.sh"
 
-# Runs a command with its output in a log; on failure shows the log's end.
+# Runs a command with its output in a log; on failure, shows the end of the log.
 logged() {
   local log="$logs/$1.log"
   shift
@@ -65,8 +65,8 @@ install_packages() {
   local packages
   mapfile -t packages < <(missing_packages | sed '/^$/d')
   ((${#packages[@]})) || return 0
-  command -v apt-get >/dev/null || fail "missing: ${packages[*]}; install them (there is no apt-get here)"
-  ((EUID == 0)) || fail "missing packages; as root: apt-get update && apt-get install -y ${packages[*]}"
+  command -v apt-get >/dev/null || fail "missing: ${packages[*]}; install them (this system has no apt-get)"
+  ((EUID == 0)) || fail "packages are missing; as root: apt-get update && apt-get install -y ${packages[*]}"
   say "installing ${packages[*]}"
   logged apt-update apt-get update
   logged apt-install env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${packages[@]}"
@@ -83,7 +83,7 @@ has_runtime() {
   [[ -n "$library" ]] && grep -q "$needed_symbol" "$library"
 }
 
-# TorchSharp's native library is built with a newer C++ run time than Debian 12 has.
+# TorchSharp's native library needs a newer C++ run time than Debian 12's.
 install_runtime() {
   has_runtime && return 0
   # shellcheck source=/dev/null
@@ -91,23 +91,23 @@ install_runtime() {
   [[ "${ID:-}" == debian && "${VERSION_ID:-}" == 12 ]] ||
     fail "libstdc++ has no $needed_symbol (GCC 13.2 or later); upgrade to Debian 13 or Ubuntu 24.04, or install a newer libstdc++6"
   local source
-  source="deb [signed-by=$keyring] $(mirror 'libstdc++6 has to come from elsewhere') $runtime_suite main"
+  source="deb [signed-by=$keyring] $(mirror 'install a newer libstdc++6 from elsewhere') $runtime_suite main"
   local pin="Package: *\nPin: release n=$runtime_suite\nPin-Priority: 100\n"
   if ((EUID != 0)); then
     printf 'as root:\n  echo "%s" > /etc/apt/sources.list.d/resnet-nodes-%s.list\n  printf "%s" > /etc/apt/preferences.d/resnet-nodes\n  apt-get update && apt-get install -y --no-install-recommends -t %s libstdc++6\n' \
       "$source" "$runtime_suite" "${pin//$'\n'/\\n}" "$runtime_suite" >&2
     fail "libstdc++ has no $needed_symbol, which TorchSharp needs"
   fi
-  say "taking libstdc++6 from Debian $runtime_suite, at a pin priority that draws nothing else from it"
+  say "installing libstdc++6 from Debian $runtime_suite, pinned so that nothing else comes from there"
   echo "$source" >"/etc/apt/sources.list.d/resnet-nodes-$runtime_suite.list"
   printf '%b' "$pin" >/etc/apt/preferences.d/resnet-nodes
   logged runtime-update apt-get update
   logged runtime-install env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends -t "$runtime_suite" libstdc++6
-  has_runtime || fail "libstdc++ still has no $needed_symbol after its installation; is another one first on the loader's path?"
+  has_runtime || fail "libstdc++ still has no $needed_symbol after the installation; does another one come first on the loader's path?"
 }
 
 ## installs what is missing: compiler, CMake, SWIG, GoogleTest, clang-format, Fashion-MNIST (Debian packages, as root);
-## libstdc++6 of Debian 13 where it is too old; LibTorch's headers, unpacked into the cache folder
+## Debian 13's libstdc++6 if the installed one is too old; LibTorch's headers, unpacked into the cache folder
 command_setup() {
   install_packages
   check_dotnet
@@ -131,21 +131,21 @@ restore() {
   touch "$stamp"
 }
 
-# Where the restored LibTorch lies.
+# The folder of the restored LibTorch.
 libtorch_libraries() {
   local packages
   packages="$(dotnet nuget locals global-packages --list | sed 's/^[^:]*: *//; s#/$##')"
   find "$packages"/libtorch-c*-linux-x64* -name libtorch_cpu.so -path '*/native/*' -printf '%h\n' 2>/dev/null | sort | tail -n 1
 }
 
-# build_native PRESET [CMAKE-BUILD-OPTION...]; configure_options: more for CMake, where the preset is not yet configured.
+# build_native PRESET [CMAKE-BUILD-OPTION...]; configure_options: further arguments for CMake if the preset is not configured yet.
 configure_options=()
 
 build_native() {
   local name="$1" libraries
   shift
   libraries="$(libtorch_libraries)"
-  [[ -n "$libraries" ]] || fail "no restored LibTorch found; is TorchSharp's package restored?"
+  [[ -n "$libraries" ]] || fail "found no restored LibTorch; has TorchSharp's package been restored?"
   if [[ ! -e "$root/build/$name/CMakeCache.txt" ]]; then
     logged "configure-$name" cmake -S "$root" --preset "$name" "-DLIBTORCH_INCLUDE_DIR=$headers" "-DLIBTORCH_LIBRARY_DIR=$libraries" \
       "${configure_options[@]}"
@@ -173,7 +173,7 @@ command_managed() {
 
 passed=0 failed=0 skipped=0
 
-# While tests run, threads that wait sleep: beside a busy neighbour, threads that spin make tests many times slower.
+# While tests run, waiting threads sleep: on a busy machine, spinning threads make tests many times slower.
 sleep_while_waiting() { export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"; }
 
 test_native() {
@@ -211,20 +211,20 @@ test_managed() {
     if [[ -z "$(count Passed)" ]]; then
       grep -q 'No test matches' "$log" && continue
       tail -n 20 "$log" >&2
-      fail "the $project tests did not run to their end; the whole log is $log"
+      fail "the $project tests did not finish; the whole log is $log"
     fi
     passed=$((passed + $(count Passed))) failed=$((failed + $(count Failed))) skipped=$((skipped + $(count Skipped)))
     ((status == 0)) || grep -v 'frame #' "$log" | tail -n 40 >&2
   done
 }
 
-## runs the tests: all, or `native [NAME]`, `managed [NAME]`, `asan` (the native ones under AddressSanitizer and UBSan)
+## runs all tests, or `native [NAME]`, `managed [NAME]`, `asan` (the native tests under AddressSanitizer and UBSan)
 command_test() {
   local what="${1:-all}" filter="${2:-}"
   case "$what" in
     native | asan) command_native ;;
     managed | all) command_managed ;;
-    *) fail "test '$what' is unknown; it may be native, managed or asan" ;;
+    *) fail "test '$what' is unknown, expected native, managed or asan" ;;
   esac
   sleep_while_waiting
   case "$what" in
@@ -239,8 +239,8 @@ command_test() {
 
 # --- cuda -------------------------------------------------------------------------------------------------------------
 
-## compiles the CUDA kernels without a GPU, with Debian's compiler unpacked into the cache folder (1 GB to fetch, 250 MB
-## to keep); loads the library where there is no CUDA; runs the native tests on it
+## compiles the CUDA kernels without a GPU, with Debian's compiler unpacked into the cache folder (a download of 1 GB,
+## 250 MB of it kept), loads the library without CUDA, and runs the native tests on it
 command_cuda_check() {
   command_setup
   restore
@@ -252,7 +252,7 @@ command_cuda_check() {
 
 # --- demo and clean ---------------------------------------------------------------------------------------------------
 
-## trains on Fashion-MNIST with the adjoint, compares gradients, profiles memory (5 minutes on 2 cores); runs/demo
+## trains on Fashion-MNIST, compares gradients and measures memory, in runs/demo (2 minutes on 2 cores once built)
 command_demo() {
   command_managed
   local out="$root/runs/demo"
@@ -260,16 +260,16 @@ command_demo() {
   say "training TinyResNet on Fashion-MNIST with the native adjoint"
   "$root/resnet-nodes" train --network tiny --depth 16 --planes 16 --dataset fashion-mnist --batch 128 --epochs 2 --seed 1 \
     --out "$out/train" --overwrite
-  say "the adjoint's gradient against backprop's"
+  say "comparing the adjoint's gradient with backprop's"
   "$root/resnet-nodes" compare-gradients --network tiny --depths 4,8,16 --solvers euler,heun \
     --reconstructions inverse,corrected,corrected:2,adaptive:0.1 --train-steps 100 --seed 1 --out "$out/compare-gradients" --overwrite
-  say "peak memory against depth"
+  say "measuring peak memory against depth"
   "$root/resnet-nodes" memory --network tiny --depths 16,64,128 --reconstructions adaptive,backprop --out "$out/memory" --overwrite
   say "figures:"
   find "$out" -name '*.png' | sort
 }
 
-## removes what was built (build/, artifacts/); the cache folder and runs/ stay
+## removes build products (build/, artifacts/), but not the cache folder or runs/
 command_clean() {
   rm -rf "$root/build" "$root/artifacts"
 }
@@ -282,7 +282,7 @@ main() {
       shift || true
       "command_${command//-/_}" "$@"
       ;;
-    *) fail "'$command' is no command; ./build.sh --help lists them" ;;
+    *) fail "'$command' is not a command; ./build.sh --help lists them" ;;
   esac
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# compare-reference.sh: a training step of TinyResNet here and in PyTorch, on this machine: rounds of PyTorch's and ours take
-# turns, each in a process of its own with the same number of threads, and a table gives the ratios of the medians.
+# compare-reference.sh: times a training step of TinyResNet here and in PyTorch, on this machine. Rounds alternate, each in
+# a process of its own with the same number of threads, and a table gives the ratios of the medians.
 set -euo pipefail
 
 root="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -11,13 +11,13 @@ usage() {
 usage: scripts/compare-reference.sh PYTHON [--depth N] [--planes C] [--batch B] [--rounds R] [--steps S] [--threads T]
                                     [--methods METHOD,...]
 
-  PYTHON     an interpreter that has torch 1.13 or later (Debian: python3 with the package python3-torch)
+  PYTHON     an interpreter with torch 1.13 or later (Debian: python3 with the package python3-torch)
   --depth    residual functions [16]
   --planes   channels [16]
-  --batch    images a step [128]
-  --rounds   times that each side has its turn [3]
-  --steps    measured steps of each method in a turn [10]
-  --threads  of both [one a core]
+  --batch    images per step [128]
+  --rounds   turns of each side [3]
+  --steps    measured steps of each method per turn [10]
+  --threads  threads of each side [one per core]
   --methods  ours, as in 'resnet-nodes help bench' [torchsharp-backprop,backprop,adaptive,corrected,extrapolated]
 END
 }
@@ -43,7 +43,7 @@ while (($# > 0)); do
       [[ -n "${2:-}" ]] || misuse "--methods needs a value"
       methods="$2"
       ;;
-    *) misuse "'$1' is no option; --help lists them" ;;
+    *) misuse "'$1' is not an option; --help lists them" ;;
   esac
   shift 2
 done

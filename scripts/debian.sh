@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# debian.sh: what is unpacked from Debian packages into the cache folder, with nothing installed. Sourced by build.sh,
-# whose `cache`, `say`, `fail` and `logged` it uses.
+# debian.sh: unpacks Debian packages into the cache folder, without installing anything. Sourced by build.sh, whose `cache`,
+# `say`, `fail` and `logged` it uses.
 
 headers="$cache/libtorch/include"
 cuda_compiler="$cache/cuda/bin/nvcc"
@@ -17,12 +17,12 @@ mirror() {
   echo "$uri"
 }
 
-# download FOLDER SUITE COMPONENTS PACKAGE...: packages into FOLDER. A private list and cache: the system's own apt
-# stays as it was.
+# download FOLDER SUITE COMPONENTS PACKAGE...: packages into FOLDER. Package lists and cache are private: the system's apt
+# is unchanged.
 download() {
   local folder="$1" suite="$2" components="$3" uri
   shift 3
-  command -v apt-get >/dev/null || fail "no apt-get here; $instead"
+  command -v apt-get >/dev/null || fail "this system has no apt-get; $instead"
   uri="$(mirror "$instead")"
   chmod 755 "$folder"
   mkdir -p "$folder/lists/partial" "$folder/cache/archives/partial"
@@ -35,7 +35,7 @@ download() {
 
 fetch_headers() {
   if [[ -n "${LIBTORCH_HOME:-}" ]]; then
-    [[ -e "$LIBTORCH_HOME/include/torch/csrc/stable/tensor.h" ]] || fail "LIBTORCH_HOME=$LIBTORCH_HOME holds no include/torch/csrc/stable/tensor.h (LibTorch 2.10 or later)"
+    [[ -e "$LIBTORCH_HOME/include/torch/csrc/stable/tensor.h" ]] || fail "LIBTORCH_HOME=$LIBTORCH_HOME has no include/torch/csrc/stable/tensor.h, expected LibTorch 2.10 or later"
     headers="$LIBTORCH_HOME/include"
     return 0
   fi
@@ -51,7 +51,7 @@ fetch_headers() {
   rm -rf "$work"
 }
 
-# nvcc and what it needs, 550 MB of it, behind a script that sets its paths: it expects to be installed.
+# nvcc and what it needs (550 MB), started through a script that sets its paths, because it expects to be installed.
 fetch_cuda_compiler() {
   [[ ! -x "$cuda_compiler" ]] || return 0
   say "unpacking the CUDA compiler from Debian $runtime_suite into $cache/cuda (a download of 1 GB; nothing is installed)"
@@ -65,13 +65,13 @@ fetch_cuda_compiler() {
   for package in nvidia-cuda-toolkit libnvvm4 libcudart12 libcu++-dev; do dpkg -x "$work/${package}"_*.deb "$root"; done
   dpkg --fsys-tarfile "$work"/nvidia-cuda-dev_*.deb | tar -x -C "$root" --wildcards './usr/include/*' \
     './usr/lib/*/libcudart_static.a' './usr/lib/*/libcudadevrt.a'
-  # Wrappers that call compilers of another version.
+  # These wrappers call compilers of another version.
   rm -f "$root"/usr/lib/nvidia-cuda-toolkit/bin/{gcc,g++}
-  # glibc 2.41 declares these four too, without exceptions; a later toolkit says the same.
+  # glibc 2.41 declares these four as well, as noexcept; later toolkits match it.
   sed -i -E '/^extern .*__device_builtin__ +(double +(cospi|sinpi)\(double x\)|float +(cospif|sinpif)\(float x\));/s/\);/) noexcept(true);/' \
     "$root/usr/include/crt/math_functions.h"
   rm -rf "$work"
-  # The package's profile names places of an installation; this one's TOP is where CMake looks for the device library.
+  # The package's profile has the paths of an installation. CMake looks for the device library in this one's TOP.
   ln -sfn root/usr/lib/cuda/nvvm "$cache/cuda/nvvm"
   local libraries="$root/usr/lib/$(uname -m)-linux-gnu" tools="$root/usr/lib/nvidia-cuda-toolkit/bin"
   rm -f "$tools/nvcc.profile"
@@ -85,7 +85,7 @@ END
   mkdir -p "$cache/cuda/bin"
   cat >"$cuda_compiler" <<END
 #!/usr/bin/env bash
-# Debian's nvcc where it was unpacked, with its own libraries.
+# Debian's nvcc, unpacked here, with its own libraries.
 export LD_LIBRARY_PATH="$libraries\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
 exec "$tools/nvcc" "\$@"
 END

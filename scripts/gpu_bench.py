@@ -1,10 +1,10 @@
-"""The engine beside PyTorch on one GPU: gradients against float64 on the CPU, then step time and peak memory.
+"""Compares the engine with PyTorch on one GPU: gradients against float64 on the CPU, then step time and peak memory.
 
 usage: gpu_bench.py LIBRARY   (libresnet_nodes_torch_ops.so, built with -DRESNET_NODES_TORCH_OPS=ON)
 
-Prints one table. Times are medians of interleaved rounds; memory is what PyTorch's allocator counts above the
-parameters, their gradients and x. (Of graphs: what they hold and hand out. What their pools keep free for the next
-replay is not counted.)
+Prints one table. Times are medians of interleaved rounds; memory is what PyTorch's allocator counts beyond the
+parameters, their gradients and x. (For graphs this is what they hold and hand out; memory that their pools keep free for
+the next replay is not counted.)
 """
 
 import statistics
@@ -85,7 +85,7 @@ def compare():
                  for method in ("backprop", "backprop+graphs", "adaptive", "adaptive+graphs")}
         steps["PyTorch backprop"] = lambda: problem.pytorch(False)
         for name, step in steps.items():
-            # Until adaptive is at rest and what is to be recorded has been.
+            # Until adaptive's choices have settled and graphs have been recorded.
             for _ in range(WARM_UP if "adaptive" in name or "graphs" in name else 0):
                 problem.gradients(step)
             error = ((problem.gradients(step) - truth).norm() / truth.norm()).item()

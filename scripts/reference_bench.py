@@ -1,12 +1,12 @@
-"""Training steps of TinyResNet in PyTorch, and the table that sets them beside ours.
+"""Times training steps of TinyResNet in PyTorch, and prints the table that compares them with ours.
 
 usage: reference_bench.py time DEPTH PLANES BATCH STEPS THREADS   one JSON object a line: method, step_seconds (the median)
        reference_bench.py table ROUND_FILE...                     the objects of all rounds and of ours, as one table
        reference_bench.py version
 
-The network is that of managed/Networks/TinyResNet.cs. Three ways to its gradients: plain backprop; torch.utils.checkpoint
-in segments of sqrt(N) layers; and an adjoint of arXiv 2205.14612, section 4, written plainly. THREADS 0 leaves PyTorch's
-own number. Works with PyTorch from 1.13 on.
+The network is that of managed/Networks/TinyResNet.cs. Its gradients are computed in three ways: plain backprop;
+torch.utils.checkpoint in segments of sqrt(N) layers; and a plain implementation of the adjoint of arXiv 2205.14612,
+section 4. THREADS 0 keeps PyTorch's default. Works with PyTorch 1.13 and later.
 """
 
 import json
@@ -49,7 +49,7 @@ def checkpointed(functions, h, state):
 
 def adjoint_of(torch):
     class Adjoint(torch.autograd.Function):
-        """Keeps x_N alone; on the way back x_n = x_{n+1} - h f_n(x_{n+1}), and the product at x_n."""
+        """Keeps only x_N; on the way back x_n = x_{n+1} - h f_n(x_{n+1}), and the product is taken at x_n."""
 
         @staticmethod
         def forward(ctx, functions, h, x, *parameters):
@@ -113,7 +113,7 @@ def table(files):
                     rounds.setdefault(row["method"], []).append(row["step_seconds"])
     medians = {method: statistics.median(own) for method, own in rounds.items()}
     width = max(map(len, medians))
-    print(f"{'method':{width}}  ratio to {REFERENCE}  ms a step  least and most of the rounds (ms)")
+    print(f"{'method':{width}}  ratio to {REFERENCE}  ms a step  fastest and slowest round (ms)")
     for method, median in medians.items():
         ratio, own = median / medians[REFERENCE], rounds[method]
         print(f"{method:{width}}  {ratio:25.3f}  {1e3 * median:9.2f}  {1e3 * min(own):.2f} to {1e3 * max(own):.2f}")

@@ -1,5 +1,4 @@
 using System.Security.Cryptography;
-using System.Text;
 using System.Text.Json;
 using TorchSharp;
 using TorchSharp.Modules;
@@ -10,6 +9,9 @@ namespace ResNetNodes.Training;
 /// <summary>A training run between two epochs, in one file that is written completely or not at all.</summary>
 public static class Checkpoint
 {
+    // Part of the format: what the class of the trainer's optimizer was called in its first files.
+    private const string NameInFiles = "MomentumDescent";
+
     private static readonly byte[] Magic = "ResNetNodes checkpoint 1\n"u8.ToArray();
 
     /// <summary>Writes a checkpoint: temporary file, flush to the disk, rename.</summary>
@@ -25,14 +27,7 @@ public static class Checkpoint
         memory.Write(Magic);
         Block(memory, stream => JsonSerializer.Serialize(stream, history));
         Block(memory, stream => model.save(stream));
-        Block(memory, stream =>
-        {
-            if (optimizer is not null)
-            {
-                using var writer = new BinaryWriter(stream, Encoding.UTF8, leaveOpen: true);
-                optimizer.save_state_dict(writer);
-            }
-        });
+        Block(memory, stream => stream.Write(optimizer is null ? [] : StateOf(optimizer)));
         Block(memory, stream => stream.Write(RandomNumbers.TorchState()));
         memory.Write(SHA256.HashData(memory.GetBuffer().AsSpan(0, (int)memory.Length)));
         AtomicFile.Write(path, memory.GetBuffer().AsSpan(0, (int)memory.Length));
@@ -57,7 +52,7 @@ public static class Checkpoint
             var state = Block(memory);
             if (optimizer is not null && state.Length > 0)
             {
-                using var reader = new BinaryReader(new MemoryStream(state));
+                using var reader = new BinaryReader(new MemoryStream(Renamed(state, NameInFiles, nameof(MomentumSgd))));
                 optimizer.load_state_dict(reader);
             }
         }
@@ -72,6 +67,33 @@ public static class Checkpoint
         }
 
         return history;
+    }
+
+    private static byte[] StateOf(OptimizerHelper optimizer)
+    {
+        using var stream = new MemoryStream();
+        using var writer = new BinaryWriter(stream);
+        optimizer.save_state_dict(writer);
+        writer.Flush();
+        return Renamed(stream.ToArray(), nameof(MomentumSgd), NameInFiles);
+    }
+
+    // An optimizer's state begins with the name of its class.
+    private static byte[] Renamed(byte[] state, string from, string to)
+    {
+        using var source = new MemoryStream(state);
+        using var reader = new BinaryReader(source);
+        if (reader.ReadString() != from)
+        {
+            return state;
+        }
+
+        using var renamed = new MemoryStream();
+        using var writer = new BinaryWriter(renamed);
+        writer.Write(to);
+        writer.Write(state.AsSpan((int)source.Position));
+        writer.Flush();
+        return renamed.ToArray();
     }
 
     private static byte[] Read(string path)

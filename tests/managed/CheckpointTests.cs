@@ -1,3 +1,4 @@
+using System.Text;
 using ResNetNodes.Networks;
 using ResNetNodes.Training;
 using TorchSharp;
@@ -49,6 +50,22 @@ public sealed class CheckpointTests : IDisposable
         Assert.Empty(Checkpoint.Load(path, target, null));
         Assert.Equal(expected, rand(1).item<float>());
         Assert.Equal(Bits(source), Bits(target));
+    }
+
+    /// <summary>TorchSharp writes the optimizer's class into its state; files of before must be readable, and theirs readable before.</summary>
+    [Fact]
+    public void Save_KeepsTheNameOfTheOptimizerInFiles()
+    {
+        using var model = Model(1, 1);
+        using (var trainer = new Trainer(model, new TrainingOptions()))
+        {
+            trainer.Save(path);
+            trainer.Resume(path);
+        }
+
+        var text = Encoding.Latin1.GetString(File.ReadAllBytes(path));
+        Assert.Contains("\u000fMomentumDescent", text);
+        Assert.DoesNotContain("MomentumSgd", text);
     }
 
     [Theory]

@@ -66,7 +66,8 @@ public sealed class LayerMappingTests
     public void Refusals_ListTheKnownModules()
     {
         Assert.Null(LayerMapping.TryMap([nn.Softplus()], out var reason));
-        Assert.Equal("function 0: Softplus is not one of Conv2d, Linear, BatchNorm2d, ReLU, Tanh, GELU, Identity", reason);
+        Assert.StartsWith("function 0: Softplus is not one of Conv2d, Linear, ", reason);
+        Assert.All(LayerTable.Rows, row => Assert.Contains(row.Name, reason));
         Assert.Null(LayerMapping.TryMap([nn.ReLU(), nn.Sequential()], out reason));
         Assert.Equal("function 1 has no layers", reason);
     }

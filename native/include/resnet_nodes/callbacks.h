@@ -1,4 +1,4 @@
-// callbacks.h: residual functions that live outside of the library, such as any TorchSharp module.
+// callbacks.h: residual functions that live outside the library, such as any TorchSharp module.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ enum class Evaluation {
   forward_tape,  ///< as forward, and kept as with tape
 };
 
-/// Functions of the outside, as plain addresses so that any runtime can give them.
+/// External functions, as plain addresses so that any runtime can provide them.
 /// Tensor arguments (`x`, `cotangent`) are owned handles: the callee releases them. Results are borrowed: the library
 /// takes its own reference at once, so they have to live until the callee is called again or the stage's call returns.
 /// A return value other than 0 says that the callee failed; the running call then throws CallbackError.

@@ -14,7 +14,7 @@ class RESNET_NODES_API Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// A callback into the outside reported a failure. Whoever owns the callback knows the cause.
+/// An external callback reported a failure. Whoever owns the callback knows the cause.
 class RESNET_NODES_API CallbackError : public Error {
  public:
   using Error::Error;

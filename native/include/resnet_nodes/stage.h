@@ -64,7 +64,7 @@ class RESNET_NODES_API Stage {
  public:
   /// `functions`: `depth` of them, or one that all steps share. Throws Error on a bad list or option.
   Stage(const std::vector<FunctionSpec>& functions, int64_t depth, const StageOptions& options);
-  /// `depth` functions that live outside.
+  /// `depth` external functions.
   Stage(const CallbackTable& callbacks, int64_t depth, const StageOptions& options);
   ~Stage();
   Stage(const Stage&) = delete;
@@ -88,7 +88,7 @@ class RESNET_NODES_API Stage {
                                         const std::vector<Tensor>& buffers, bool training) const;
   /// dL/dx_N -> dL/dx_0 and dL/dparameters, summed where steps share a function; they are read from `context`.
   /// `wanted`: one flag a parameter (0: frozen, costs nothing). `accumulate_into`: empty, or one tensor a parameter to
-  /// which its gradient is added in place of being returned; undefined entries are returned as usual.
+  /// which its gradient is added instead of being returned; undefined entries are returned as usual.
   void backward(StageContext& context, const Tensor& grad_output, const std::vector<int32_t>& wanted,
                 const std::vector<Tensor>& accumulate_into) const;
 

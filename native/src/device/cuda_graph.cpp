@@ -13,7 +13,7 @@ namespace {
 constexpr const char* kTurnOff = "; turn cuda_graphs off";
 
 // at::cuda::CUDAGraph is not in the stable ABI. Its members are looked up by their mangled names, which hold their
-// arguments: one with others has another name and is not found, in place of being called wrongly. A constructor, a
+// arguments: one with others has another name and is not found, instead of being called wrongly. A constructor, a
 // destructor and members are functions of the object's address; std::pair<unsigned long long, unsigned long long> and
 // an enumeration are passed like here, where both are built for the same platform.
 struct CudaGraphFunctions {
@@ -51,7 +51,7 @@ const CudaGraphFunctions& functions() {
 constexpr int kThreadLocal = 1;
 
 // Room for a CUDAGraph of any LibTorch to come: it holds a few hundred bytes of handles and numbers (what grows is on
-// the heap), and its size is not to be had at run time.
+// the heap), and its size is not known at run time.
 constexpr size_t kRoom = 4096;
 struct alignas(std::max_align_t) Room {
   std::byte bytes[kRoom];

@@ -1,4 +1,4 @@
-// cuda_graph.h: captures by LibTorch's own CUDAGraph, which alone gives a graph memory that nobody else gets.
+// cuda_graph.h: captures by LibTorch's own CUDAGraph, the only one that gives a graph memory of its own.
 #pragma once
 
 #include <memory>

@@ -20,14 +20,14 @@ template <typename Function>
 Function function(const char* name) {
   void* symbol = find_cuda_symbol(name);
   if (symbol == nullptr) {
-    throw Error(std::string("a CUDA tensor came in, but no loaded library has ") + name +
+    throw Error(std::string("x is a CUDA tensor, but no loaded library has ") + name +
                 "; LibTorch 2.10 or later with CUDA is needed");
   }
   return reinterpret_cast<Function>(symbol);
 }
 
 void check(int32_t status, const char* what, int32_t device) {
-  if (status != 0) throw Error(std::string(what) + " of cuda:" + std::to_string(device) + " could not be had");
+  if (status != 0) throw Error(std::string(what) + " of cuda:" + std::to_string(device) + " could not be obtained");
 }
 
 }  // namespace

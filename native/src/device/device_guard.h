@@ -1,4 +1,4 @@
-// device_guard.h: LibTorch's current CUDA device and stream. Its functions for them live in its CUDA library alone and
+// device_guard.h: LibTorch's current CUDA device and stream. Its functions for them live only in its CUDA library and
 // are looked up at run time, so that one binary serves all builds of LibTorch.
 #pragma once
 

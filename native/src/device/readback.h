@@ -1,4 +1,4 @@
-// readback.h: numbers on their way from the device to the host, without a wait.
+// readback.h: numbers on their way from the device to the host, without blocking.
 #pragma once
 
 #include <torch/csrc/stable/tensor.h>
@@ -9,7 +9,7 @@ namespace resnet_nodes {
 
 using torch::stable::Tensor;
 
-/// A copy that begins when this is made, on the current stream, and that nobody waits for.
+/// A copy that begins when this is made, on the current stream, and that nothing waits for.
 class Readback {
  public:
   /// `numbers`: [k] float64, on any device; not changed afterwards.

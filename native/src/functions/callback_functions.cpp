@@ -13,7 +13,7 @@ using EvaluateFunction = int32_t (*)(void*, int64_t, int64_t, int32_t, int64_t, 
 using VjpFunction = int32_t (*)(void*, int64_t, int64_t, void*, void**);
 using DropFunction = void (*)(void*, int64_t);
 
-// A slot of the outside, given back when the tape goes.
+// A slot of the caller, returned when the tape is destroyed.
 class CallbackTape final : public Tape {
  public:
   CallbackTape(const CallbackTable& callbacks, int64_t slot) : callbacks_(callbacks), slot_(slot) {}
@@ -31,17 +31,17 @@ class CallbackTape final : public Tape {
 AtenTensorHandle new_owner(const Tensor& tensor) {
   AtenTensorHandle handle = nullptr;
   if (aoti_torch_new_tensor_handle(tensor.get(), &handle) != AOTI_TORCH_SUCCESS) {
-    throw Error("callback: no handle could be made for a tensor");
+    throw Error("callback: a tensor's handle could not be created");
   }
   return handle;
 }
 
 Tensor borrowed_result(void* result, const Tensor& like, const char* what, int64_t n) {
   const std::string name = std::string(what) + " of function " + std::to_string(n);
-  if (result == nullptr) throw Error(name + " gave no tensor");
+  if (result == nullptr) throw Error(name + " returned no tensor");
   AtenTensorHandle handle = nullptr;
   if (aoti_torch_new_tensor_handle(static_cast<AtenTensorHandle>(result), &handle) != AOTI_TORCH_SUCCESS) {
-    throw Error(name + " gave something that is no tensor");
+    throw Error(name + " returned something that is not a tensor");
   }
   Tensor tensor(handle);
   if (!same_sizes(tensor, like) || tensor.scalar_type() != like.scalar_type() || !same_device(tensor, like)) {

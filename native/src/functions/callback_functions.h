@@ -1,4 +1,4 @@
-// callback_functions.h: residual functions that live outside of the library.
+// callback_functions.h: residual functions that live outside the library.
 #pragma once
 
 #include <memory>
@@ -16,7 +16,7 @@ class CallbackFunctions final : public ResidualFunctions {
   Tensor forward(Use use, const Tensor& x, Tape* tape) override;
   Tensor replay(Use use, const Tensor& x, Tape* tape) override;
   Tensor vjp(Use use, Tape& tape, const Tensor& cotangent) override;
-  // The outside may return anything: its own input, a tensor that it goes on using.
+  // External code may return anything: its own input, or a tensor that it keeps using.
   bool results_are_fresh() const override { return false; }
 
   /// Throws Error where an address is missing.

@@ -52,7 +52,7 @@ LayerCall LayerFunctions::call_for(Use use, const LayerTable::Row& row) {
   return call;
 }
 
-// On the way back: row `row` and those behind it in one, where they fold into one. Says how many; 0: none.
+// In the backward pass: evaluates row `row` and those after it that fold into one. Returns how many; 0: none.
 size_t LayerFunctions::apply_folded(Use use, size_t row, Tensor& state, std::vector<Tensor>* saved) {
   const std::vector<LayerTable::Row>& rows = table_->function(use.function).rows;
   const auto is = [&](size_t r, LayerKind kind) { return r < rows.size() && rows[r].layer->spec().kind == kind; };

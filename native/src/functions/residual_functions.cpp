@@ -43,7 +43,7 @@ Tensor ResidualFunctions::vjp_step(Use use, Tape& tape, const Tensor& cotangent,
 void ResidualFunctions::check_gradients(const std::vector<int32_t>& wanted,
                                         const std::vector<Tensor>& accumulate_into) const {
   if (wanted.empty() && accumulate_into.empty()) return;
-  throw Error("wanted and accumulate_into name parameters, but those of functions outside stay there");
+  throw Error("wanted and accumulate_into name parameters, but external functions keep the gradients of theirs");
 }
 
 }  // namespace resnet_nodes

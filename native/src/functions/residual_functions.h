@@ -61,7 +61,7 @@ class ResidualFunctions {
   /// them; undefined: in what they return, as at first.
   void measure_into(const Tensor& place) { place_ = place; }
 
-  // Where gradients of parameters go (Stage::backward). Functions that keep theirs outside take empty lists alone.
+  // Where gradients of parameters go (Stage::backward). External functions keep their own: they take empty lists only.
   /// Throws Error where the lists do not fit the parameters.
   virtual void check_gradients(const std::vector<int32_t>& wanted, const std::vector<Tensor>& accumulate_into) const;
   /// Before the first product: which parameters want a gradient, and where it goes (undefined: a tensor of its own).
@@ -69,7 +69,7 @@ class ResidualFunctions {
   /// The gradients that have no given place; undefined elsewhere.
   virtual std::vector<Tensor> take_gradients() { return {}; }
 
-  /// Says that nobody reads `state` any more. Where it is a result of the running pass, its memory may be used again;
+  /// Tells that nobody reads `state` any more. Where it is a result of the running pass, its memory may be used again;
   /// where it is anything else, nothing happens.
   virtual void recycle(const Tensor&) {}
 

@@ -1,5 +1,5 @@
 // conv_block.h: the residual function conv3x3 - batch norm - ReLU - conv3x3 - batch norm, image by image in the
-// first-level cache. float32 on the CPU. What crosses images is batch normalization's sums alone.
+// first-level cache. float32 on the CPU. Only batch normalization's sums cross images.
 #pragma once
 
 #include <string>
@@ -27,7 +27,7 @@ struct ConvBlockCall {
   LayerCall norm[2];
   LayerSpec norm_spec[2];
   bool has_bias[2] = {false, false};
-  /// Weight and bias of conv, norm, conv, norm; read by the product alone.
+  /// Weight and bias of conv, norm, conv, norm; read only by the product.
   GradientTarget targets[8];
 };
 
@@ -38,7 +38,7 @@ class ConvBlock {
 
   /// base + a f(x) in the forward pass; a f(x) where base is undefined.
   Tensor forward(const Tensor& base, const Tensor& x, double a, FusedTape* tape);
-  /// The same on the way back, with the forward pass's statistics.
+  /// The same in the backward pass, with the forward pass's statistics.
   Tensor replay(const Tensor& base, const Tensor& x, double a, FusedTape* tape);
   /// y - a f(predicted) and how far that is from `predicted`; the tape of f at `predicted` for this cotangent.
   Corrected correct(const Tensor& y, const Tensor& predicted, double a, bool keep_slope, const Tensor& cotangent,

@@ -25,7 +25,7 @@ struct MlpCall {
   PackedKey key;
   MlpParameters parameters;
   LayerKind activation = LayerKind::tanh;
-  /// Weight and bias of each layer; read by the product alone.
+  /// Weight and bias of each layer; read only by the product.
   GradientTarget weight_target[2];
   GradientTarget bias_target[2];
 };
@@ -38,7 +38,7 @@ class Mlp {
 
   /// base + a f(x); a f(x) where base is undefined.
   Tensor forward(const Tensor& base, const Tensor& x, double a, FusedTape* tape);
-  /// There is nothing that the way back would do in another way.
+  /// The backward pass evaluates it in the same way.
   Tensor replay(const Tensor& base, const Tensor& x, double a, FusedTape* tape) { return forward(base, x, a, tape); }
   /// y - a f(predicted) and how far that is from `predicted`; the tape of f at `predicted`.
   Corrected correct(const Tensor& y, const Tensor& predicted, double a, bool keep_slope, const Tensor& cotangent,

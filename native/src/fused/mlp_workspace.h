@@ -15,7 +15,7 @@ namespace resnet_nodes {
 
 using torch::stable::Tensor;
 
-/// Parameters as they come in; layer 0 leads to the hidden numbers, layer 1 back.
+/// Parameters as they are passed; layer 0 leads to the hidden numbers, layer 1 back.
 struct MlpParameters {
   Tensor weight[2];
   Tensor bias[2];  ///< undefined where there is none

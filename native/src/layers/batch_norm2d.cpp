@@ -50,7 +50,7 @@ class BatchNorm2d final : public Layer {
   Tensor replay(const Tensor& x, const LayerCall& call, Tensor* saved) const override {
     if (!uses_batch(call)) return forward(x, call, saved);
     if (saved != nullptr) *saved = x;
-    // With the saved statistics in the place of running ones the normalization is an affine map: no reduction.
+    // With the saved statistics instead of running ones the normalization is an affine map: no reduction.
     return batch_norm(x, weight(call, x), bias(call), call.statistics->mean, inverse_square(call.statistics->invstd),
                       false, 0.0, 0.0)[0];
   }

@@ -1,4 +1,4 @@
-// layer.h: one layer of a residual function. Stateless: parameters, statistics and tape come in with each call.
+// layer.h: one layer of a residual function. Stateless: parameters, statistics and tape are passed with each call.
 #pragma once
 
 #include <memory>
@@ -43,12 +43,12 @@ class Layer {
   virtual bool output_is_fresh() const { return false; }
   /// Whether the parameters have to be of the input's dtype. Those of others stay float32 beside narrower inputs.
   virtual bool parameters_follow_input() const { return false; }
-  /// Sizes of parameter i, to check what comes in.
+  /// Sizes of parameter i, to check what is passed.
   virtual std::vector<int64_t> parameter_sizes(int64_t index) const;
   /// Throws Error where an input of this shape does not fit. `where` names the layer.
   virtual void check_input(const Tensor& x, const std::string& where) const;
 
-  /// batch_norm2d with the forward pass's batch statistics: what it is on the way back.
+  /// batch_norm2d with the forward pass's batch statistics: how it acts in the backward pass.
   virtual std::optional<KnownNorm> known_norm(const LayerCall&) const { return std::nullopt; }
 
   /// The forward pass's evaluation. `saved`, where given, receives what vjp needs.

@@ -1,4 +1,4 @@
-// relu.cpp: max(0, x). Its product needs the sign of what came out alone.
+// relu.cpp: max(0, x). Its product needs only the sign of its output.
 #include "tensors/relu.h"
 
 #include "layers/layer.h"

@@ -1,4 +1,4 @@
-// tanh.cpp: the hyperbolic tangent, whose product needs its output alone.
+// tanh.cpp: the hyperbolic tangent, whose product needs only its output.
 #include "layers/layer.h"
 #include "tensors/dispatcher.h"
 

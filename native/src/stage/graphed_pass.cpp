@@ -12,12 +12,12 @@
 namespace resnet_nodes {
 namespace {
 
-// Passes that go by operators before one is recorded: LibTorch and cuDNN choose and set up on first use, some of it
+// Passes that run by operators before one is recorded: LibTorch and cuDNN choose and set up on first use, some of it
 // by a wait.
 constexpr int64_t kWarmUp = 2;
 // Shapes of x at a time: that of all batches, and that of the last one of an epoch.
 constexpr size_t kShapes = 2;
-// Ways back that are remembered, and passes after which one that has not come is of the past: adaptive looks every
+// Ways back that are remembered, and passes after which one that has not recurred is dropped: adaptive looks every
 // ninth pass if extrapolation would do.
 constexpr size_t kWaysBack = 16;
 // Those that are graphs at a time: steps at rest; the pass in which they look; as many again where they have parted.
@@ -182,7 +182,7 @@ std::shared_ptr<GraphedPass> GraphedPasses::take(const Tensor& x, const std::vec
     kept.pass = std::make_shared<GraphedPass>(plan_, x, parameters, buffers, training);
   }
   if (kept.pass->busy.exchange(true)) return nullptr;
-  // Lets the pass go, with the last owner, in place of deleting it: that is `pass`'s.
+  // Lets the pass go, with the last owner, instead of deleting it: that is `pass`'s.
   return {kept.pass.get(), [pass = kept.pass](GraphedPass* taken) { taken->busy = false; }};
 }
 

@@ -13,8 +13,8 @@
 
 namespace resnet_nodes {
 
-/// The way there and the ways back for inputs of one shape. One pass at a time: from `forward` to `backward`, or until
-/// its owner lets go of it.
+/// The forward pass and the backward passes for inputs of one shape. One pass at a time: from `forward` to `backward`,
+/// or until its owner lets go of it.
 class GraphedPass {
  public:
   /// `x`: as the passes' inputs will be; its values do not matter.
@@ -24,7 +24,7 @@ class GraphedPass {
   /// x_N, the caller's own.
   Tensor forward(const Tensor& x);
   /// The way back from the last forward pass, as Stage::backward has it: a graph where one is there for these choices
-  /// or they have come often enough, by operators otherwise. All that it returns is the caller's own.
+  /// or they have recurred often enough; by operators otherwise. The caller owns all that it returns.
   BackwardPass backward(const Tensor& grad, const std::vector<int32_t>& wanted,
                         const std::vector<Tensor>& accumulate_into, const std::vector<StepChoice>& choices);
   /// What the last forward pass has left.
@@ -64,7 +64,7 @@ class GraphedPass {
 class GraphedPasses {
  public:
   explicit GraphedPasses(const PassPlan& plan) : plan_(plan) {}
-  /// The graphs for a pass with x, which is theirs until it lets go of them; null where this pass goes by operators:
+  /// The graphs for a pass with x, which is theirs until it lets go of them; null where this pass runs by operators:
   /// its shape is new, or another pass of it is under way.
   std::shared_ptr<GraphedPass> take(const Tensor& x, const std::vector<Tensor>& parameters,
                                     const std::vector<Tensor>& buffers, bool training);

@@ -8,7 +8,7 @@ namespace resnet_nodes {
 
 inline std::atomic<int64_t> live_object_count{0};
 
-/// A member of every object that the outside owns.
+/// A member of every object that external code owns.
 struct LiveObject {
   LiveObject() { ++live_object_count; }
   ~LiveObject() { --live_object_count; }

@@ -16,7 +16,7 @@ class StageMemory {
 
   /// Whether passes may be graphs.
   bool has_graphs() const { return graphs_ != nullptr; }
-  /// The graphs for a pass (GraphedPasses::take); null where it goes by operators.
+  /// The graphs for a pass (GraphedPasses::take); null where it runs by operators.
   std::shared_ptr<GraphedPass> graphs_for(const Tensor& x, const std::vector<Tensor>& parameters,
                                           const std::vector<Tensor>& buffers, bool training);
   /// What adaptive has learned for a way back with this cotangent; empty where it decides at once, and for other plans.

@@ -1,5 +1,5 @@
-// pass.h: the way there and the way back of one training step, as far as the device goes: nothing here waits for it
-// where figures arrive late (learned.h), so that either way can be a graph.
+// pass.h: the forward and the backward pass of one training step, as far as the device goes: nothing here waits for it
+// where figures arrive late (learned.h), so that either can be recorded as a graph.
 #pragma once
 
 #include <memory>
@@ -24,7 +24,7 @@ struct PassPlan {
   int64_t evaluations() const { return steps * solver->evaluations_per_step(); }
 };
 
-/// What the way there leaves for the way back.
+/// What the forward pass leaves for the backward pass.
 struct ForwardPass {
   std::unique_ptr<ResidualFunctions> functions;
   Tensor input;  ///< where it was asked for
@@ -32,7 +32,7 @@ struct ForwardPass {
   StoredStates stored;
 };
 
-/// What the way back leaves.
+/// What the backward pass leaves.
 struct BackwardPass {
   WalkResult walk;  ///< the state only where the host is to compare it with the input
   Tensor norms;     ///< rows of learned.h; undefined where the host has decided and reported

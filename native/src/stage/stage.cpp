@@ -1,4 +1,4 @@
-// stage.cpp: the public class: checks what comes in, then hands over.
+// stage.cpp: the public class: checks its arguments, then delegates.
 #include "resnet_nodes/stage.h"
 
 #include <chrono>
@@ -79,7 +79,7 @@ struct Stage::Impl {
     if (plan.table) {
       plan.table->check(x, parameters, buffers);
     } else if (!parameters.empty() || !buffers.empty()) {
-      throw Error("parameters and buffers stay outside with callbacks");
+      throw Error("parameters and buffers are given, but external functions keep their own; pass empty lists");
     }
     return laid_out(x);
   }
@@ -103,10 +103,10 @@ Stage::Stage(const CallbackTable& callbacks, int64_t depth, const StageOptions& 
     : impl_(std::make_unique<Impl>(nullptr, depth, options)) {
   CallbackFunctions::check(callbacks);
   if (options.compute_type != ComputeType::same_as_state) {
-    throw Error("compute_type is bfloat16, but functions of the outside choose their own type; cast inside of them");
+    throw Error("compute_type is bfloat16, but external functions choose their own type; cast inside them");
   }
   if (options.cuda_graphs) {
-    throw Error("cuda_graphs needs native layers: what functions of the outside do can't be recorded; leave it off");
+    throw Error("cuda_graphs needs native layers: what external functions do can't be recorded; leave it off");
   }
   impl_->callbacks = callbacks;
 }

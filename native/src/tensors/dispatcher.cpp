@@ -7,7 +7,7 @@
 namespace resnet_nodes {
 namespace {
 
-// From LibTorch 2.13 on the library tells the reason of a failure; before, it writes it to standard error alone.
+// From LibTorch 2.13 on the library tells the reason of a failure; before, it writes it only to standard error.
 std::string last_reason() {
   using Reason = const char* (*)();
   static const auto reason = reinterpret_cast<Reason>(

@@ -37,7 +37,7 @@ SettledStep settle(const AdaptivePolicy* policy, const StepBack& step, const Ten
       if (before.get() != step.y.get()) functions.recycle(before);
       continue;
     }
-    // The state before is the best that can be had, or y, where that one is off by more than it has moved from y.
+    // The state before is the best available, or y, where that one is off by more than it has moved from y.
     const bool moved_too_far = distance(before, step.y).difference < moved;
     result.predicted = moved_too_far ? step.y : before;
     found = step.correct(result.predicted);

@@ -19,7 +19,7 @@ Tape* tape_of(StepTape* tape, size_t stage) { return tape != nullptr ? (*tape)[s
 RungeKutta::RungeKutta(SolverPlan plan) : plan_(std::move(plan)), stages_(plan_.functions.size()) {
   if (stages_ == 0 || plan_.b.size() != stages_ || plan_.a.size() != stages_ * (stages_ - 1) / 2 ||
       plan_.b.back() == 0) {
-    throw Error("solver " + plan_.name + ": its tableau is none of an explicit method that uses its last stage");
+    throw Error("solver " + plan_.name + ": its tableau is not that of an explicit method that uses its last stage");
   }
   const auto has_weight = [](double b) { return b != 0; };
   ends_in_last_ = std::count_if(plan_.b.begin(), plan_.b.end(), has_weight) == 1;

@@ -1,0 +1,291 @@
+#!/usr/bin/env bash
+# write-numbers.sh: writes the pictures' places, tables and times of README.md from the data in docs/measured and
+# docs/benchmarks, and the times of the demo and of `reproduce` wherever they are stated. --check compares instead.
+# Backquotes are Markdown's, dollars awk's.
+# shellcheck disable=SC2016
+set -euo pipefail
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+
+data=docs/measured
+# Newest folder of benchmarks, as docs/benchmarks.md shows it.
+bench="$(printf '%s\n' docs/benchmarks/*/ | sort | tail -n 1)"
+accuracy_methods=(adaptive corrected backprop)
+
+usage() {
+  cat <<END
+usage: scripts/write-numbers.sh            write the numbers
+       scripts/write-numbers.sh --check    compare; fail at the first difference, and name it
+       scripts/write-numbers.sh --measure  run the commands first, in runs/measured (half an hour on 2 cores), and keep
+                                           their data in $data
+END
+}
+
+fail() { printf 'write-numbers.sh: %s\n' "$*" >&2; exit 1; }
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+# json KEY FILE: a plain value of a file that the tool or this script wrote, one a line.
+json() { sed -nE "s/^ *\"$1\": *\"?([^\",]*)\"?,?\$/\1/p" "$2" | head -n 1; }
+
+# Functions for awk: cells of a CSV line by column name, and numbers as people read them.
+library='
+function cells(line, cell,   n, quoted, i, c) {
+  split("", cell); n = 1; quoted = 0; cell[1] = ""
+  for (i = 1; i <= length(line); i++) {
+    c = substr(line, i, 1)
+    if (c == "\"") { if (quoted && substr(line, i + 1, 1) == "\"") { cell[n] = cell[n] c; i++ } else quoted = !quoted }
+    else if (c == "," && !quoted) cell[++n] = ""
+    else cell[n] = cell[n] c
+  }
+  return n
+}
+function header(   i, head, last) { split("", column); last = cells($0, head); for (i = 1; i <= last; i++) column[head[i]] = i }
+FNR == 1 { header(); next }
+{ cells($0, row) }
+function of(name) { if (!(name in column)) { print "no column " name > "/dev/stderr"; exit 1 } return row[column[name]] }
+function grouped(x,   s, out) {
+  s = sprintf("%.0f", x < 0 ? -x : x)
+  while (length(s) > 3) { out = "," substr(s, length(s) - 2) out; s = substr(s, 1, length(s) - 3) }
+  return (x <= -0.5 ? "-" : "") s out
+}
+function bytes(x) { return x + 0 >= 1e5 ? sprintf("%.2f MB", x / 1e6) : grouped(x) }
+function power(x,   s) { s = sprintf("%.1e", x); sub(/e-0/, "e-", s); sub(/e\+0/, "e+", s); return s }
+'
+
+# The command of a run, from its config.json, without where its output went.
+command_of() {
+  awk '/"command_line"/ { inside = 1; next } inside && /\]/ { exit } inside { gsub(/^ *"|",?$/, ""); print }' "$1/config.json" |
+    awk '$0 == "--out" { getline; next } $0 == "--resume" || $0 == "--quiet" { next } { printf " %s", $0 } END { print "" }' |
+    sed 's#^#./resnet-nodes#'
+}
+
+# machine CONFIG MACHINE: what a run ran on, from the two files that say it.
+machine() {
+  printf '%s, %s cores, kernel path `%s`, %s, commit %.12s' "$(json processor "$1")" "$(json cores "$2")" "$(json kernel_path "$1")" \
+    "$(json date "$2")" "$(json commit "$2")"
+}
+
+# minutes NAME: what a timed command takes, in whole minutes.
+minutes() {
+  local seconds
+  seconds="$(awk -F, -v name="$1" '$1 == name { print $2 }' "$data/times.csv")"
+  [[ -n "$seconds" ]] || fail "$data/times.csv: has no row '$1'"
+  echo $(((${seconds%.*} + 30) / 60))
+}
+
+# --- what is written --------------------------------------------------------------------------------------------------
+
+block_picture() { printf '![Memory of a training step against depth](%s/memory/memory-tiny.png)\n' "$data"; }
+
+block_demo() {
+  printf '```sh\n./build.sh demo      # trains a network, compares gradients, measures memory; %s minutes on 2 cores once built\n' "$(minutes demo)"
+  printf './build.sh test\n```\n'
+}
+
+block_times() {
+  printf 'Time of a training step relative to stock TorchSharp backprop, all methods in one run (%s):\n\n' \
+    "$(machine "$bench/machine.json" "$bench/machine.json")"
+  printf '| network | `adaptive` (default) | `corrected` | `extrapolated` | `backprop` |\n|---|---|---|---|---|\n'
+  awk "$library"'
+    of("depth") != "" { ratio[of("network") "-" of("planes") "-" of("depth") "-" of("train_steps") "-" of("method")] = of("ratio_to_backprop") }
+    function line(text, key,   m, n, i, out) {
+      n = split("adaptive corrected extrapolated backprop", m, " "); out = "| " text " |"
+      for (i = 1; i <= n; i++) {
+        if (!((key "-" m[i]) in ratio)) { print "bench.csv has no " key "-" m[i] > "/dev/stderr"; exit 1 }
+        out = out sprintf(" %.2f |", ratio[key "-" m[i]])
+      }
+      print out
+    }
+    END {
+      line("TinyResNet, depth 64, 16 channels, at initialization", "tiny-16-64-0")
+      line("the same after 330 training steps", "tiny-16-64-330")
+      line("TinyResNet, depth 64, 64 channels", "tiny-64-64-0")
+      line("bottleneck stage, 256 channels, 32 functions", "bottleneck-256-32-0")
+      line("Linear–tanh–Linear 500–8–500, depth 64", "linear-500-64-0")
+    }' "$bench/bench.csv"
+}
+
+block_memory() {
+  local method files=()
+  for method in "${accuracy_methods[@]}"; do files+=("$data/train-$method/metrics.csv"); done
+  printf 'Memory and accuracy (Fashion-MNIST), TinyResNet, 16 channels, batch 128, float32 (%s):\n\n' \
+    "$(machine "$data/memory/config.json" "$data/machine.json")"
+  printf '| reconstruction | bytes per added layer | relative to `backprop` | whole process, per added layer | test accuracy, depth 16, 3 epochs |\n|---|---|---|---|---|\n'
+  awk "$library"'
+    FILENAME ~ /metrics/ { name = FILENAME; sub(/.*train-/, "", name); sub(/\/.*/, "", name); accuracy[name] = of("test_accuracy"); next }
+    of("depth") == "" { method = of("reconstruction"); order[++n] = method; step[method] = of("bytes_per_layer"); peak[method] = of("peak_bytes_per_layer") }
+    END {
+      for (i = 1; i <= n; i++) {
+        m = order[i]
+        if (!(m in accuracy)) { print "no training run of " m > "/dev/stderr"; exit 1 }
+        printf "| `%s`%s | %s | %s | %s | %.2f %% |\n", m, m == "adaptive" ? " (default)" : "", bytes(step[m]),
+          m == "backprop" ? "1" : sprintf("%.4f", step[m] / step["backprop"]), bytes(peak[m]), 100 * accuracy[m]
+      }
+    }' "${files[@]}" "$data/memory/memory.csv"
+}
+
+block_gradients() {
+  printf '| depth 16, after 330 training steps | gradient error | relative to `inverse` | state error at x_0 | evaluations a layer on the way back |\n|---|---|---|---|---|\n'
+  awk "$library"'
+    of("depth") == 16 && of("solver") == "euler" {
+      error = of("relative_error"); method = of("reconstruction")
+      if (method == "inverse") paper = error
+      printf "| `%s`%s | %s | %s | %s | %.2f |\n", method, method == "inverse" ? " (the paper)" : "", power(error),
+        method == "inverse" ? "1" : sprintf("%.2f", error / paper), power(of("state_error")), of("evaluations_per_layer")
+    }' "$data/compare-gradients/gradients.csv"
+}
+
+# finding VERB CLAIM: what was measured for the claim that begins so, in the words of the program.
+finding() {
+  awk -v verb="$1" -v claim="$2" "$library"'
+    of("verb") == verb && index(of("claim"), claim) == 1 { text = of("measured"); sub(/; it says.*/, "", text); print text; found++ }
+    END { exit found != 1 }' "$data/reproduce/report/findings.csv" ||
+    fail "$data/reproduce/report/findings.csv: has no finding, or several, of $1 that begins with '$2'"
+}
+
+# paper_row FIGURE VERB PICTURE [LABEL CLAIM]...: a row of the paper's table, a line for each claim.
+paper_row() {
+  local figure="$1" verb="$2" picture="$3" cell='' text
+  shift 3
+  while (($# > 0)); do
+    text="$(finding "$verb" "$2")"
+    cell+="${cell:+<br>}${1:+$1: }$text"
+    shift 2
+  done
+  printf '| %s | `%s` | %s | [figure](%s/reproduce/%s/%s.png) |\n' "$figure" "$verb" "$cell" "$data" "$verb" "$picture"
+}
+
+block_paper() {
+  printf '`./resnet-nodes reproduce --preset small` runs every row on Fashion-MNIST and writes one report (%s minutes on 2 cores); to run one\n' "$(minutes reproduce)"
+  printf 'row, give its command `--preset small`. `--preset paper` is the setting of the paper. Found with the small preset:\n\n'
+  printf '| paper | command | found | figure |\n|---|---|---|---|\n'
+  paper_row 'figure 2' linear-weights linear-weights 'max N‖A_{n+1} − A_n‖' 'Weights stay smooth'
+  paper_row 'figure 3a' tied tied '`auto:4`' 'Tied weights train with the adjoint as with backprop (auto:4)' \
+    '`auto:8`' 'Tied weights train with the adjoint as with backprop (auto:8)'
+  paper_row 'figure 3b' adjoint-failure adjoint-failure '' 'The adjoint fails' '`corrected`' 'Ours: corrected' '`adaptive`' 'Ours: adaptive trains'
+  paper_row 'figure 3c' depth-sweep depth-sweep 'ResNet, adjoint and backprop' 'Adjoint and backprop agree at large depth (ResNet' \
+    'HeunNet, adjoint and backprop' 'Adjoint and backprop agree at large depth (HeunNet'
+  paper_row 'figure 4' compare-gradients gradients ResNet 'ResNet:' HeunNet 'HeunNet:'
+  paper_row 'table 2' finetune finetune '' 'Untying changes nothing' refined 'Refinement of the untied network' '' 'The adjoint refines in less memory'
+  paper_row memory memory memory-linear Linear–tanh–Linear 'Memory is flat in depth with the adjoint, linear with backprop (linear)' \
+    'TinyResNet, 8 channels, batch 32' 'Memory is flat in depth with the adjoint, linear with backprop (tiny)' \
+    'ResNet, 8 channels, batch 32' 'Memory is flat in depth with the adjoint, linear with backprop (ode)'
+  paper_row discretization discretization discretization '`inverse`' 'The error of inverse' '`corrected`' 'Ours: the error of corrected'
+}
+
+block_commands() {
+  printf '```sh\n'
+  command_of "$data/train-adaptive"
+  command_of "$data/compare-gradients"
+  command_of "$data/memory"
+  printf '```\n'
+}
+
+# --- writing and comparing --------------------------------------------------------------------------------------------
+
+work="$(mktemp -d)"
+trap 'rm -rf "$work"' EXIT
+
+# expected FILE: the file with its blocks and times as the data have them.
+expected() {
+  local name demo reproduce
+  demo="$(minutes demo)" reproduce="$(minutes reproduce)"
+  while read -r name; do
+    declare -F "block_$name" >/dev/null || fail "$1: '$name' is no block of numbers"
+    "block_$name" >"$work/$name"
+  done < <(sed -nE 's/^<!-- numbers: ([a-z]+) -->$/\1/p' "$1")
+  awk -v work="$work" '
+    /^<!-- numbers: [a-z]+ -->$/ { print; inside = 1; file = work "/" $3; while ((getline text < file) > 0) print text; next }
+    /^<!-- end of numbers -->$/ { inside = 0 }
+    !inside { print }' "$1" |
+    sed -E -e "/build\.sh demo|^## .*runs\/demo/s/[0-9]+ minutes on 2 cores/$demo minutes on 2 cores/" \
+      -e "/reproduce --preset small/s/([0-9]+ minutes|under an hour) on 2 cores/$reproduce minutes on 2 cores/"
+}
+
+# Files that hold numbers: the page, and all that state the time of the demo or of `reproduce`.
+holders() {
+  local places=(README.md build.sh docs/*.md)
+  grep -lE 'numbers: [a-z]+ -->|(build\.sh demo|runs/demo|reproduce --preset small).*on 2 cores' "${places[@]}"
+  grep -rlE 'reproduce --preset small.*on 2 cores' experiments --include='*.cs' || fail "experiments: no help text states the time of 'reproduce --preset small'"
+}
+
+compare() {
+  (cd "$data" && sha256sum --check --quiet SHA256SUMS >&2) || fail "$data is not what --measure left (the lines above): pictures and tables would be of different runs"
+  local files file line
+  files="$(holders)"
+  for file in $files; do
+    expected "$file" >"$work/new"
+    line="$(awk 'NR == FNR { old[NR] = $0; next } old[FNR] != $0 { print FNR; exit }' "$file" "$work/new")"
+    [[ -n "$line" ]] || cmp -s "$file" "$work/new" || line="$(wc -l <"$work/new")"
+    [[ -z "$line" ]] ||
+      fail "$file:$line: is '$(sed -n "${line}p" "$file")', the data say '$(sed -n "${line}p" "$work/new")'; run scripts/write-numbers.sh"
+  done
+}
+
+write() {
+  local files file
+  files="$(holders)"
+  for file in $files; do
+    expected "$file" >"$work/new"
+    cmp -s "$file" "$work/new" || cat "$work/new" >"$file"
+  done
+}
+
+# --- measuring --------------------------------------------------------------------------------------------------------
+
+# keep FROM TO PATTERN...: files of a run.
+keep() {
+  local from="$1" to="$2" pattern
+  shift 2
+  rm -rf "$to"
+  mkdir -p "$to"
+  # shellcheck disable=SC2086 # patterns are expanded here
+  for pattern in "$@"; do cp "$from"/$pattern "$to"; done
+}
+
+# Takes the data of finished runs over: collect RUNS COMMIT.
+collect() {
+  local runs="$1" commit="$2" name
+  keep "$runs/memory" "$data/memory" config.json memory.csv memory-tiny.png
+  keep "$runs/compare-gradients" "$data/compare-gradients" config.json gradients.csv
+  for name in "${accuracy_methods[@]}"; do keep "$runs/train-$name" "$data/train-$name" config.json metrics.csv; done
+  for name in linear-weights tied adjoint-failure depth-sweep compare-gradients finetune memory discretization; do
+    keep "$runs/reproduce/$name" "$data/reproduce/$name" config.json '*.csv' '*.png'
+  done
+  # A row a parameter, half a megabyte: drawn, but not kept.
+  rm "$data/reproduce/compare-gradients/parameters.csv"
+  keep "$runs/reproduce/report" "$data/reproduce/report" findings.csv
+  printf '{\n  "date": "%s",\n  "commit": "%s",\n  "cores": %s\n}\n' "$(date -r "$runs/memory/config.json" +%F)" "$commit" "$(nproc)" >"$data/machine.json"
+  (cd "$data" && find . -type f ! -name SHA256SUMS ! -name '*.md' -printf '%P\n' | LC_ALL=C sort | xargs sha256sum) >"$work/sums"
+  cp "$work/sums" "$data/SHA256SUMS"
+}
+
+measure() {
+  local runs=runs/measured name
+  run() { ./resnet-nodes "${@:2}" --out "$runs/$1" --resume --quiet; }
+  run memory memory --network tiny --depths 16,64,256 --reconstructions adaptive,corrected,backprop
+  run compare-gradients compare-gradients --network tiny --depths 8,16,32 --solvers euler,heun \
+    --reconstructions inverse,corrected,corrected:2,adaptive:0.1 --train-steps 330 --seed 1
+  for name in "${accuracy_methods[@]}"; do
+    run "train-$name" train --network tiny --depth 16 --planes 16 --solver euler --reconstruction "$name" --dataset fashion-mnist \
+      --batch 128 --epochs 3 --seed 1
+  done
+  [[ ! -e "$runs/times.csv" ]] || rm "$runs/times.csv"
+  timed() { local begin=$SECONDS; "${@:2}" >/dev/null; echo "$1,$((SECONDS - begin))" >>"$runs/times.csv"; }
+  echo name,seconds >"$runs/times.csv"
+  ./build.sh
+  timed demo ./build.sh demo
+  timed reproduce ./resnet-nodes reproduce --preset small --out "$runs/reproduce" --overwrite --quiet
+  cp "$runs/times.csv" "$data/times.csv"
+  collect "$runs" "$(git rev-parse HEAD)"
+}
+
+case "${1:-}" in
+  '') write ;;
+  --check) compare ;;
+  --measure) measure; write ;;
+  # Runs that were made elsewhere, of another commit.
+  --collect) collect "${2:?folder of runs}" "${3:?commit}"; write ;;
+  -h | --help) usage ;;
+  *) usage >&2; exit 2 ;;
+esac
