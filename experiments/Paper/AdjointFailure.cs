@@ -27,11 +27,12 @@ internal sealed record FailureRow(
     string FailedAt);
 
 /// <summary>Where the adjoint fails.</summary>
-[Verb("adjoint-failure", HelpText = "A ResNet-101 trained with backprop and with adjoints: does the adjoint fail, and do our methods rescue it?")]
+[Verb("adjoint-failure", HelpText =
+    "A ResNet-101 trained with backprop and with adjoints: does the adjoint fail, and do our methods rescue it?")]
 [Page(
     "Figure 3b of arXiv 2205.14612: few and rough layers, where h·Lip(f) is not small. 'adaptive+checkpoint' stores "
     + "states once a step failed.",
-    "resnet-nodes adjoint-failure --preset small                      (5 minutes on 2 cores)",
+    "resnet-nodes adjoint-failure --preset small                      (minutes on 2 cores)",
     "resnet-nodes adjoint-failure --preset paper --data ILSVRC")]
 [PaperRow("figure 3b", order: 6)]
 [JsonRows(typeof(FailureRow))]

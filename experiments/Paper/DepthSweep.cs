@@ -23,7 +23,7 @@ internal sealed record SweepRow(
 [Page(
     "Figure 3c of arXiv 2205.14612. Each run is a 'train' in its own folder; --resume skips finished runs and repeats "
     + "broken ones.",
-    "resnet-nodes depth-sweep --preset small                        (15 minutes on 2 cores)",
+    "resnet-nodes depth-sweep --preset small                        (minutes on 2 cores)",
     "resnet-nodes depth-sweep --preset paper --data cifar-10-binary.tar.gz --jobs 4")]
 [PaperRow("figure 3c", order: 9)]
 [JsonRows(typeof(SweepRow))]

@@ -28,7 +28,7 @@ internal sealed record FinetuneMemoryRow(string Reconstruction, long PeakBytes, 
 [Page(
     "Table 2 of arXiv 2205.14612. Takes a tied network of --checkpoint (written by tied, with the same --size and "
     + "--planes), or trains one first.",
-    "resnet-nodes finetune --preset small                                            (4 minutes on 2 cores)",
+    "resnet-nodes finetune --preset small                                            (minutes on 2 cores)",
     "resnet-nodes finetune --preset paper --checkpoint runs/tied/auto_32-inverse/checkpoint.bin",
     "resnet-nodes finetune --preset paper-imagenet --data ILSVRC")]
 [PaperRow("table 2", order: 8)]

@@ -23,7 +23,7 @@ internal sealed record TiedRow(
 [Verb("tied", HelpText = "Train networks with tied weights: one residual function per stage, applied n times.")]
 [Page(
     "Figure 3a of arXiv 2205.14612: networks of four stages, auto:n, trained with the adjoint.",
-    "resnet-nodes tied --preset small                                  (6 minutes on 2 cores)",
+    "resnet-nodes tied --preset small                                  (minutes on 2 cores)",
     "resnet-nodes tied --preset paper --data cifar-10-binary.tar.gz",
     "resnet-nodes tied --preset paper-imagenet --data ILSVRC")]
 [PaperRow("figure 3a", order: 7)]

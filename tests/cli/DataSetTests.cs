@@ -60,9 +60,15 @@ public sealed class DataSetTests : IDisposable
             }
         }
 
-        string[] words = ["train", "--network", "ode", "--size", "auto:2", "--planes", "2", "--dataset", "image-folder", "--data", Path.Combine(folder, "images"), "--image-size", "32", "--batch", "4", "--epochs", "1"];
+        string[] images = ["--dataset", "image-folder", "--data", Path.Combine(folder, "images"), "--image-size", "32", "--batch", "4"];
+        string[] words = ["train", "--network", "ode", "--size", "auto:2", "--planes", "2", .. images, "--epochs", "1"];
         var (code, _, error) = Executable.Run([.. words, "--out", At("good")]);
         Assert.True(code == 0, error);
+
+        // The processes of a sweep get the same images, in the same size.
+        string[] sweep = ["depth-sweep", "--depths", "2", "--solvers", "euler", "--reconstructions", "backprop", "--seeds", "1"];
+        var (swept, _, reason) = Executable.Run([.. sweep, .. images, "--planes", "2", "--epochs", "1", "--out", At("sweep")]);
+        Assert.True(swept == 0, reason);
 
         File.WriteAllText(Path.Combine(folder, "images", "train", "dog", "2.JPEG"), "no picture");
         var (broken, _, complaint) = Executable.Run([.. words, "--out", At("broken")]);

@@ -50,22 +50,16 @@ internal sealed class ImagesGroup : OptionGroup
 
     public override string? Placeholder(string name) => name == "datasets" ? string.Join('|', DataSets.Names) : null;
 
-    /// <summary>Refuses what does not go together, before anything is read.</summary>
+    /// <summary>Refuses what does not go together, before anything is read; a check is no use of an option.</summary>
     public override void Start(Verb verb)
     {
-        Read.OneOf("dataset", Dataset, DataSets.Names);
-        DataSets.Check(Dataset, Data, Download == true, SkipCorrupt == true, ImageSize is not null);
-        if (Limit is { } limit)
-        {
-            Read.Whole("limit", limit, 1);
-        }
-
-        if (ImageSize is { } size)
-        {
-            Read.Whole("image-size", size, 1);
-        }
-
-        _ = WorkersNumber;
+        var dataset = Read.OneOf("dataset", Peek(nameof(Dataset))!, DataSets.Names);
+        bool IsOn(string property) => Peek(property) == "true";
+        DataSets.Check(
+            dataset, Peek(nameof(Data)), IsOn(nameof(Download)), IsOn(nameof(SkipCorrupt)), Peek(nameof(ImageSize)) is not null);
+        CheckNumber("limit", Peek(nameof(Limit)));
+        CheckNumber("image-size", Peek(nameof(ImageSize)));
+        CheckNumber("workers", Peek(nameof(Workers)));
     }
 
     /// <summary>One split of the images, and how they become inputs in training.</summary>
@@ -100,5 +94,13 @@ internal sealed class ImagesGroup : OptionGroup
     {
         var (images, augmentation) = Load(false, seed, terminal, cancellation);
         return (new BatchLoader(images, augmentation.WithoutRandomness(), size, null, WorkersNumber), images);
+    }
+
+    private static void CheckNumber(string option, string? text)
+    {
+        if (text is not null)
+        {
+            Read.Whole(option, text, 1);
+        }
     }
 }

@@ -101,13 +101,20 @@ internal sealed class ExecutionGroup : PrecisionGroup
 
     public override void Start(Verb verb)
     {
-        if (CudaGraphs == true)
+        if (Peek(nameof(CudaGraphs)) != "true")
         {
-            var device = verb.Group<DeviceGroup>()!.Value;
-            var graphs = Execution == "callback"
-                ? throw new UsageException("--cuda-graphs needs native layers; leave out --execution callback")
-                : device.type == DeviceType.CUDA;
-            _ = graphs ? device : throw new UsageException($"--cuda-graphs needs --device cuda, it is {device}");
+            return;
+        }
+
+        if (Peek(nameof(Execution)) == "callback")
+        {
+            throw new UsageException("--cuda-graphs needs native layers; leave out --execution callback");
+        }
+
+        var device = verb.Group<DeviceGroup>()!.Peeked;
+        if (device.type != DeviceType.CUDA)
+        {
+            throw new UsageException($"--cuda-graphs needs --device cuda, it is {device}");
         }
     }
 

@@ -46,7 +46,7 @@ internal static class Read
         var at = names.IndexOf(text.Trim().ToLowerInvariant());
         return at >= 0
             ? Enum.GetValues<T>()[at]
-            : throw new UsageException($"--{option} is {text}, expected {string.Join(", ", names)}{Suggestion.Hint(text, names)}");
+            : throw new UsageException($"--{option} is {text}, expected {Suggestion.List(names)}{Suggestion.Hint(text, names)}");
     }
 
     /// <summary>The kind of a network of four stages, of a name that has been checked.</summary>
@@ -59,7 +59,7 @@ internal static class Read
 
     public static string OneOf(string option, string text, params IReadOnlyList<string> names) => names.Contains(text)
         ? text
-        : throw new UsageException($"--{option} is {text}, expected {string.Join(" or ", names)}{Suggestion.Hint(text, names)}");
+        : throw new UsageException($"--{option} is {text}, expected {Suggestion.List(names)}{Suggestion.Hint(text, names)}");
 
     /// <summary>Values between commas, each once.</summary>
     public static IReadOnlyList<T> Several<T>(string text, Func<string, T> read) =>

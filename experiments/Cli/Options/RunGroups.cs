@@ -41,29 +41,31 @@ internal sealed class DeviceGroup : OptionGroup
     public string Text { get => Given(); set => Set(value); }
 
     /// <summary>The device, if this build and machine have it.</summary>
-    public torch.Device Value
-    {
-        get
-        {
-            try
-            {
-                var device = Devices.Parse(Text);
-                Devices.Require(device);
-                return device;
-            }
-            catch (ArgumentException)
-            {
-                throw new UsageException($"--device is {Text}, expected cpu, cuda or cuda:K, K a whole number from 0");
-            }
-            catch (ResNetNodesException exception)
-            {
-                throw new ResNetNodesException($"--{exception.Message}", exception);
-            }
-        }
-    }
+    public torch.Device Value => Find(Text);
 
-    public override string Chosen => $", device {Value}";
+    /// <summary>The device, for a check that is no use of it.</summary>
+    public torch.Device Peeked => Find(Peek(nameof(Text))!);
+
+    public override string Chosen => $", device {Peeked}";
 
     /// <summary>Before anything is loaded or started, in verbs too that leave the work to other processes.</summary>
-    public override void Start(Verb verb) => _ = Value;
+    public override void Start(Verb verb) => _ = Peeked;
+
+    private static torch.Device Find(string text)
+    {
+        try
+        {
+            var device = Devices.Parse(text);
+            Devices.Require(device);
+            return device;
+        }
+        catch (ArgumentException)
+        {
+            throw new UsageException($"--device is {text}, expected cpu, cuda or cuda:K, K a whole number from 0");
+        }
+        catch (ResNetNodesException exception)
+        {
+            throw new ResNetNodesException($"--{exception.Message}", exception);
+        }
+    }
 }

@@ -59,7 +59,7 @@ internal sealed class PresetAttribute(string name, params string[] options) : At
     {
         var own = All(verb);
         return own.FirstOrDefault(preset => preset.Name == name)?.Options ?? throw new UsageException(
-            $"--preset is {name}, expected {string.Join(", ", own.Select(preset => preset.Name))}"
+            $"--preset is {name}, expected {Suggestion.List(own.Select(preset => preset.Name))}"
             + Suggestion.Hint(name, own.Select(preset => preset.Name)));
     }
 }
