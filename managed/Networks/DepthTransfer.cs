@@ -31,7 +31,7 @@ public static class DepthTransfer
             var (given, taken) = (from[name].Functions, stage.Functions);
             if (taken.Count == 1 && given.Count > 1)
             {
-                throw new ArgumentException($"{name} has {given.Count} functions in the source and one in the target, expected a target that is not tied either either either");
+                throw new ArgumentException($"{name} has {given.Count} functions in the source and one in the target, expected a target that is not tied");
             }
 
             for (var i = 0; i < taken.Count; i++)
