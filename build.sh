@@ -173,8 +173,9 @@ command_managed() {
 
 passed=0 failed=0 skipped=0
 
-# While tests run, waiting threads sleep: on a busy machine, spinning threads make tests many times slower.
-sleep_while_waiting() { export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"; }
+# While tests run, waiting threads spin for a moment, then sleep: on a busy machine, threads that go on spinning make tests many times
+# slower, and threads that never spin do so on a quiet one.
+limit_spinning() { export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-1000}"; }
 
 test_native() {
   local name="$1" filter="${2:-}" log="$logs/test-native.log" status=0
@@ -226,7 +227,7 @@ command_test() {
     managed | all) command_managed ;;
     *) fail "test '$what' is unknown, expected native, managed or asan" ;;
   esac
-  sleep_while_waiting
+  limit_spinning
   case "$what" in
     asan) test_native asan "$filter" ;;
     native) test_native "$preset" "$filter" ;;
