@@ -180,6 +180,7 @@ limit_spinning() { export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-1000}"; }
 test_native() {
   local name="$1" filter="${2:-}" log="$logs/test-native.log" status=0
   say "native tests ($name)"
+  limit_spinning
   build_native "$name" --target resnet_nodes_tests
   mkdir -p "$logs"
   # With a NAME: the tests whose name contains it, on each kernel path.
@@ -204,6 +205,7 @@ test_managed() {
   for project in managed cli; do
     log="$logs/test-$project.log"
     say "$project tests"
+    limit_spinning
     mkdir -p "$logs"
     local status=0
     RESNET_NODES_ROOT="$root" dotnet test "$root/tests/$project" --no-build -c "$(configuration)" "-p:NativePreset=$preset" \
@@ -227,7 +229,6 @@ command_test() {
     managed | all) command_managed ;;
     *) fail "test '$what' is unknown, expected native, managed or asan" ;;
   esac
-  limit_spinning
   case "$what" in
     asan) test_native asan "$filter" ;;
     native) test_native "$preset" "$filter" ;;
