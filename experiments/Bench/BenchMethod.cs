@@ -66,7 +66,7 @@ internal sealed record BenchMethod(string Name, StageOptions Options)
             foreach (var convolution in parts.Owner.modules().OfType<Conv2d>())
             {
                 using var old = convolution.weight;
-                using var laidOut = LastChannels(old);
+                using var laidOut = MemoryLayout.ChannelsLast(old);
                 convolution.weight = nn.Parameter(laidOut.detach());
             }
         }
@@ -82,7 +82,7 @@ internal sealed record BenchMethod(string Name, StageOptions Options)
         }
 
         using var scope = NewDisposeScope();
-        var x = Name == ChannelsLast ? LastChannels(input) : input;
+        var x = Name == ChannelsLast ? MemoryLayout.ChannelsLast(input) : input;
         x = parts.Stem?.call(x) ?? x;
         var state = HasStage ? parts.Stage.call(x) : Steps(parts, x, 0, StepsOf(parts));
         parts.Loss(state, labels).BackwardThroughStages();
@@ -177,13 +177,5 @@ internal sealed record BenchMethod(string Name, StageOptions Options)
         {
             first.backward([gradient]);
         }
-    }
-
-    // TorchSharp's calls take no memory format; strides say the same.
-    private static Tensor LastChannels(Tensor x)
-    {
-        using var moved = x.permute(0, 2, 3, 1);
-        using var dense = moved.contiguous();
-        return dense.permute(0, 3, 1, 2);
     }
 }
