@@ -6,18 +6,9 @@
 namespace resnet_nodes {
 namespace {
 
-class Conv2d final : public Layer {
+class Conv2d final : public WeightedLayer {
  public:
-  using Layer::Layer;
-
-  int64_t parameter_count() const override { return spec().bias ? 2 : 1; }
-  bool output_is_fresh() const override { return true; }
-  bool parameters_follow_input() const override { return true; }
-
-  std::vector<int64_t> parameter_sizes(int64_t index) const override {
-    if (index == 1) return {spec().out_features};
-    return {spec().out_features, spec().in_features / spec().groups, spec().kernel_height, spec().kernel_width};
-  }
+  using WeightedLayer::WeightedLayer;
 
   void check_input(const Tensor& x, const std::string& where) const override {
     if (x.dim() != 4 || x.size(1) != spec().in_features) {
@@ -36,8 +27,10 @@ class Conv2d final : public Layer {
     return convolution_backward(grad, saved, call.parameters[0], spec(), mask);
   }
 
- private:
-  Tensor bias(const LayerCall& call) const { return spec().bias ? call.parameters[1] : Tensor(); }
+ protected:
+  std::vector<int64_t> weight_sizes() const override {
+    return {spec().out_features, spec().in_features / spec().groups, spec().kernel_height, spec().kernel_width};
+  }
 };
 
 }  // namespace

@@ -63,6 +63,22 @@ class Layer {
   LayerSpec spec_;
 };
 
+/// A layer with a weight and, where its specification says so, a bias of its output's channels.
+class WeightedLayer : public Layer {
+ public:
+  using Layer::Layer;
+
+  int64_t parameter_count() const override { return spec().bias ? 2 : 1; }
+  bool output_is_fresh() const override { return true; }
+  bool parameters_follow_input() const override { return true; }
+  std::vector<int64_t> parameter_sizes(int64_t index) const override;
+
+ protected:
+  virtual std::vector<int64_t> weight_sizes() const = 0;
+  /// Undefined where there is none.
+  Tensor bias(const LayerCall& call) const { return spec().bias ? call.parameters[1] : Tensor(); }
+};
+
 /// How layers of a kind are made: a row of the table in kinds.cpp. Null where there is no such kind.
 struct LayerMaker {
   const char* name = nullptr;

@@ -6,18 +6,9 @@
 namespace resnet_nodes {
 namespace {
 
-class Linear final : public Layer {
+class Linear final : public WeightedLayer {
  public:
-  using Layer::Layer;
-
-  int64_t parameter_count() const override { return spec().bias ? 2 : 1; }
-  bool output_is_fresh() const override { return true; }
-  bool parameters_follow_input() const override { return true; }
-
-  std::vector<int64_t> parameter_sizes(int64_t index) const override {
-    if (index == 1) return {spec().out_features};
-    return {spec().out_features, spec().in_features};
-  }
+  using WeightedLayer::WeightedLayer;
 
   void check_input(const Tensor& x, const std::string& where) const override {
     if (x.dim() < 1 || x.size(x.dim() - 1) != spec().in_features) {
@@ -28,13 +19,16 @@ class Linear final : public Layer {
 
   Tensor forward(const Tensor& x, const LayerCall& call, Tensor* saved) const override {
     if (saved != nullptr) *saved = x;
-    return linear(x, call.parameters[0], spec().bias ? call.parameters[1] : Tensor());
+    return linear(x, call.parameters[0], bias(call));
   }
 
   GradientTriple vjp(const Tensor& grad, const Tensor& saved, const LayerCall& call,
                      const GradientMask& mask) const override {
     return linear_backward(grad, saved, call.parameters[0], mask);
   }
+
+ protected:
+  std::vector<int64_t> weight_sizes() const override { return {spec().out_features, spec().in_features}; }
 };
 
 }  // namespace

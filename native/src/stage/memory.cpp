@@ -5,8 +5,7 @@
 namespace resnet_nodes {
 
 StageMemory::StageMemory(const PassPlan& plan) {
-  const WalkPlan walk = make_plan(plan.options);
-  if (walk.policy) choices_ = std::make_unique<LearnedChoices>(plan.steps, *walk.policy);
+  if (plan.walk.policy) choices_ = std::make_unique<LearnedChoices>(plan.steps, *plan.walk.policy);
   if (plan.options.cuda_graphs) graphs_ = std::make_unique<GraphedPasses>(plan);
 }
 

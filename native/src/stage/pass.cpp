@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace resnet_nodes {
 namespace {
@@ -26,7 +27,7 @@ std::unique_ptr<ResidualFunctions> bind_layers(const PassPlan& plan, const std::
 }
 
 Tensor run_steps(const PassPlan& plan, ResidualFunctions& functions, const Tensor& x, StoredStates* stored) {
-  const Stores stores = stored != nullptr ? make_plan(plan.options).stores : Stores::nothing;
+  const Stores stores = stored != nullptr ? plan.walk.stores : Stores::nothing;
   if (stores == Stores::states) stored->every = checkpoint_distance(plan);
   Tensor state = x;
   for (int64_t n = 0; n < plan.steps; ++n) {
@@ -47,15 +48,17 @@ void run_forward(const PassPlan& plan, const Tensor& x, ForwardPass& pass) {
 BackwardPass run_backward(const PassPlan& plan, ForwardPass& pass, const Tensor& grad,
                           const std::vector<StepChoice>& choices) {
   const Recursion recursion{*plan.solver, *pass.functions, plan.steps, plan.h};
-  WalkPlan walk = make_plan(plan.options);
-  const bool reconstructs = walk.stores == Stores::nothing;
+  const bool reconstructs = plan.walk.stores == Stores::nothing;
   BackwardPass result;
-  if (arrives_late(grad) && reconstructs && (walk.correct || pass.input.defined())) {
+  if (arrives_late(grad) && reconstructs && (plan.walk.correct || pass.input.defined())) {
     result.norms = new_norms(grad, row_count(plan.steps));
   }
-  if (!choices.empty()) walk.predictor = chosen_predictor(choices, result.norms);
-  result.walk = reconstructs ? walk_back(std::move(walk), recursion, pass.output, grad, result.norms)
-                             : walk_back_stored(pass.stored, recursion, grad);
+  if (reconstructs) {
+    auto predictor = choices.empty() ? plan.walk.new_predictor() : chosen_predictor(choices, result.norms);
+    result.walk = walk_back(plan.walk, std::move(predictor), recursion, pass.output, grad, result.norms);
+  } else {
+    result.walk = walk_back_stored(pass.stored, recursion, grad);
+  }
   if (pass.input.defined() && result.norms.defined()) {
     distance_measured(result.walk.state, pass.input, norm_row(result.norms, input_row(plan.steps)));
   }

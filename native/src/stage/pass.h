@@ -14,6 +14,7 @@ namespace resnet_nodes {
 /// What all passes of a stage have in common. Only the workspaces change.
 struct PassPlan {
   StageOptions options;
+  WalkPlan walk;                            ///< of those options
   std::shared_ptr<const LayerTable> table;  ///< null with callbacks
   std::shared_ptr<Workspaces> workspaces;
   const RungeKutta* solver = nullptr;

@@ -52,6 +52,7 @@ PassPlan plan_of(std::shared_ptr<const LayerTable> table, int64_t depth, const S
   check_options(options);
   PassPlan plan;
   plan.options = options;
+  plan.walk = make_plan(options);
   plan.table = std::move(table);
   plan.workspaces = std::make_shared<Workspaces>();
   plan.solver = &find_solver(options.solver);
@@ -183,9 +184,8 @@ void Stage::backward(StageContext& public_context, const Tensor& grad_output, co
     back = run_backward(impl_->plan, pass, grad, choices);
   }
   const Tensor input = graphed ? graphed->left().input : pass.input;
-  const WalkPlan walk = make_plan(impl_->plan.options);
-  context.policy = walk.policy;
-  context.corrects = walk.correct;
+  context.policy = impl_->plan.walk.policy;
+  context.corrects = impl_->plan.walk.correct;
   context.has_input_error = input.defined() && back.norms.defined();
   if (back.walk.state.defined()) {
     const StepNorms off = distance(back.walk.state, input);

@@ -15,9 +15,9 @@ struct Row {
   WalkPlan (*make)(const StageOptions& options, int64_t count);
 };
 
-WalkPlan reconstructing(std::unique_ptr<Predictor> predictor, bool correct,
+WalkPlan reconstructing(std::function<std::unique_ptr<Predictor>()> new_predictor, bool correct,
                         std::optional<AdaptivePolicy> policy = std::nullopt) {
-  return {Stores::nothing, std::move(predictor), correct, policy};
+  return {Stores::nothing, std::move(new_predictor), correct, policy};
 }
 
 const std::vector<Row>& rows() {
@@ -39,18 +39,22 @@ const std::vector<Row>& rows() {
       // The paper's (arXiv 2205.14612, section 4).
       {{Kind::inverse, "inverse", "the paper's: the solver's reverse step", kNone, "", 0, 0, 0, 1, false, 5, false,
         true},
-       [](const StageOptions&, int64_t) { return reconstructing(undo_predictor(), false); }},
+       [](const StageOptions&, int64_t) { return reconstructing(undo_predictor, false); }},
       {{Kind::corrected, "corrected", "k fixed-point iterations, then a correction that costs nothing", kCount, "k", 1,
         1, 0, 2, true, 5, true, true},
-       [](const StageOptions&, int64_t count) { return reconstructing(fixed_point_predictor(count), true); }},
+       [](const StageOptions&, int64_t count) {
+         return reconstructing([count] { return fixed_point_predictor(count); }, true);
+       }},
       {{Kind::extrapolated, "extrapolated", "foresee the state from the last m increments; for weights smooth in depth",
         kCount, "m", 2, 2, 3, 3, true, 4, false, true},
-       [](const StageOptions&, int64_t count) { return reconstructing(extrapolation_predictor(count), true); }},
+       [](const StageOptions&, int64_t count) {
+         return reconstructing([count] { return extrapolation_predictor(count); }, true);
+       }},
       {{Kind::adaptive, "adaptive",
         "iterate each step until its residual is below a tolerance, and say where it is not", kTolerance, "tolerance",
         AdaptivePolicy::kIterations, 1, 0, 2, false, 5, false, true},
        [](const StageOptions& options, int64_t count) {
-         return reconstructing(distrustful_extrapolation_predictor(AdaptivePolicy::kOrder), true,
+         return reconstructing([] { return distrustful_extrapolation_predictor(AdaptivePolicy::kOrder); }, true,
                                AdaptivePolicy{options.tolerance, count});
        }},
   };

@@ -1,6 +1,7 @@
 // plans.h: what a reconstruction is made of. A plan, not a class: predictor x update x stop.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -17,11 +18,11 @@ enum class Stores {
   states,  ///< of some steps; the steps between are replayed
 };
 
-/// How a way back finds its states.
+/// How a way back finds its states. The same for all passes of a stage: what a walk changes is in its predictor.
 struct WalkPlan {
   Stores stores = Stores::nothing;
-  std::unique_ptr<Predictor> predictor;  ///< null for plans that store
-  bool correct = true;                   ///< update: y <- y - Phi(x~); otherwise y <- x~
+  std::function<std::unique_ptr<Predictor>()> new_predictor;  ///< of one walk; empty for plans that store
+  bool correct = false;                                       ///< update: y <- y - Phi(x~); otherwise y <- x~
   std::optional<AdaptivePolicy> policy;  ///< stop: iterate until it takes the step for found; none: never iterate
 };
 

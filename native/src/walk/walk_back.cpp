@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "walk/adaptive/settle.h"
 
@@ -17,8 +18,9 @@ struct Back {
 // The walk's steps, by what they do with the figures of an evaluation.
 class Walk {
  public:
-  Walk(WalkPlan plan, const Recursion& recursion, const Tensor& norms)
-      : plan_(std::move(plan)),
+  Walk(const WalkPlan& plan, std::unique_ptr<Predictor> predictor, const Recursion& recursion, const Tensor& norms)
+      : plan_(plan),
+        predictor_(std::move(predictor)),
         recursion_(recursion),
         norms_(norms),
         tape_(recursion.solver.make_tape(recursion.functions)) {
@@ -27,9 +29,9 @@ class Walk {
   }
 
   Back step(int64_t n, const Tensor& y, const Tensor& cotangent) {
-    const Tensor predicted = plan_.predictor->predict(recursion_, n, y);
+    const Tensor predicted = predictor_->predict(recursion_, n, y);
     if (!plan_.correct) return kept(n, predicted);
-    const StepBack back{recursion_, n, y, cotangent, plan_.predictor->keeps_slopes(), tape_};
+    const StepBack back{recursion_, n, y, cotangent, predictor_->keeps_slopes(), tape_};
     return norms_.defined() ? measured(back, predicted) : settled(back, predicted);
   }
 
@@ -39,7 +41,7 @@ class Walk {
 
   /// Once the walk is over.
   void finish() {
-    report.evaluations += plan_.predictor->evaluations();
+    report.evaluations += predictor_->evaluations();
     std::reverse(report.failed_steps.begin(), report.failed_steps.end());
   }
 
@@ -58,8 +60,8 @@ class Walk {
     recursion_.functions.measure_into(norm_row(norms_, correction_row(back.n)));
     const Corrected found = back.correct(predicted);
     report.evaluations += recursion_.solver.evaluations_per_step();
-    plan_.predictor->observe(recursion_, {back.y, found.state, found.slope, 0, 0});
-    return {predicted, plan_.predictor->keeps_state(back.n) ? predicted : found.state};
+    predictor_->observe(recursion_, {back.y, found.state, found.slope, 0, 0});
+    return {predicted, predictor_->keeps_state(back.n) ? predicted : found.state};
   }
 
   Back settled(const StepBack& back, const Tensor& predicted) {
@@ -68,11 +70,12 @@ class Walk {
     report.residuals[static_cast<size_t>(back.n)] = step.residual;
     if (!step.settled) report.failed_steps.push_back(back.n);
     const double increment = std::sqrt(step.found.norms.reference);
-    plan_.predictor->observe(recursion_, {back.y, step.found.state, step.found.slope, step.first_residual, increment});
+    predictor_->observe(recursion_, {back.y, step.found.state, step.found.slope, step.first_residual, increment});
     return {step.predicted, step.found.state};
   }
 
-  WalkPlan plan_;
+  const WalkPlan& plan_;
+  std::unique_ptr<Predictor> predictor_;
   const Recursion& recursion_;
   Tensor norms_;
   StepTape tape_;
@@ -80,10 +83,10 @@ class Walk {
 
 }  // namespace
 
-WalkResult walk_back(WalkPlan plan, const Recursion& recursion, const Tensor& output, const Tensor& grad,
-                     const Tensor& norms) {
+WalkResult walk_back(const WalkPlan& plan, std::unique_ptr<Predictor> predictor, const Recursion& recursion,
+                     const Tensor& output, const Tensor& grad, const Tensor& norms) {
   ResidualFunctions& functions = recursion.functions;
-  Walk walk(std::move(plan), recursion, norms);
+  Walk walk(plan, std::move(predictor), recursion, norms);
   Tensor y = output, g = grad;
   for (int64_t n = recursion.steps; n-- > 0;) {
     const Back back = walk.step(n, y, g);

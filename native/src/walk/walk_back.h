@@ -1,6 +1,7 @@
 // walk_back.h: the walk back through a stage: predict the state, evaluate with tape, take the product, update.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "resnet_nodes/stage.h"
@@ -16,10 +17,10 @@ struct WalkResult {
   StageReport report;
 };
 
-/// Goes back from x_N by reconstruction. Where `norms` is defined, figures stay on the device, in the rows of
-/// learned.h, and decide nothing in this walk.
-WalkResult walk_back(WalkPlan plan, const Recursion& recursion, const Tensor& output, const Tensor& grad,
-                     const Tensor& norms);
+/// Goes back from x_N by reconstruction, with a predictor of this walk alone. Where `norms` is defined, figures stay on
+/// the device, in the rows of learned.h, and decide nothing in this walk.
+WalkResult walk_back(const WalkPlan& plan, std::unique_ptr<Predictor> predictor, const Recursion& recursion,
+                     const Tensor& output, const Tensor& grad, const Tensor& norms);
 
 /// What plans that store keep.
 struct StoredStates {
