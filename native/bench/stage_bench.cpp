@@ -207,10 +207,10 @@ void step(benchmark::State& state, const Size& size, ReconstructionKind kind, bo
   options.reconstruction = kind;
   setenv("RESNET_NODES_FUSED", fused ? "on" : "off", 1);
   const Stage stage(p.functions(), size.depth, options);
-  const std::vector<int32_t> wanted(p.parameters.size(), 1);
+  const std::vector<int32_t> wanted(p.parameters.size(), 1), training(static_cast<size_t>(stage.norm_count()), 1);
   int64_t evaluations = 0;
   for (auto _ : state) {
-    const auto context = stage.forward(p.x, p.parameters, p.buffers, true);
+    const auto context = stage.forward(p.x, p.parameters, p.buffers, training);
     stage.backward(*context, p.grad, wanted, p.gradients);
     evaluations = context->report().evaluations;
   }

@@ -82,7 +82,8 @@ Stage& stage_of(const std::string& net, int64_t channels, int64_t depth, const s
 Tensor train_step(Tensor x, Tensor grad, std::vector<Tensor> parameters, std::vector<Tensor> buffers,
                   std::vector<Tensor> gradients, int64_t depth, std::string net, std::string method) {
   const Stage& stage = stage_of(net, x.size(1), depth, method);
-  const auto context = stage.forward(x, parameters, buffers, true);
+  const std::vector<int32_t> training(static_cast<size_t>(stage.norm_count()), 1);
+  const auto context = stage.forward(x, parameters, buffers, training);
   stage.backward(*context, grad, std::vector<int32_t>(parameters.size(), 1), gradients);
   return context->input_gradient();
 }

@@ -28,7 +28,7 @@ public sealed class InteropTests
         {
             for (var i = 0; i < times; i++)
             {
-                stage.Evaluate(x, [weight, bias], [], true).Dispose();
+                stage.Evaluate(x, [weight, bias], [], []).Dispose();
             }
         }
     }
@@ -63,14 +63,14 @@ public sealed class InteropTests
         using var functions = new FunctionList { new FunctionSpec { Layers = [new LayerSpec { Kind = LayerKind.Tanh }] } };
         using var options = new Interop.StageOptions();
         var stage = new Stage(functions, 1, options);
-        Assert.Throws<ResNetNodesException>(() => stage.Evaluate(null!, [], [], true));
-        Assert.Throws<ArgumentNullException>(() => stage.Evaluate(rand(2, 2), null!, [], true));
+        Assert.Throws<ResNetNodesException>(() => stage.Evaluate(null!, [], [], []));
+        Assert.Throws<ArgumentNullException>(() => stage.Evaluate(rand(2, 2), null!, [], []));
         Assert.Throws<ArgumentNullException>(() => stage.Backward(null!, rand(2, 2), [], []));
         stage.Dispose();
-        Assert.Throws<ObjectDisposedException>(() => stage.Evaluate(rand(2, 2), [], [], true));
+        Assert.Throws<ObjectDisposedException>(() => stage.Evaluate(rand(2, 2), [], [], []));
         using var gone = rand(2, 2);
         gone.Dispose();
         using var other = new Stage(functions, 1, options);
-        Assert.ThrowsAny<InvalidOperationException>(() => other.Evaluate(gone, [], [], true));
+        Assert.ThrowsAny<InvalidOperationException>(() => other.Evaluate(gone, [], [], []));
     }
 }

@@ -20,8 +20,8 @@ double bound(const Problem& problem) {
 }
 
 std::string description(const Problem& p, uint64_t seed) {
-  return "seed " + std::to_string(seed) + ", x " + shape_text(p.x) + (p.training ? ", training, " : ", eval, ") +
-         active_kernel_path();
+  return "seed " + std::to_string(seed) + ", x " + shape_text(p.x) + ", modes " + std::to_string(p.training[0]) +
+         std::to_string(p.training[1]) + ", " + active_kernel_path();
 }
 
 TEST(ConvBlock, MatchesOperatorsInFloat64OnRandomShapes) {
@@ -40,7 +40,8 @@ TEST(ConvBlock, MatchesOperatorsInFloat64OnRandomShapes) {
     function.layers[1].affine = between(0, 3) > 0;
     function.layers[4].affine = between(0, 3) > 0;
     function.layers[4].track_statistics = between(0, 3) > 0;
-    const Problem narrow = float32(make_problem({function, function}, 2, shape, seed, between(0, 3) > 0));
+    Problem narrow = float32(make_problem({function, function}, 2, shape, seed));
+    for (int32_t& mode : narrow.training) mode = between(0, 2) > 0 ? 1 : 0;
     const Problem wide = float64(narrow);
     ASSERT_NE(Stage(narrow.functions, 2, StageOptions()).function_path(0, narrow.x).find("fused"), std::string::npos);
     const StageOptions options = options_of(ReconstructionKind::backprop);
@@ -51,17 +52,20 @@ TEST(ConvBlock, MatchesOperatorsInFloat64OnRandomShapes) {
 TEST(ConvBlock, ReconstructsAsOperatorsDo) {
   for (const std::string& solver : solver_names()) {
     for (const ReconstructionPlan& plan : reconstruction_plans()) {
-      for (const bool shared : {false, true}) {
+      for (const int variant : {0, 1, 2, 3}) {
+        const bool shared = (variant & 1) != 0, frozen = (variant & 2) != 0;
         // Where a mask flips between two reconstructions, their gradients differ by more than rounding: weights small
         // enough that all find the same states to float32's precision.
         Problem problem =
             make_problem(std::vector<FunctionSpec>(shared ? 1 : 4, tiny_function(16)), 4, {3, 16, 7, 5}, 5);
+        // The first normalization of a function, then the second, and so on.
+        for (size_t i = 0; frozen && i < problem.training.size(); ++i) problem.training[i] = i % 3 == 0 ? 0 : 1;
         StageOptions options = options_of(plan.kind, solver);
         options.step_size = 1e-3;
         options.count = plan.kind == ReconstructionKind::corrected ? 3 : 0;
         const Problem narrow = float32(problem);
         const Outcome found = run(narrow, options), expected = run(float64(narrow), options);
-        const std::string what = plan.name + ", " + solver + (shared ? ", shared" : "");
+        const std::string what = plan.name + ", " + solver + (shared ? ", shared" : "") + (frozen ? ", frozen" : "");
         expect_same_outcome(found, expected, 10 * bound(narrow), what);
         if (plan.kind != ReconstructionKind::adaptive) {
           EXPECT_EQ(found.report.evaluations, expected.report.evaluations) << what;
@@ -102,7 +106,7 @@ TEST(ConvBlock, RunningStatisticsAreThoseOfOperators) {
   const auto after = [](const Problem& p) {
     const Stage stage(p.functions, p.depth, StageOptions());
     const std::vector<Tensor> buffers = copies(p.buffers);
-    const auto context = stage.forward(p.x, p.parameters, buffers, true);
+    const auto context = stage.forward(p.x, p.parameters, buffers, p.training);
     stage.backward(*context, p.grad, std::vector<int32_t>(p.parameters.size(), 1), {});
     return values(buffers);
   };

@@ -109,7 +109,7 @@ void expect_frozen_and_given_as_in_full(const Problem& problem, const Given& giv
   const size_t count = problem.parameters.size();
   for (size_t only = 0; only < count; ++only) {
     const Stage stage(problem.functions, problem.depth, StageOptions());
-    const auto context = stage.forward(problem.x, problem.parameters, copies(problem.buffers), true);
+    const auto context = stage.forward(problem.x, problem.parameters, copies(problem.buffers), problem.training);
     std::vector<int32_t> wanted(count, 0);
     wanted[only] = 1;
     std::vector<Tensor> into(count);

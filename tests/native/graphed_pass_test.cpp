@@ -120,7 +120,7 @@ TEST_F(Graphed, AreThePlainPassesWithAnyReconstruction) {
         options.solver = solver;
         options.keep_input = true;
         Problem problem = tiny_problem();
-        problem.training = training;
+        std::fill(problem.training.begin(), problem.training.end(), training ? 1 : 0);
         Problem twin = problem;
         twin.buffers = copies(problem.buffers);
         const Stage graphed(problem.functions, 3, options);
@@ -145,7 +145,7 @@ TEST_F(Graphed, AreThePlainPassesWithAnyReconstruction) {
 TEST_F(Graphed, GiveTheDerivative) {
   for (const bool training : {true, false}) {
     Problem problem = tiny_problem(2);
-    problem.training = training;
+    std::fill(problem.training.begin(), problem.training.end(), training ? 1 : 0);
     const StageOptions options = options_of(ReconstructionKind::backprop);
     const Stage stage(problem.functions, 2, options);
     const std::vector<Tensor> buffers = problem.buffers;
@@ -194,8 +194,8 @@ TEST_F(Graphed, GoOneAtATime) {
   const Outcome expected = pass(plain, problem), expected_other = pass(plain, other);
   recorded = replayed = 0;
   for (const bool first_in_first_out : {true, false}) {
-    const auto one = stage.forward(problem.x, problem.parameters, problem.buffers, true);
-    const auto two = stage.forward(other.x, other.parameters, other.buffers, true);
+    const auto one = stage.forward(problem.x, problem.parameters, problem.buffers, problem.training);
+    const auto two = stage.forward(other.x, other.parameters, other.buffers, other.training);
     for (const bool is_one : {first_in_first_out, !first_in_first_out}) {
       const Problem& p = is_one ? problem : other;
       StageContext& context = is_one ? *one : *two;
@@ -207,7 +207,7 @@ TEST_F(Graphed, GoOneAtATime) {
   }
   expect_counts(0, 4);  // of each two passes one
   // Given up without a way back, the graph is free again.
-  stage.forward(problem.x, problem.parameters, problem.buffers, true).reset();
+  stage.forward(problem.x, problem.parameters, problem.buffers, problem.training).reset();
   expect_counts(0, 5);
   train(stage, problem);
   expect_counts(0, 7);
@@ -229,7 +229,7 @@ TEST_F(Graphed, PutGradientsWhereTheyAreWanted) {
         const Shape shape(parameter.sizes().begin(), parameter.sizes().end());
         given.push_back(i % 3 == 0 ? constant(shape, 2) : Tensor());
       }
-      const auto context = stage.forward(problem.x, problem.parameters, problem.buffers, true);
+      const auto context = stage.forward(problem.x, problem.parameters, problem.buffers, problem.training);
       stage.backward(*context, problem.grad, wanted, given);
       const std::vector<Tensor> gradients = context->parameter_gradients();
       for (size_t i = 0; i < wanted.size(); ++i) {
@@ -320,7 +320,7 @@ TEST_F(Graphed, KeepFourWaysBackAndForgetThoseOfThePast) {
   plan.workspaces = std::make_shared<Workspaces>();
   plan.solver = &find_solver("euler");
   plan.steps = 6, plan.h = 1.0 / 6;
-  GraphedPass graphed(plan, problem.x, problem.parameters, {}, true);
+  GraphedPass graphed(plan, problem.x, problem.parameters, {}, {});
   const auto go = [&](int64_t iterations, int64_t wait) {
     graphed.forward(problem.x);
     StepChoice choice;

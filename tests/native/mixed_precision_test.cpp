@@ -110,7 +110,7 @@ TEST(MixedPrecision, GradientsAddUpInFloat32) {
   const Problem problem = as(make_problem({tiny_function(8)}, 16, {8, 8, 6, 6}, 5), ScalarType::Float);
   const Outcome returned = run(problem, mixed());
   const Stage stage(problem.functions, problem.depth, mixed());
-  const auto context = stage.forward(problem.x, problem.parameters, copies(problem.buffers), true);
+  const auto context = stage.forward(problem.x, problem.parameters, copies(problem.buffers), problem.training);
   std::vector<Tensor> into;
   for (const Tensor& p : problem.parameters) {
     into.push_back(torch::stable::full(Shape(p.sizes().begin(), p.sizes().end()), 4096.0, ScalarType::Float));
@@ -127,12 +127,12 @@ TEST(MixedPrecision, GradientsAddUpInFloat32) {
 TEST(MixedPrecision, RunningStatisticsChangeOnceAndStayFloat32) {
   const Problem exact = tiny_problem(6, 8), problem = as(exact, ScalarType::Float);
   const std::vector<Tensor> truth = copies(exact.buffers);
-  Stage(exact.functions, exact.depth, StageOptions()).evaluate(exact.x, exact.parameters, truth, true);
+  Stage(exact.functions, exact.depth, StageOptions()).evaluate(exact.x, exact.parameters, truth, exact.training);
   for (const ReconstructionPlan& plan : reconstruction_plans()) {
     const Stage stage(problem.functions, problem.depth, mixed(plan.kind));
     const std::vector<Tensor> once = copies(problem.buffers), buffers = copies(problem.buffers);
-    stage.evaluate(problem.x, problem.parameters, once, true);
-    const auto context = stage.forward(problem.x, problem.parameters, buffers, true);
+    stage.evaluate(problem.x, problem.parameters, once, problem.training);
+    const auto context = stage.forward(problem.x, problem.parameters, buffers, problem.training);
     stage.backward(*context, problem.grad, std::vector<int32_t>(problem.parameters.size(), 1), {});
     EXPECT_EQ(values(buffers), values(once)) << plan.name;
     for (const Tensor& buffer : buffers) EXPECT_EQ(buffer.scalar_type(), ScalarType::Float) << plan.name;
@@ -149,8 +149,8 @@ TEST(MixedPrecision, ResultsDependOnArgumentsAlone) {
     const Problem first = as(tiny_problem(5, 1), ScalarType::Float), second = as(tiny_problem(5, 2), ScalarType::Float);
     const Stage stage(first.functions, first.depth, options);
     const std::vector<int32_t> wanted(first.parameters.size(), 1);
-    const auto one = stage.forward(first.x, first.parameters, copies(first.buffers), true);
-    const auto other = stage.forward(second.x, second.parameters, copies(second.buffers), true);
+    const auto one = stage.forward(first.x, first.parameters, copies(first.buffers), first.training);
+    const auto other = stage.forward(second.x, second.parameters, copies(second.buffers), second.training);
     stage.backward(*one, first.grad, wanted, {});
     stage.backward(*other, second.grad, wanted, {});
     EXPECT_EQ(values(one->parameter_gradients()), values(run(first, options).gradients));

@@ -80,7 +80,7 @@ TEST_P(Solvers, StepIsTheirFormulas) {
   StageOptions options;
   options.solver = GetParam();
   const Stage stage(problem.functions, depth, options);
-  EXPECT_LT(relative_error(values(stage.evaluate(problem.x, problem.parameters, {}, true)), x), 1e-14);
+  EXPECT_LT(relative_error(values(stage.evaluate(problem.x, problem.parameters, {}, problem.training)), x), 1e-14);
 }
 
 // x' = A x over one unit of time with a constant function, whose solution at the same h with more steps is the limit.
@@ -92,7 +92,8 @@ TEST_P(Solvers, ForwardPassHasItsOrder) {
     options.solver = GetParam();
     const int64_t steps = step_count(GetParam(), depth);
     options.step_size = 1.0 / static_cast<double>(steps);
-    return values(Stage(problem.functions, depth, options).evaluate(problem.x, problem.parameters, {}, true));
+    return values(
+        Stage(problem.functions, depth, options).evaluate(problem.x, problem.parameters, {}, problem.training));
   };
   const Vector truth = at(4096);
   std::vector<double> depths, errors;
@@ -176,7 +177,7 @@ TEST(RungeKutta, ProductIsTheDerivativeOfAnyTableau) {
     const double h = 0.3;
     const auto table = std::make_shared<LayerTable>(problem.functions, 3);
     const auto bound = [&] {
-      return LayerFunctions(table, std::make_shared<Workspaces>(), problem.parameters, {}, true, 9);
+      return LayerFunctions(table, std::make_shared<Workspaces>(), problem.parameters, {}, {}, 9);
     };
     LayerFunctions functions = bound();
     functions.want_gradients({1, 1, 1}, {});

@@ -58,8 +58,8 @@ TEST(BatchNorm, RunningStatisticsChangeOnceAStep) {
     options.reconstruction = plan.kind;
     const Stage stage(problem.functions, problem.depth, options);
     const std::vector<Tensor> once = copies(problem.buffers), buffers = copies(problem.buffers);
-    stage.evaluate(problem.x, problem.parameters, once, true);
-    const auto context = stage.forward(problem.x, problem.parameters, buffers, true);
+    stage.evaluate(problem.x, problem.parameters, once, problem.training);
+    const auto context = stage.forward(problem.x, problem.parameters, buffers, problem.training);
     stage.backward(*context, problem.grad, std::vector<int32_t>(problem.parameters.size(), 1), {});
     EXPECT_EQ(values(buffers), values(once)) << plan.name;
     EXPECT_NE(values(buffers), values(problem.buffers)) << plan.name;
@@ -70,7 +70,7 @@ TEST(Gradients, FrozenParametersGetNoneAndOthersTheSame) {
   const Problem problem = make_problem(std::vector<FunctionSpec>(3, tiny_function(4)), 3, {2, 4, 6, 6}, 9);
   const Outcome all = run(problem, StageOptions());
   const Stage stage(problem.functions, problem.depth, StageOptions());
-  const auto context = stage.forward(problem.x, problem.parameters, copies(problem.buffers), true);
+  const auto context = stage.forward(problem.x, problem.parameters, copies(problem.buffers), problem.training);
   std::vector<int32_t> wanted(problem.parameters.size());
   for (size_t i = 0; i < wanted.size(); ++i) wanted[i] = i % 3 == 0 ? 1 : 0;
   stage.backward(*context, problem.grad, wanted, {});
@@ -86,7 +86,7 @@ TEST(Gradients, AreAddedToGivenTensors) {
   const Problem problem = make_problem({tiny_function(4)}, 5, {2, 4, 6, 6}, 10);
   const Outcome all = run(problem, StageOptions());
   const Stage stage(problem.functions, problem.depth, StageOptions());
-  const auto context = stage.forward(problem.x, problem.parameters, copies(problem.buffers), true);
+  const auto context = stage.forward(problem.x, problem.parameters, copies(problem.buffers), problem.training);
   std::vector<Tensor> into;
   for (const Tensor& p : problem.parameters) into.push_back(constant(Shape(p.sizes().begin(), p.sizes().end()), 2));
   into[1] = Tensor();
@@ -156,7 +156,7 @@ TEST(Callbacks, GiveTheGradientOfTheOutside) {
     options.count = plan.kind == ReconstructionKind::corrected || plan.kind == ReconstructionKind::adaptive ? 30 : 0;
     options.tolerance = 1e-12;
     const Stage stage(outside.table(), depth, options);
-    const auto context = stage.forward(x, {}, {}, true);
+    const auto context = stage.forward(x, {}, {}, {});
     double factor = 1;
     for (const double a : outside.a) factor *= 1 + a / 5;
     EXPECT_LT(relative_error(values(context->output()), values(moved(constant({4, 3}, 0), x, factor))), 1e-14);
@@ -178,14 +178,14 @@ TEST(Callbacks, FailureLeavesTheStageUsable) {
   const Tensor x = normal({2, 2}, generator);
   const Stage stage(outside.table(), 2, StageOptions());
   outside.fail = true;
-  EXPECT_THROW(stage.forward(x, {}, {}, true), CallbackError);
+  EXPECT_THROW(stage.forward(x, {}, {}, {}), CallbackError);
   outside.fail = false;
-  const auto context = stage.forward(x, {}, {}, true);
+  const auto context = stage.forward(x, {}, {}, {});
   outside.fail = true;
   EXPECT_THROW(stage.backward(*context, x, {}, {}), CallbackError);
   EXPECT_TRUE(outside.tapes.empty());
   outside.fail = false;
-  const auto again = stage.forward(x, {}, {}, true);
+  const auto again = stage.forward(x, {}, {}, {});
   EXPECT_NO_THROW(stage.backward(*again, x, {}, {}));
 }
 
@@ -206,7 +206,7 @@ TEST(Errors, NameTheArgumentAndWhatWasExpected) {
   const Stage stage(p.functions, 2, options);
   Generator generator(1);
   const auto forward = [&](const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers) {
-    return [&stage, x, parameters, buffers] { stage.forward(x, parameters, buffers, true); };
+    return [&stage, &p, x, parameters, buffers] { stage.forward(x, parameters, buffers, p.training); };
   };
   expect_error(forward(Tensor(), p.parameters, p.buffers), "x is undefined");
   expect_error(forward(normal({2, 5, 6, 6}, generator), p.parameters, p.buffers),
@@ -233,13 +233,13 @@ TEST(Errors, NameTheArgumentAndWhatWasExpected) {
   expect_error([&] { Stage(p.functions, 2, bad); }, "tolerance");
   StageOptions graphs;
   graphs.cuda_graphs = true;
-  expect_error([&] { Stage(p.functions, 2, graphs).evaluate(on_host(p.x), p.parameters, p.buffers, true); },
+  expect_error([&] { Stage(p.functions, 2, graphs).evaluate(on_host(p.x), p.parameters, p.buffers, p.training); },
                "cuda_graphs needs CUDA tensors, x is on cpu");
   Outside outside;
   expect_error([&] { Stage(outside.table(), 2, graphs); }, "cuda_graphs needs native layers");
   const Stage narrowing({FunctionSpec{{conv(4, 3)}}}, 2, options);
   const Problem narrow = make_problem({FunctionSpec{{conv(4, 3)}}}, 2, {2, 4, 6, 6}, 12);
-  expect_error([&] { narrowing.forward(narrow.x, narrow.parameters, {}, true); },
+  expect_error([&] { narrowing.forward(narrow.x, narrow.parameters, {}, narrow.training); },
                "gives [2, 3, 6, 6], expected [2, 4, 6, 6]");
 }
 
@@ -248,7 +248,7 @@ TEST(Errors, BackwardRefusesASecondPassAndAWrongCotangent) {
   const Stage stage(p.functions, 2, StageOptions());
   const std::vector<int32_t> wanted(p.parameters.size(), 1);
   Generator generator(1);
-  const auto context = stage.forward(p.x, p.parameters, copies(p.buffers), true);
+  const auto context = stage.forward(p.x, p.parameters, copies(p.buffers), p.training);
   expect_error([&] { context->input_gradient(); }, "no backward pass has run");
   expect_error(
       [&] {

@@ -175,14 +175,14 @@ struct Problem {
   Tensor grad;
   std::vector<Tensor> parameters;
   std::vector<Tensor> buffers;
-  bool training = true;
+  std::vector<int32_t> training;  ///< one flag a batch normalization
 };
 
 /// Random parameters (batch normalization's near 1, variances positive), input and cotangent for these functions.
 inline Problem make_problem(const std::vector<FunctionSpec>& functions, int64_t depth, const Shape& shape,
                             uint64_t seed, bool training = true) {
   Generator generator(seed);
-  Problem problem{functions, depth, normal(shape, generator), normal(shape, generator), {}, {}, training};
+  Problem problem{functions, depth, normal(shape, generator), normal(shape, generator), {}, {}, {}};
   for (const FunctionSpec& function : functions) {
     for (const LayerSpec& layer : function.layers) {
       const Shape features{layer.out_features};
@@ -198,6 +198,7 @@ inline Problem make_problem(const std::vector<FunctionSpec>& functions, int64_t 
         if (layer.bias) problem.parameters.push_back(normal(features, generator, 0.1));
       } else if (layer.kind == LayerKind::batch_norm2d) {
         const Shape channels{layer.in_features};
+        problem.training.push_back(training ? 1 : 0);
         if (layer.affine) {
           problem.parameters.push_back(moved(constant(channels, 1), normal(channels, generator), 0.2));
           problem.parameters.push_back(normal(channels, generator, 0.2));

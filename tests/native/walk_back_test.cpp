@@ -29,7 +29,7 @@ Problem tanh_problem(int64_t depth, bool smooth, double scale = 1.0) {
                   normal({32, kWidth}, generator),
                   {},
                   {},
-                  true};
+                  {}};
   for (int64_t n = 0; n < depth; ++n) {
     const double t = static_cast<double>(n) / static_cast<double>(depth);
     const Tensor curve = moved(moved(start, sine, std::sin(kPi * t)), cosine, std::cos(kPi * t));

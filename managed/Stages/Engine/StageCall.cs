@@ -16,12 +16,15 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
     /// <summary>Autograd's engine runs the nodes of the CPU on the caller's thread, those of accelerators on threads of its own.</summary>
     public bool RunsOnCallersThread => device is null || device.type == DeviceType.CPU;
 
+    // One flag for each batch normalization.
+    private int[] Modes => [.. Enumerable.Repeat(snapshot.Training ? 1 : 0, (int)snapshot.Stage.NormCount())];
+
     public Tensor Forward(Tensor x)
     {
         (shape, type, device) = (x.shape, x.dtype, x.device);
         try
         {
-            context = Run(() => snapshot.Stage.Forward(x, snapshot.NativeParameters, snapshot.Buffers, snapshot.Training));
+            context = Run(() => snapshot.Stage.Forward(x, snapshot.NativeParameters, snapshot.Buffers, Modes));
             return context.Output();
         }
         finally
@@ -37,7 +40,7 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
     {
         try
         {
-            return Run(() => snapshot.Stage.Evaluate(x, snapshot.NativeParameters, snapshot.Buffers, snapshot.Training));
+            return Run(() => snapshot.Stage.Evaluate(x, snapshot.NativeParameters, snapshot.Buffers, Modes));
         }
         finally
         {

@@ -74,18 +74,21 @@ class RESNET_NODES_API Stage {
   /// Length of the list of parameters that forward expects: every function's in turn. 0 with callbacks.
   int64_t parameter_count() const;
   int64_t buffer_count() const;
+  /// Batch normalizations in the functions' lists, a shared function's once. 0 with callbacks.
+  int64_t norm_count() const;
   /// How function n is evaluated on a state like x: "fused conv3x3, 16 channels, avx512", "fused linear-tanh-linear,
   /// 8 hidden, avx512", "operators, channels_last", "operators", "callbacks"; ", bfloat16" follows where they compute
   /// in that, ", cuda steps" where the steps around it are kernels on the GPU. RESNET_NODES_FUSED decides (runtime.h),
   /// then layers, dtype, device and shape.
   std::string function_path(int64_t function, const Tensor& x) const;
 
-  /// x_N alone; nothing is kept. x: [B, C, H, W] or [B, D]. `training` chooses batch normalization's statistics.
+  /// x_N alone; nothing is kept. x: [B, C, H, W] or [B, D]. `training`: one flag a batch normalization, in the order
+  /// of the functions' lists. 1: the batch's statistics, and the running ones change; 0: the running ones.
   Tensor evaluate(const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers,
-                  bool training) const;
+                  const std::vector<int32_t>& training) const;
   /// x_N and what backward needs: x_N itself and 2C numbers a batch normalization; more for backprop and checkpoint.
   std::unique_ptr<StageContext> forward(const Tensor& x, const std::vector<Tensor>& parameters,
-                                        const std::vector<Tensor>& buffers, bool training) const;
+                                        const std::vector<Tensor>& buffers, const std::vector<int32_t>& training) const;
   /// dL/dx_N -> dL/dx_0 and dL/dparameters, summed where steps share a function; they are read from `context`.
   /// `wanted`: one flag a parameter (0: frozen, costs nothing). `accumulate_into`: empty, or one tensor a parameter to
   /// which its gradient is added instead of being returned; undefined entries are returned as usual.

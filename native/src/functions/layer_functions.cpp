@@ -22,12 +22,13 @@ uint64_t next_pass() {
 }  // namespace
 
 LayerFunctions::LayerFunctions(std::shared_ptr<const LayerTable> table, std::shared_ptr<Workspaces> workspaces,
-                               std::vector<Tensor> parameters, std::vector<Tensor> buffers, bool training, int64_t uses)
+                               std::vector<Tensor> parameters, std::vector<Tensor> buffers,
+                               std::vector<int32_t> training, int64_t uses)
     : table_(std::move(table)),
       workspaces_(std::move(workspaces)),
       parameters_(std::move(parameters)),
       buffers_(std::move(buffers)),
-      training_(training),
+      training_(std::move(training)),
       pass_(next_pass()) {
   statistics_.resize(static_cast<size_t>(uses));
 }
@@ -48,7 +49,7 @@ LayerCall LayerFunctions::call_for(Use use, const LayerTable::Row& row) {
     if (of_use.empty()) of_use.resize(static_cast<size_t>(table_->function(use.function).statistics_count));
     call.statistics = &of_use[static_cast<size_t>(row.statistics)];
   }
-  call.training = training_;
+  if (row.norm >= 0) call.training = training_[static_cast<size_t>(row.norm)] != 0;
   return call;
 }
 

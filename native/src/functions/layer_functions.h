@@ -22,9 +22,11 @@ class LayerTape final : public Tape {
 /// One training step's functions: parameters, saved statistics, and the gradients that vjp adds up.
 class LayerFunctions final : public ResidualFunctions {
  public:
-  /// `uses`: evaluations of the forward pass whose statistics are kept; 0 where no backward pass follows.
+  /// `training`: one flag a batch normalization. `uses`: evaluations of the forward pass whose statistics are kept; 0
+  /// where no backward pass follows.
   LayerFunctions(std::shared_ptr<const LayerTable> table, std::shared_ptr<Workspaces> workspaces,
-                 std::vector<Tensor> parameters, std::vector<Tensor> buffers, bool training, int64_t uses);
+                 std::vector<Tensor> parameters, std::vector<Tensor> buffers, std::vector<int32_t> training,
+                 int64_t uses);
 
   std::unique_ptr<Tape> make_tape() override;
   Tensor forward(Use use, const Tensor& x, Tape* tape) override;
@@ -70,7 +72,7 @@ class LayerFunctions final : public ResidualFunctions {
   std::shared_ptr<Workspaces> workspaces_;
   std::vector<Tensor> parameters_;
   std::vector<Tensor> buffers_;
-  bool training_;
+  std::vector<int32_t> training_;
   std::vector<std::vector<Statistics>> statistics_;  // [use][batch normalization]; empty where nothing is kept
   uint64_t pass_;
   FusedStates states_;

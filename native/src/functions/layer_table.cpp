@@ -65,7 +65,7 @@ LayerTable::LayerTable(const std::vector<FunctionSpec>& functions, int64_t depth
       row.layer = make_layer(layer_spec, layer_place(static_cast<int64_t>(functions_.size()), function.rows.size()));
       row.first_parameter = parameter_count_;
       row.first_buffer = buffer_count_;
-      if (row.layer->has_statistics()) row.statistics = function.statistics_count++;
+      if (row.layer->has_statistics()) row.statistics = function.statistics_count++, row.norm = norm_count_++;
       parameter_count_ += row.layer->parameter_count();
       buffer_count_ += row.layer->buffer_count();
       function.rows.push_back(std::move(row));
@@ -100,14 +100,18 @@ std::string LayerTable::path(int64_t n, const Tensor& x) const {
          (cuda_kernels_for(x) != nullptr ? ", cuda steps" : "");
 }
 
-void LayerTable::check(const Tensor& x, const std::vector<Tensor>& parameters,
-                       const std::vector<Tensor>& buffers) const {
+void LayerTable::check(const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers,
+                       const std::vector<int32_t>& training) const {
   if (is_mixed() && x.scalar_type() != ScalarType::Float) {
     throw Error("x is " + dtype_text(x) +
                 ", expected float32: compute_type bfloat16 keeps states and parameters in it");
   }
   check_length(parameters, parameter_count_, "parameters");
   check_length(buffers, buffer_count_, "buffers");
+  if (static_cast<int64_t>(training.size()) != norm_count_) {
+    throw Error("training has " + std::to_string(training.size()) + " entries, expected " +
+                std::to_string(norm_count_) + ", one a batch normalization");
+  }
   for (size_t f = 0; f < functions_.size(); ++f) {
     for (size_t r = 0; r < functions_[f].rows.size(); ++r) {
       const Row& row = functions_[f].rows[r];

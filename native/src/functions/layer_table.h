@@ -25,6 +25,7 @@ class LayerTable {
     int64_t first_parameter = 0;
     int64_t first_buffer = 0;
     int64_t statistics = -1;  ///< index among the function's batch normalizations, -1 for other layers
+    int64_t norm = -1;        ///< the same among those of all functions
   };
   struct Function {
     std::vector<Row> rows;
@@ -41,6 +42,7 @@ class LayerTable {
   int64_t row_of(int64_t n) const { return functions_.size() == 1 ? 0 : n; }
   int64_t parameter_count() const { return parameter_count_; }
   int64_t buffer_count() const { return buffer_count_; }
+  int64_t norm_count() const { return norm_count_; }
   /// Casts make new tensors of what layers pass through.
   bool results_are_fresh() const { return fresh_ || is_mixed(); }
   /// Whether functions compute in a narrower type than that of the state.
@@ -50,12 +52,14 @@ class LayerTable {
   /// How function n is evaluated on states like x, as users read it.
   std::string path(int64_t n, const Tensor& x) const;
   /// Throws Error where number, shape, dtype or device does not fit the layers and x.
-  void check(const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers) const;
+  void check(const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers,
+             const std::vector<int32_t>& training) const;
 
  private:
   std::vector<Function> functions_;
   int64_t parameter_count_ = 0;
   int64_t buffer_count_ = 0;
+  int64_t norm_count_ = 0;
   bool fresh_ = true;
   bool fusing_ = true;
   ComputeType compute_type_;

@@ -67,7 +67,7 @@ Entry& latest(std::list<Entry>& entries, size_t most, Entry fresh, const Is& is)
 }  // namespace
 
 GraphedPass::GraphedPass(const PassPlan& plan, const Tensor& x, const std::vector<Tensor>& parameters,
-                         const std::vector<Tensor>& buffers, bool training)
+                         const std::vector<Tensor>& buffers, const std::vector<int32_t>& training)
     : plan_(plan),
       parameters_(parameters),
       x_(torch::stable::empty_like(x)),
@@ -168,14 +168,16 @@ std::vector<Tensor> GraphedPass::views(const Tensor& all) const {
 }
 
 std::shared_ptr<GraphedPass> GraphedPasses::take(const Tensor& x, const std::vector<Tensor>& parameters,
-                                                 const std::vector<Tensor>& buffers, bool training) {
+                                                 const std::vector<Tensor>& buffers,
+                                                 const std::vector<int32_t>& training) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (std::vector<int64_t> now = places(parameters, buffers); now != tensors_) {
     tensors_ = std::move(now);
     kept_.clear();
   }
-  std::vector<int64_t> key{training, x.is_cuda() ? address(current_cuda_stream(x)) : 0};
+  std::vector<int64_t> key{x.is_cuda() ? address(current_cuda_stream(x)) : 0};
   add_shape(key, x);
+  key.insert(key.end(), training.begin(), training.end());
   Kept& kept = latest(kept_, kShapes, Kept{key, 0, nullptr}, [&](const Kept& known) { return known.key == key; });
   if (kept.pass == nullptr) {
     if (++kept.seen <= kWarmUp) return nullptr;

@@ -19,7 +19,7 @@ class GraphedPass {
  public:
   /// `x`: as the passes' inputs will be; its values do not matter.
   GraphedPass(const PassPlan& plan, const Tensor& x, const std::vector<Tensor>& parameters,
-              const std::vector<Tensor>& buffers, bool training);
+              const std::vector<Tensor>& buffers, const std::vector<int32_t>& training);
 
   /// x_N, the caller's own.
   Tensor forward(const Tensor& x);
@@ -67,7 +67,7 @@ class GraphedPasses {
   /// The graphs for a pass with x, which is theirs until it lets go of them; null where this pass runs by operators:
   /// its shape is new, or another pass of it is under way.
   std::shared_ptr<GraphedPass> take(const Tensor& x, const std::vector<Tensor>& parameters,
-                                    const std::vector<Tensor>& buffers, bool training);
+                                    const std::vector<Tensor>& buffers, const std::vector<int32_t>& training);
 
  private:
   struct Kept {

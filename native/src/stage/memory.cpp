@@ -10,7 +10,8 @@ StageMemory::StageMemory(const PassPlan& plan) {
 }
 
 std::shared_ptr<GraphedPass> StageMemory::graphs_for(const Tensor& x, const std::vector<Tensor>& parameters,
-                                                     const std::vector<Tensor>& buffers, bool training) {
+                                                     const std::vector<Tensor>& buffers,
+                                                     const std::vector<int32_t>& training) {
   return graphs_ ? graphs_->take(x, parameters, buffers, training) : nullptr;
 }
 

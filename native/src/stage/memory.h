@@ -18,7 +18,7 @@ class StageMemory {
   bool has_graphs() const { return graphs_ != nullptr; }
   /// The graphs for a pass (GraphedPasses::take); null where it runs by operators.
   std::shared_ptr<GraphedPass> graphs_for(const Tensor& x, const std::vector<Tensor>& parameters,
-                                          const std::vector<Tensor>& buffers, bool training);
+                                          const std::vector<Tensor>& buffers, const std::vector<int32_t>& training);
   /// What adaptive has learned for a way back with this cotangent; empty where it decides at once, and for other plans.
   std::vector<StepChoice> choices_for(const Tensor& grad);
   /// What a way back with those choices has found.

@@ -22,7 +22,8 @@ StepTape& new_tape(const PassPlan& plan, ResidualFunctions& functions, StoredSta
 }  // namespace
 
 std::unique_ptr<ResidualFunctions> bind_layers(const PassPlan& plan, const std::vector<Tensor>& parameters,
-                                               const std::vector<Tensor>& buffers, bool training, int64_t uses) {
+                                               const std::vector<Tensor>& buffers, const std::vector<int32_t>& training,
+                                               int64_t uses) {
   return std::make_unique<LayerFunctions>(plan.table, plan.workspaces, parameters, buffers, training, uses);
 }
 

@@ -42,7 +42,8 @@ struct BackwardPass {
 
 /// Native layers with their parameters, for one pass. `uses`: as LayerFunctions has it.
 std::unique_ptr<ResidualFunctions> bind_layers(const PassPlan& plan, const std::vector<Tensor>& parameters,
-                                               const std::vector<Tensor>& buffers, bool training, int64_t uses);
+                                               const std::vector<Tensor>& buffers, const std::vector<int32_t>& training,
+                                               int64_t uses);
 /// x_N from x = x_0, with what the plan's options store in `stored`; null where no way back follows.
 Tensor run_steps(const PassPlan& plan, ResidualFunctions& functions, const Tensor& x, StoredStates* stored);
 /// Goes from x = x_0 to x_N. `pass.functions` are bound; `pass.stored.kept` says whether several ways back may follow.

@@ -74,13 +74,14 @@ struct Stage::Impl {
       : depth(depth_in), plan(plan_of(std::move(table), depth, options)), memory(plan) {}
 
   // The state as the stage works on it; what belongs to it is checked.
-  Tensor prepare(const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers) const {
+  Tensor prepare(const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers,
+                 const std::vector<int32_t>& training) const {
     check_state(x);
     if (memory.has_graphs()) check_recorded(x);
     if (plan.table) {
-      plan.table->check(x, parameters, buffers);
-    } else if (!parameters.empty() || !buffers.empty()) {
-      throw Error("parameters and buffers are given, but external functions keep their own; pass empty lists");
+      plan.table->check(x, parameters, buffers, training);
+    } else if (!parameters.empty() || !buffers.empty() || !training.empty()) {
+      throw Error("parameters, buffers or modes are given, but external functions keep their own; pass empty lists");
     }
     return laid_out(x);
   }
@@ -90,7 +91,7 @@ struct Stage::Impl {
 
   // Parameters bound for one pass.
   std::unique_ptr<ResidualFunctions> bind(const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers,
-                                          bool training, int64_t uses) const {
+                                          const std::vector<int32_t>& training, int64_t uses) const {
     if (plan.table) return bind_layers(plan, parameters, buffers, training, uses);
     return std::make_unique<CallbackFunctions>(callbacks);
   }
@@ -120,6 +121,8 @@ int64_t Stage::parameter_count() const { return impl_->plan.table ? impl_->plan.
 
 int64_t Stage::buffer_count() const { return impl_->plan.table ? impl_->plan.table->buffer_count() : 0; }
 
+int64_t Stage::norm_count() const { return impl_->plan.table ? impl_->plan.table->norm_count() : 0; }
+
 std::string Stage::function_path(int64_t function, const Tensor& x) const {
   if (function < 0 || function >= impl_->depth) {
     throw Error("function is " + std::to_string(function) + ", expected 0 to " + std::to_string(impl_->depth - 1));
@@ -129,21 +132,22 @@ std::string Stage::function_path(int64_t function, const Tensor& x) const {
 }
 
 Tensor Stage::evaluate(const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers,
-                       bool training) const {
+                       const std::vector<int32_t>& training) const {
   const NoGradient guard;
   const DeviceGuard device(x);
-  const Tensor state = impl_->prepare(x, parameters, buffers);
+  const Tensor state = impl_->prepare(x, parameters, buffers, training);
   return run_steps(impl_->plan, *impl_->bind(parameters, buffers, training, 0), state, nullptr);
 }
 
 std::unique_ptr<StageContext> Stage::forward(const Tensor& x, const std::vector<Tensor>& parameters,
-                                             const std::vector<Tensor>& buffers, bool training) const {
+                                             const std::vector<Tensor>& buffers,
+                                             const std::vector<int32_t>& training) const {
   const Clock::time_point start = Clock::now();
   const NoGradient guard;
   const DeviceGuard device(x);
   const PassPlan& plan = impl_->plan;
   auto context = std::make_unique<StageContext::Impl>();
-  const Tensor state = impl_->prepare(x, parameters, buffers);
+  const Tensor state = impl_->prepare(x, parameters, buffers, training);
   context->steps = plan.steps;
   context->graphed = impl_->memory.graphs_for(state, parameters, buffers, training);
   if (context->graphed) {
