@@ -1,65 +1,13 @@
-// graphed_pass_test.cpp: passes as graphs beside plain ones. On CPU tensors a capture is one that runs the pass again
-// into its first results; on a GPU the graphs are real.
+// graphed_pass_test.cpp: passes as graphs beside plain ones.
 #include "stage/graphed_pass.h"
 
+#include "graph_truth.h"
 #include "resnet_nodes/error.h"
-#include "truth.h"
 
 namespace resnet_nodes {
 namespace {
 
 using namespace truth;
-
-int64_t recorded = 0, replayed = 0, alive = 0;
-bool fails = false;
-
-class Rerun final : public GraphCapture {
- public:
-  Rerun() { ++alive; }
-  ~Rerun() override { --alive; }
-
-  void record(const Pass& pass) override {
-    if (fails) throw Error("cuda_graphs: a pass could not be recorded");
-    ++recorded;
-    pass_ = pass;
-  }
-
-  const std::vector<Tensor>& replay() override {
-    ++replayed;
-    std::vector<Tensor> again = pass_();
-    if (results_.empty()) results_ = std::move(again);
-    for (size_t i = 0; i < again.size(); ++i) {
-      if (again[i].defined()) torch::stable::copy_(results_[i], again[i]);
-    }
-    return results_;
-  }
-
- private:
-  Pass pass_;
-  std::vector<Tensor> results_;
-};
-
-class Graphed : public testing::Test {
- protected:
-  Graphed() {
-    recorded = replayed = 0;
-    capture_on_cpu([]() -> std::unique_ptr<GraphCapture> { return std::make_unique<Rerun>(); });
-    delay_on_cpu(true);
-  }
-  ~Graphed() override {
-    fails = false;
-    capture_on_cpu(nullptr);
-    delay_on_cpu(false);
-    EXPECT_EQ(alive, 0);
-  }
-
-  // Recorded so far, and replayed; of the real ones nobody keeps count.
-  static void expect_counts(int64_t records, int64_t replays) {
-    if (device().type() != torch::headeronly::DeviceType::CPU) return;
-    EXPECT_EQ(recorded, records);
-    EXPECT_EQ(replayed, replays);
-  }
-};
 
 StageOptions options_of(ReconstructionKind kind, bool graphs = true) {
   StageOptions options;

@@ -1,6 +1,8 @@
 // runtime.h: what the library is and what it holds.
 #pragma once
 
+#include <torch/csrc/stable/tensor.h>
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -20,6 +22,10 @@ RESNET_NODES_API std::string active_kernel_path();
 // LibTorch's operators alone; `on` or unset: fused where the layers are conv3x3, batch norm, ReLU, conv3x3, batch norm
 // with a multiple of 8 channels, or Linear, tanh or ReLU, Linear with a narrow middle, in float32 on the CPU.
 // Stage::function_path says which it is.
+
+/// How often a tensor was changed in place, through whatever view of it (`_version` in PyTorch). Throws Error for an
+/// inference tensor, whose changes nobody counts.
+RESNET_NODES_API int64_t tensor_version(const torch::stable::Tensor& tensor);
 
 /// Stages and contexts that are alive, for leak tests.
 RESNET_NODES_API int64_t live_objects();

@@ -92,6 +92,9 @@ class RESNET_NODES_API Stage {
   /// dL/dx_N -> dL/dx_0 and dL/dparameters, summed where steps share a function; they are read from `context`.
   /// `wanted`: one flag a parameter (0: frozen, costs nothing). `accumulate_into`: empty, or one tensor a parameter to
   /// which its gradient is added instead of being returned; undefined entries are returned as usual.
+  /// Throws Error that names the tensor where a parameter was changed in place since the forward pass, or x or x_N
+  /// where the method reads them again; frozen batch normalizations use the running statistics of the forward pass.
+  /// After such an error, as after any other about arguments, the context is as before.
   void backward(StageContext& context, const Tensor& grad_output, const std::vector<int32_t>& wanted,
                 const std::vector<Tensor>& accumulate_into) const;
 

@@ -31,6 +31,18 @@ LayerFunctions::LayerFunctions(std::shared_ptr<const LayerTable> table, std::sha
       training_(std::move(training)),
       pass_(next_pass()) {
   statistics_.resize(static_cast<size_t>(uses));
+  if (uses > 0) keep_frozen_statistics();
+}
+
+// The way back reads them again, and batch normalization changes them without a new version: copies, 2C numbers each.
+void LayerFunctions::keep_frozen_statistics() {
+  for (size_t norm = 0; norm < training_.size(); ++norm) {
+    const int64_t first = table_->norm_buffers()[norm];
+    if (training_[norm] != 0 || first < 0) continue;
+    for (size_t i : {static_cast<size_t>(first), static_cast<size_t>(first) + 1}) {
+      buffers_[i] = torch::stable::clone(buffers_[i]);
+    }
+  }
 }
 
 std::unique_ptr<Tape> LayerFunctions::make_tape() { return std::make_unique<LayerTape>(); }
@@ -167,7 +179,7 @@ void LayerFunctions::check_gradients(const std::vector<int32_t>& wanted,
 
 void LayerFunctions::want_gradients(const std::vector<int32_t>& wanted, const std::vector<Tensor>& accumulate_into) {
   pass_ = next_pass();
-  narrow_ = {};     // parameters may have changed since the forward pass
+  narrow_ = {};     // where the forward pass is a graph, parameters have changed since these were made
   states_.leave();  // the forward pass's output is the caller's
   wanted_ = wanted;
   given_ = accumulate_into;

@@ -52,6 +52,7 @@ class LayerFunctions final : public ResidualFunctions {
     std::vector<Tensor> tensors;
   };
 
+  void keep_frozen_statistics();
   LayerCall call_for(Use use, const LayerTable::Row& row);
   const std::vector<Tensor>& narrow_parameters(int64_t function);
   Tensor narrowed(const Tensor& tensor) const;

@@ -65,7 +65,11 @@ LayerTable::LayerTable(const std::vector<FunctionSpec>& functions, int64_t depth
       row.layer = make_layer(layer_spec, layer_place(static_cast<int64_t>(functions_.size()), function.rows.size()));
       row.first_parameter = parameter_count_;
       row.first_buffer = buffer_count_;
-      if (row.layer->has_statistics()) row.statistics = function.statistics_count++, row.norm = norm_count_++;
+      if (row.layer->has_statistics()) {
+        row.statistics = function.statistics_count++;
+        row.norm = norm_count();
+        norm_buffers_.push_back(row.layer->buffer_count() > 0 ? row.first_buffer : -1);
+      }
       parameter_count_ += row.layer->parameter_count();
       buffer_count_ += row.layer->buffer_count();
       function.rows.push_back(std::move(row));
@@ -75,6 +79,18 @@ LayerTable::LayerTable(const std::vector<FunctionSpec>& functions, int64_t depth
     if (is_mlp(spec.layers)) function.fusion = Fusion::mlp;
     functions_.push_back(std::move(function));
   }
+}
+
+std::string LayerTable::parameter_place(int64_t index) const {
+  for (size_t f = 0; f < functions_.size(); ++f) {
+    for (size_t r = 0; r < functions_[f].rows.size(); ++r) {
+      const Row& row = functions_[f].rows[r];
+      const int64_t i = index - row.first_parameter;
+      if (i < 0 || i >= row.layer->parameter_count()) continue;
+      return layer_place(static_cast<int64_t>(f), r) + (i == 0 ? ", weight" : ", bias");
+    }
+  }
+  return "no parameter";
 }
 
 Fusion LayerTable::fusion(int64_t n, const Tensor& x) const {
@@ -108,9 +124,9 @@ void LayerTable::check(const Tensor& x, const std::vector<Tensor>& parameters, c
   }
   check_length(parameters, parameter_count_, "parameters");
   check_length(buffers, buffer_count_, "buffers");
-  if (static_cast<int64_t>(training.size()) != norm_count_) {
+  if (training.size() != norm_buffers_.size()) {
     throw Error("training has " + std::to_string(training.size()) + " entries, expected " +
-                std::to_string(norm_count_) + ", one a batch normalization");
+                std::to_string(norm_buffers_.size()) + ", one a batch normalization");
   }
   for (size_t f = 0; f < functions_.size(); ++f) {
     for (size_t r = 0; r < functions_[f].rows.size(); ++r) {

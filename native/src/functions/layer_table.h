@@ -42,7 +42,11 @@ class LayerTable {
   int64_t row_of(int64_t n) const { return functions_.size() == 1 ? 0 : n; }
   int64_t parameter_count() const { return parameter_count_; }
   int64_t buffer_count() const { return buffer_count_; }
-  int64_t norm_count() const { return norm_count_; }
+  int64_t norm_count() const { return static_cast<int64_t>(norm_buffers_.size()); }
+  /// The first buffer of each batch normalization; -1 where it has no running statistics.
+  const std::vector<int64_t>& norm_buffers() const { return norm_buffers_; }
+  /// "function 3, layer 1, weight".
+  std::string parameter_place(int64_t index) const;
   /// Casts make new tensors of what layers pass through.
   bool results_are_fresh() const { return fresh_ || is_mixed(); }
   /// Whether functions compute in a narrower type than that of the state.
@@ -59,7 +63,7 @@ class LayerTable {
   std::vector<Function> functions_;
   int64_t parameter_count_ = 0;
   int64_t buffer_count_ = 0;
-  int64_t norm_count_ = 0;
+  std::vector<int64_t> norm_buffers_;
   bool fresh_ = true;
   bool fusing_ = true;
   ComputeType compute_type_;

@@ -9,6 +9,7 @@
 #include "stage/graphed_pass.h"
 #include "stage/live_objects.h"
 #include "stage/pass.h"
+#include "stage/versions.h"
 
 namespace resnet_nodes {
 
@@ -18,6 +19,7 @@ struct StageContext::Impl {
   Tensor output;
   ForwardPass pass;                      // empty where
   std::shared_ptr<GraphedPass> graphed;  // it is this one's
+  Versions versions;
   bool used = false;
   bool done = false;
   Tensor input_gradient;

@@ -149,13 +149,17 @@ std::unique_ptr<StageContext> Stage::forward(const Tensor& x, const std::vector<
   auto context = std::make_unique<StageContext::Impl>();
   const Tensor state = impl_->prepare(x, parameters, buffers, training);
   context->steps = plan.steps;
+  const bool reconstructs = plan.walk.stores == Stores::nothing;
+  context->versions.note_parameters(parameters);
   context->graphed = impl_->memory.graphs_for(state, parameters, buffers, training);
   if (context->graphed) {
     context->output = context->graphed->forward(state);
   } else {
+    if (same_memory(state, x) && (!reconstructs || plan.options.keep_input)) context->versions.note_input(x);
     context->pass.functions = impl_->bind(parameters, buffers, training, plan.evaluations());
     run_forward(plan, state, context->pass);
     context->output = context->pass.output;
+    if (reconstructs) context->versions.note_output(context->output);
   }
   context->report.forward_seconds = seconds_since(start);
   return std::make_unique<StageContext>(std::move(context));
@@ -169,6 +173,7 @@ void Stage::backward(StageContext& public_context, const Tensor& grad_output, co
   if (context.used) {
     throw Error("context: a second backward pass through the same forward pass; run the forward pass again");
   }
+  context.versions.check(impl_->plan);
   check_same(grad_output, context.output);
   const DeviceGuard device(grad_output);
   const ForwardPass& left = context.graphed ? context.graphed->left() : context.pass;
@@ -178,6 +183,7 @@ void Stage::backward(StageContext& public_context, const Tensor& grad_output, co
   ForwardPass pass = std::move(context.pass);
   const std::shared_ptr<GraphedPass> graphed = std::move(context.graphed);
   context.output = Tensor();
+  context.versions = Versions();
   const Tensor grad = impl_->laid_out(grad_output);
   std::vector<StepChoice> choices = impl_->memory.choices_for(grad);
   BackwardPass back;

@@ -14,6 +14,8 @@ bool same_sizes(const Tensor& a, const Tensor& b) {
   return true;
 }
 
+bool same_memory(const Tensor& a, const Tensor& b) { return a.const_data_ptr() == b.const_data_ptr(); }
+
 bool same_dense_layout(const Tensor& a, const Tensor& b) {
   if (a.scalar_type() != b.scalar_type() || !same_sizes(a, b)) return false;
   int64_t span = 1;

@@ -8,6 +8,8 @@ namespace resnet_nodes {
 using torch::stable::Tensor;
 
 bool same_sizes(const Tensor& a, const Tensor& b);
+/// Whether both begin at the same place: that they are the same memory, for states of one shape.
+bool same_memory(const Tensor& a, const Tensor& b);
 /// Whether elements of both stand in the same order without gaps, so that a flat loop goes over both.
 bool same_dense_layout(const Tensor& a, const Tensor& b);
 /// Whether the elements fill their memory, each in a place of its own: not so for slices and for expanded dimensions.

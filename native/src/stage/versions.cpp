@@ -1,0 +1,62 @@
+#include "stage/versions.h"
+
+#include <string>
+
+#include "resnet_nodes/error.h"
+#include "resnet_nodes/runtime.h"
+
+namespace resnet_nodes {
+namespace {
+
+// What tells of a change: the memory itself is another after set_data.
+std::string change_text(bool moved, int64_t version, int64_t expected) {
+  if (moved) return " was given other memory since the forward pass";
+  return " was changed in place since the forward pass (version " + std::to_string(version) + ", expected " +
+         std::to_string(expected) + ")";
+}
+
+// Who reads x on the way back.
+std::string reader_of_input(const PassPlan& plan) {
+  if (plan.walk.stores == Stores::nothing) return "keep_input compares with it";
+  return find_plan(plan.options.reconstruction).name + " keeps it";
+}
+
+}  // namespace
+
+Versions::Noted Versions::noted(const Tensor& tensor) {
+  return {tensor, tensor.const_data_ptr(), tensor_version(tensor)};
+}
+
+void Versions::note_parameters(const std::vector<Tensor>& parameters) {
+  parameters_.reserve(parameters.size());
+  for (const Tensor& parameter : parameters) parameters_.push_back(noted(parameter));
+}
+
+void Versions::note_input(const Tensor& x) { input_.push_back(noted(x)); }
+
+void Versions::note_output(const Tensor& output) { output_.push_back(noted(output)); }
+
+void Versions::check(const PassPlan& plan) const {
+  const auto check_all = [](const std::vector<Noted>& list, const auto& name, const auto& why) {
+    for (size_t i = 0; i < list.size(); ++i) {
+      const bool moved = list[i].tensor.const_data_ptr() != list[i].memory;
+      const int64_t version = tensor_version(list[i].tensor);
+      if (!moved && version == list[i].version) continue;
+      throw Error(name(i) + change_text(moved, version, list[i].version) + why() +
+                  "; run the forward pass again before the backward pass");
+    }
+  };
+  check_all(
+      parameters_,
+      [&](size_t i) {
+        return "parameters[" + std::to_string(i) + "] (" + plan.table->parameter_place(static_cast<int64_t>(i)) + ")";
+      },
+      [] { return std::string(); });
+  check_all(
+      input_, [](size_t) { return std::string("x"); }, [&] { return ", and " + reader_of_input(plan); });
+  check_all(
+      output_, [](size_t) { return std::string("the output"); },
+      [] { return std::string(", and the way back starts from it"); });
+}
+
+}  // namespace resnet_nodes
