@@ -38,9 +38,10 @@ class RESNET_NODES_API StageContext {
   StageContext(const StageContext&) = delete;
   StageContext& operator=(const StageContext&) = delete;
 
-  /// x_N, of the shape, dtype and device of the stage's input.
+  /// x_N, of the shape, dtype, device and layout of the stage's input: channels_last where that was, else row-major
+  /// (docs/architecture.md); with callbacks in the layout that they give.
   Tensor output() const;
-  /// Gradient of the stage's input. Throws Error before the backward pass.
+  /// Gradient of the stage's input, in the same layout. Throws Error before the backward pass.
   Tensor input_gradient() const;
   /// Gradients of the parameters, in the order of the forward pass's list; undefined where none was asked for and where
   /// it was added to a given buffer.

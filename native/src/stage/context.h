@@ -16,7 +16,8 @@ namespace resnet_nodes {
 struct StageContext::Impl {
   LiveObject live;
   int64_t steps = 0;
-  Tensor output;
+  Tensor output;                         // the caller's
+  bool row_major = false;                // the layout of results, where states have another
   ForwardPass pass;                      // empty where
   std::shared_ptr<GraphedPass> graphed;  // it is this one's
   Versions versions;

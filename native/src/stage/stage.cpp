@@ -1,6 +1,8 @@
 // stage.cpp: the public class: checks its arguments, then delegates.
 #include "resnet_nodes/stage.h"
 
+#include <torch/csrc/stable/ops.h>
+
 #include <chrono>
 #include <utility>
 
@@ -61,6 +63,9 @@ PassPlan plan_of(std::shared_ptr<const LayerTable> table, int64_t depth, const S
   return plan;
 }
 
+// A result as its caller gets it; a copy only where its elements stand in another order.
+Tensor in_order(const Tensor& result, bool row_major) { return row_major ? torch::stable::contiguous(result) : result; }
+
 }  // namespace
 
 struct Stage::Impl {
@@ -88,6 +93,9 @@ struct Stage::Impl {
 
   // A callback's module works in the layout that its caller chose; native layers are fastest in their own.
   Tensor laid_out(const Tensor& x) const { return plan.table ? state_layout(x) : x; }
+
+  // Whether results are converted for the caller of x: a state that was row-major would be another to `view`.
+  bool gives_row_major(const Tensor& x) const { return plan.table && !is_channels_last(x); }
 
   // Parameters bound for one pass.
   std::unique_ptr<ResidualFunctions> bind(const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers,
@@ -136,7 +144,8 @@ Tensor Stage::evaluate(const Tensor& x, const std::vector<Tensor>& parameters, c
   const NoGradient guard;
   const DeviceGuard device(x);
   const Tensor state = impl_->prepare(x, parameters, buffers, training);
-  return run_steps(impl_->plan, *impl_->bind(parameters, buffers, training, 0), state, nullptr);
+  const Tensor output = run_steps(impl_->plan, *impl_->bind(parameters, buffers, training, 0), state, nullptr);
+  return in_order(output, impl_->gives_row_major(x));
 }
 
 std::unique_ptr<StageContext> Stage::forward(const Tensor& x, const std::vector<Tensor>& parameters,
@@ -149,17 +158,22 @@ std::unique_ptr<StageContext> Stage::forward(const Tensor& x, const std::vector<
   auto context = std::make_unique<StageContext::Impl>();
   const Tensor state = impl_->prepare(x, parameters, buffers, training);
   context->steps = plan.steps;
+  context->row_major = impl_->gives_row_major(x);
   const bool reconstructs = plan.walk.stores == Stores::nothing;
   context->versions.note_parameters(parameters);
   context->graphed = impl_->memory.graphs_for(state, parameters, buffers, training);
   if (context->graphed) {
-    context->output = context->graphed->forward(state);
+    context->output = in_order(context->graphed->forward(state), context->row_major);
   } else {
     if (same_memory(state, x) && (!reconstructs || plan.options.keep_input)) context->versions.note_input(x);
     context->pass.functions = impl_->bind(parameters, buffers, training, plan.evaluations());
     run_forward(plan, state, context->pass);
-    context->output = context->pass.output;
-    if (reconstructs) context->versions.note_output(context->output);
+    context->output = in_order(context->pass.output, context->row_major);
+    if (!reconstructs) {
+      context->pass.output = Tensor();
+    } else if (same_memory(context->output, context->pass.output)) {
+      context->versions.note_output(context->output);
+    }
   }
   context->report.forward_seconds = seconds_since(start);
   return std::make_unique<StageContext>(std::move(context));
@@ -208,7 +222,7 @@ void Stage::backward(StageContext& public_context, const Tensor& grad_output, co
     context.unit = rounding_unit(grad);
     impl_->memory.learn(std::move(choices), context.found, context.unit);
   }
-  context.input_gradient = back.walk.grad;
+  context.input_gradient = in_order(back.walk.grad, context.row_major);
   context.parameter_gradients = std::move(back.gradients);
   back.walk.report.forward_seconds = context.report.forward_seconds;
   context.report = std::move(back.walk.report);

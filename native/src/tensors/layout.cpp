@@ -45,4 +45,6 @@ Tensor state_layout(const Tensor& x) {
   return call_operator<1>("aten::contiguous", "", x, format)[0];
 }
 
+bool is_channels_last(const Tensor& x) { return x.dim() == 4 && !x.is_contiguous() && x.stride(1) == 1; }
+
 }  // namespace resnet_nodes

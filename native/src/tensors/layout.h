@@ -18,4 +18,8 @@ bool is_dense(const Tensor& tensor);
 /// it.
 Tensor state_layout(const Tensor& x);
 
+/// Whether the elements of four dimensions stand in channels_last's order, and not in row-major order too, as with one
+/// channel or one pixel.
+bool is_channels_last(const Tensor& x);
+
 }  // namespace resnet_nodes
