@@ -186,8 +186,11 @@ test_native() {
   # With a NAME: the tests whose name contains it, on each kernel path.
   local select=()
   [[ -z "$filter" ]] || select=(--label-regex suite)
-  # LibTorch keeps what it allocates once until the process ends: that is no leak of ours.
-  (cd "$root/build/$name" && GTEST_FILTER="*$filter*" ASAN_OPTIONS=detect_leaks=0 ctest --verbose "${select[@]}") >"$log" 2>&1 || status=$?
+  # LibTorch keeps what it allocates once until the process ends: that is no leak of ours. ThreadSanitizer sees neither LibTorch's locks
+  # nor OpenMP's: one OpenMP thread for each of the tests' own.
+  local sanitizer=(ASAN_OPTIONS=detect_leaks=0)
+  [[ "$name" != tsan ]] || sanitizer=(OMP_NUM_THREADS=1 "TSAN_OPTIONS=suppressions=$root/scripts/tsan.supp")
+  (cd "$root/build/$name" && env GTEST_FILTER="*$filter*" "${sanitizer[@]}" ctest --verbose "${select[@]}") >"$log" 2>&1 || status=$?
   # GoogleTest's counts of each process; one that CTest sees fail without such a count has crashed.
   local ran good bad ended
   ran="$(awk '/\[==========\] [0-9]+ tests? .* ran\./{n += $3} END{print n + 0}' "$log")"
@@ -221,16 +224,18 @@ test_managed() {
   done
 }
 
-## runs all tests, or `native [NAME]`, `managed [NAME]`, `asan` (the native tests under AddressSanitizer and UBSan)
+## runs all tests, or `native [NAME]`, `managed [NAME]`, `asan [NAME]` (the native tests under AddressSanitizer and UBSan),
+## `tsan [NAME]` (those of several threads under ThreadSanitizer)
 command_test() {
   local what="${1:-all}" filter="${2:-}"
   case "$what" in
-    native | asan) command_native ;;
+    native | asan | tsan) command_native ;;
     managed | all) command_managed ;;
-    *) fail "test '$what' is unknown, expected native, managed or asan" ;;
+    *) fail "test '$what' is unknown, expected native, managed, asan or tsan" ;;
   esac
   case "$what" in
     asan) test_native asan "$filter" ;;
+    tsan) test_native tsan "${filter:-Threads}" ;;
     native) test_native "$preset" "$filter" ;;
     managed) test_managed "$filter" ;;
     all) test_native "$preset" && test_managed ;;

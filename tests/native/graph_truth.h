@@ -2,6 +2,8 @@
 // are real.
 #pragma once
 
+#include <atomic>
+
 #include "device/graph_capture.h"
 #include "resnet_nodes/error.h"
 #include "truth.h"
@@ -9,7 +11,7 @@
 
 namespace resnet_nodes::truth {
 
-inline int64_t recorded = 0, replayed = 0, alive = 0;
+inline std::atomic<int64_t> recorded = 0, replayed = 0, alive = 0;
 inline bool fails = false;
 
 class Rerun final : public GraphCapture {

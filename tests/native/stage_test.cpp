@@ -172,6 +172,28 @@ TEST(Callbacks, GiveTheGradientOfTheOutside) {
   }
 }
 
+// Two passes that are under way at once share the outside, which knows their tapes by slots.
+TEST(Callbacks, PassesThatOverlapHaveSlotsOfTheirOwn) {
+  Generator generator(1);
+  const Tensor grad = normal({4, 3}, generator);
+  const std::vector<Tensor> inputs{normal({4, 3}, generator), normal({4, 3}, generator)};
+  StageOptions options;
+  options.reconstruction = ReconstructionKind::backprop;
+  Outside outside{{0.3, -0.2}, {0, 0}, {}, Tensor()};
+  const Stage stage(outside.table(), 2, options);
+  std::vector<std::unique_ptr<StageContext>> contexts;
+  for (const Tensor& x : inputs) contexts.push_back(stage.forward(x, {}, {}, {}));
+  for (size_t i = 0; i < 2; ++i) {
+    outside.gradient = {0, 0};
+    stage.backward(*contexts[i], grad, {}, {});
+    for (size_t n = 0; n < 2; ++n) {
+      const double other = 1 + outside.a[1 - n] / 2;
+      EXPECT_NEAR(outside.gradient[n], dot(values(inputs[i]), values(grad)) * other / 2, 1e-12) << i << ", " << n;
+    }
+  }
+  EXPECT_TRUE(outside.tapes.empty());
+}
+
 TEST(Callbacks, FailureLeavesTheStageUsable) {
   Outside outside{{0.1, 0.1}, {0, 0}, {}, Tensor()};
   Generator generator(1);

@@ -18,6 +18,7 @@ enum class Evaluation {
 /// External functions, as plain addresses so that any runtime can provide them.
 /// Tensor arguments (`x`, `cotangent`) are owned handles: the callee releases them. Results are borrowed: the library
 /// takes its own reference at once, so they have to live until the callee is called again or the stage's call returns.
+/// They are called on the thread that calls the stage. No two tapes of a process have the same slot.
 /// A return value other than 0 says that the callee failed; the running call then throws CallbackError.
 struct CallbackTable {
   /// int32_t evaluate(void* user, int64_t function, int64_t use, int32_t evaluation, int64_t slot, void* x, void**

@@ -2,6 +2,8 @@
 
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 
+#include <atomic>
+
 #include "resnet_nodes/error.h"
 #include "tensors/describe.h"
 #include "tensors/layout.h"
@@ -61,7 +63,9 @@ void CallbackFunctions::check(const CallbackTable& callbacks) {
 CallbackFunctions::CallbackFunctions(const CallbackTable& callbacks) : callbacks_(callbacks) {}
 
 std::unique_ptr<Tape> CallbackFunctions::make_tape() {
-  return std::make_unique<CallbackTape>(callbacks_, next_slot_++);
+  // Passes of one stage that are under way at once share the outside, and so the slots.
+  static std::atomic<int64_t> next_slot{0};
+  return std::make_unique<CallbackTape>(callbacks_, next_slot++);
 }
 
 Tensor CallbackFunctions::evaluate(Use use, const Tensor& x, Evaluation evaluation, Tape* tape) {

@@ -26,7 +26,6 @@ class CallbackFunctions final : public ResidualFunctions {
   Tensor evaluate(Use use, const Tensor& x, Evaluation evaluation, Tape* tape);
 
   CallbackTable callbacks_;
-  int64_t next_slot_ = 0;
 };
 
 }  // namespace resnet_nodes

@@ -3,6 +3,7 @@
 #include <torch/csrc/stable/ops.h>
 
 #include <atomic>
+#include <shared_mutex>
 #include <utility>
 
 #include "resnet_nodes/error.h"
@@ -39,6 +40,7 @@ void LayerFunctions::keep_frozen_statistics() {
   for (size_t norm = 0; norm < training_.size(); ++norm) {
     const int64_t first = table_->norm_buffers()[norm];
     if (training_[norm] != 0 || first < 0) continue;
+    const std::shared_lock<std::shared_mutex> lock(table_->norm_lock(static_cast<int64_t>(norm)));
     for (size_t i : {static_cast<size_t>(first), static_cast<size_t>(first) + 1}) {
       buffers_[i] = torch::stable::clone(buffers_[i]);
     }
@@ -61,7 +63,10 @@ LayerCall LayerFunctions::call_for(Use use, const LayerTable::Row& row) {
     if (of_use.empty()) of_use.resize(static_cast<size_t>(table_->function(use.function).statistics_count));
     call.statistics = &of_use[static_cast<size_t>(row.statistics)];
   }
-  if (row.norm >= 0) call.training = training_[static_cast<size_t>(row.norm)] != 0;
+  if (row.norm >= 0) {
+    call.training = training_[static_cast<size_t>(row.norm)] != 0;
+    call.lock = &table_->norm_lock(row.norm);
+  }
   return call;
 }
 

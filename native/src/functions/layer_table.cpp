@@ -79,6 +79,7 @@ LayerTable::LayerTable(const std::vector<FunctionSpec>& functions, int64_t depth
     if (is_mlp(spec.layers)) function.fusion = Fusion::mlp;
     functions_.push_back(std::move(function));
   }
+  norm_locks_ = std::make_unique<std::shared_mutex[]>(norm_buffers_.size());
 }
 
 std::string LayerTable::parameter_place(int64_t index) const {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <shared_mutex>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,8 @@ class LayerTable {
   int64_t norm_count() const { return static_cast<int64_t>(norm_buffers_.size()); }
   /// The first buffer of each batch normalization; -1 where it has no running statistics.
   const std::vector<int64_t>& norm_buffers() const { return norm_buffers_; }
+  /// Whoever reads a batch normalization's running statistics shares it; whoever changes them holds it alone.
+  std::shared_mutex& norm_lock(int64_t norm) const { return norm_locks_[static_cast<size_t>(norm)]; }
   /// "function 3, layer 1, weight".
   std::string parameter_place(int64_t index) const;
   /// Casts make new tensors of what layers pass through.
@@ -64,6 +67,7 @@ class LayerTable {
   int64_t parameter_count_ = 0;
   int64_t buffer_count_ = 0;
   std::vector<int64_t> norm_buffers_;
+  std::unique_ptr<std::shared_mutex[]> norm_locks_;
   bool fresh_ = true;
   bool fusing_ = true;
   ComputeType compute_type_;

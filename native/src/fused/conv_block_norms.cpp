@@ -1,6 +1,8 @@
 // conv_block_norms.cpp: the batch normalizations of a fused function, as affine maps of each channel.
 #include <algorithm>
 #include <cmath>
+#include <mutex>
+#include <shared_mutex>
 
 #include "fused/conv_block.h"
 
@@ -62,6 +64,8 @@ ConvBlock::Norm ConvBlock::saved_norm(size_t index) const {
   const Norm norm = place_of(index);
   const LayerCall& call = call_.norm[index];
   const bool batch = uses_batch(index);
+  std::shared_lock<std::shared_mutex> lock;
+  if (!batch) lock = std::shared_lock(*call.lock);
   const Numbers mean(batch ? call.statistics->mean : call.buffers[0]);
   const Numbers spread(batch ? call.statistics->invstd : call.buffers[1]);
   for (int64_t c = 0; c < workspace_.image().channels; ++c) {
@@ -102,6 +106,7 @@ ConvBlock::Norm ConvBlock::batch_norm(size_t index) {
     std::copy_n(norm.invstd, channels, target(call.statistics->invstd));
   }
   if (spec.track_statistics) {
+    const std::lock_guard<std::shared_mutex> lock(*call.lock);
     const auto move = [&](const Tensor& running, const std::vector<double>& values, double factor) {
       float* element = target(running);
       const int64_t stride = running.stride(0);

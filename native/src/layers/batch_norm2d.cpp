@@ -1,6 +1,7 @@
 // batch_norm2d.cpp: batch normalization whose statistics are those of the one forward pass (docs/reconstructions.md).
 #include <torch/csrc/stable/ops.h>
 
+#include <mutex>
 #include <optional>
 
 #include "layers/layer.h"
@@ -34,6 +35,14 @@ class BatchNorm2d final : public Layer {
     if (batch && x.size(0) * x.size(2) * x.size(3) < 2) {
       throw Error("batch_norm2d: input is " + shape_text(x) +
                   ", expected more than one value a channel for training statistics");
+    }
+    // Passes of several threads may share the running statistics. The operator changes them as it goes.
+    std::unique_lock<std::shared_mutex> alone;
+    std::shared_lock<std::shared_mutex> shared;
+    if (batch && spec().track_statistics) {
+      alone = std::unique_lock(*call.lock);
+    } else if (spec().track_statistics) {
+      shared = std::shared_lock(*call.lock);
     }
     GradientTriple result = batch_norm(x, weight(call, x), bias(call), running(call, 0), running(call, 1), batch,
                                        spec().momentum, spec().epsilon);

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <shared_mutex>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,7 @@ struct LayerCall {
   const Tensor* parameters = nullptr;  ///< weight, bias: as many as the layer has
   const Tensor* buffers = nullptr;     ///< running mean and variance, where it has them
   Statistics* statistics = nullptr;    ///< where it has them: written by forward, read on the way back
+  std::shared_mutex* lock = nullptr;   ///< where buffers are read, shared; where they change, alone
   bool training = true;
 };
 

@@ -11,9 +11,7 @@ double input_error(double difference, double reference) {
   return reference > 0 ? std::sqrt(difference / reference) : 0;
 }
 
-void StageContext::Impl::complete_report() {
-  if (found == nullptr) return;
-  const std::vector<double> norms = found->values();
+void StageContext::Impl::complete_report(const std::vector<double>& norms) {
   report.residuals.clear();
   for (int64_t n = 0; corrects && n < steps; ++n) {
     const MeasuredStep step = MeasuredStep::of(norms, n);
@@ -32,30 +30,43 @@ void StageContext::Impl::require_done() const {
 StageContext::StageContext(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 StageContext::~StageContext() = default;
 
-Tensor StageContext::output() const { return impl_->output; }
+Tensor StageContext::output() const {
+  const std::lock_guard<std::mutex> lock(impl_->mutex);
+  return impl_->output;
+}
 
 Tensor StageContext::input_gradient() const {
+  const std::lock_guard<std::mutex> lock(impl_->mutex);
   impl_->require_done();
   return impl_->input_gradient;
 }
 
 std::vector<Tensor> StageContext::parameter_gradients() const {
+  const std::lock_guard<std::mutex> lock(impl_->mutex);
   impl_->require_done();
   return impl_->parameter_gradients;
 }
 
 StageReport StageContext::report() const {
+  std::unique_lock<std::mutex> lock(impl_->mutex);
   impl_->require_done();
-  impl_->complete_report();
+  if (const std::shared_ptr<const Readback> found = impl_->found) {
+    lock.unlock();
+    const std::vector<double> norms = found->values();
+    lock.lock();
+    if (impl_->found != nullptr) impl_->complete_report(norms);  // another thread may have done it
+  }
   return impl_->report;
 }
 
 bool StageContext::report_is_ready() const {
+  const std::lock_guard<std::mutex> lock(impl_->mutex);
   impl_->require_done();
   return impl_->found == nullptr || impl_->found->arrived();
 }
 
 void StageContext::keep_report_alone() {
+  const std::lock_guard<std::mutex> lock(impl_->mutex);
   impl_->require_done();
   impl_->input_gradient = Tensor();
   impl_->parameter_gradients.clear();

@@ -1,7 +1,9 @@
 // context.h: what a forward pass leaves for its backward pass, and what that found out.
 #pragma once
 
+#include <atomic>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <vector>
 
@@ -15,13 +17,17 @@ namespace resnet_nodes {
 
 struct StageContext::Impl {
   LiveObject live;
+  // Whether a backward pass has begun: what follows is that one's alone then, down to `mutex`.
+  std::atomic<bool> used{false};
   int64_t steps = 0;
-  Tensor output;                         // the caller's
   bool row_major = false;                // the layout of results, where states have another
   ForwardPass pass;                      // empty where
   std::shared_ptr<GraphedPass> graphed;  // it is this one's
   Versions versions;
-  bool used = false;
+
+  // Of what follows, which all public methods read. Nothing waits for a device while it is held.
+  std::mutex mutex;
+  Tensor output;  // the caller's, until the backward pass
   bool done = false;
   Tensor input_gradient;
   std::vector<Tensor> parameter_gradients;
@@ -33,7 +39,8 @@ struct StageContext::Impl {
   std::optional<AdaptivePolicy> policy;
   bool has_input_error = false;
 
-  void complete_report();
+  /// With the figures of `found`, arrived. The mutex is held, as for the next.
+  void complete_report(const std::vector<double>& norms);
   void require_done() const;
 };
 

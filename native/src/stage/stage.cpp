@@ -97,6 +97,15 @@ struct Stage::Impl {
   // Whether results are converted for the caller of x: a state that was row-major would be another to `view`.
   bool gives_row_major(const Tensor& x) const { return plan.table && !is_channels_last(x); }
 
+  // What a backward pass is called with, and whether what it reads again is unchanged.
+  void check_backward(const StageContext::Impl& context, const Tensor& grad_output, const std::vector<int32_t>& wanted,
+                      const std::vector<Tensor>& accumulate_into) const {
+    context.versions.check(plan);
+    check_same(grad_output, context.output);
+    const ForwardPass& left = context.graphed ? context.graphed->left() : context.pass;
+    left.functions->check_gradients(wanted, accumulate_into);
+  }
+
   // Parameters bound for one pass.
   std::unique_ptr<ResidualFunctions> bind(const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers,
                                           const std::vector<int32_t>& training, int64_t uses) const {
@@ -184,20 +193,24 @@ void Stage::backward(StageContext& public_context, const Tensor& grad_output, co
   const Clock::time_point start = Clock::now();
   const NoGradient guard;
   StageContext::Impl& context = public_context.impl();
-  if (context.used) {
+  if (context.used.exchange(true)) {
     throw Error("context: a second backward pass through the same forward pass; run the forward pass again");
   }
-  context.versions.check(impl_->plan);
-  check_same(grad_output, context.output);
+  try {
+    impl_->check_backward(context, grad_output, wanted, accumulate_into);
+  } catch (...) {
+    context.used = false;
+    throw;
+  }
   const DeviceGuard device(grad_output);
-  const ForwardPass& left = context.graphed ? context.graphed->left() : context.pass;
-  left.functions->check_gradients(wanted, accumulate_into);
-  context.used = true;
   // Taken out, so that they are free as the walk goes on, and gone if it fails.
   ForwardPass pass = std::move(context.pass);
   const std::shared_ptr<GraphedPass> graphed = std::move(context.graphed);
-  context.output = Tensor();
   context.versions = Versions();
+  {
+    const std::lock_guard<std::mutex> lock(context.mutex);
+    context.output = Tensor();
+  }
   const Tensor grad = impl_->laid_out(grad_output);
   std::vector<StepChoice> choices = impl_->memory.choices_for(grad);
   BackwardPass back;
@@ -208,24 +221,30 @@ void Stage::backward(StageContext& public_context, const Tensor& grad_output, co
     back = run_backward(impl_->plan, pass, grad, choices);
   }
   const Tensor input = graphed ? graphed->left().input : pass.input;
-  context.policy = impl_->plan.walk.policy;
-  context.corrects = impl_->plan.walk.correct;
-  context.has_input_error = input.defined() && back.norms.defined();
+  StageReport& report = back.walk.report;
   if (back.walk.state.defined()) {
     const StepNorms off = distance(back.walk.state, input);
-    back.walk.report.reconstruction_error = input_error(off.difference, off.reference);
+    report.reconstruction_error = input_error(off.difference, off.reference);
   } else if (input.defined() && !back.norms.defined()) {
-    back.walk.report.reconstruction_error = 0;  // backprop reconstructs nothing
+    report.reconstruction_error = 0;  // backprop reconstructs nothing
   }
+  const double unit = rounding_unit(grad);
+  std::shared_ptr<const Readback> found;
   if (back.norms.defined()) {
-    context.found = std::make_shared<const Readback>(back.norms);
-    context.unit = rounding_unit(grad);
-    impl_->memory.learn(std::move(choices), context.found, context.unit);
+    found = std::make_shared<const Readback>(back.norms);
+    impl_->memory.learn(std::move(choices), found, unit);
   }
-  context.input_gradient = in_order(back.walk.grad, context.row_major);
+  const Tensor input_gradient = in_order(back.walk.grad, context.row_major);
+  const std::lock_guard<std::mutex> lock(context.mutex);
+  context.policy = impl_->plan.walk.policy;
+  context.corrects = impl_->plan.walk.correct;
+  context.has_input_error = input.defined() && found != nullptr;
+  context.found = std::move(found);
+  context.unit = unit;
+  context.input_gradient = input_gradient;
   context.parameter_gradients = std::move(back.gradients);
-  back.walk.report.forward_seconds = context.report.forward_seconds;
-  context.report = std::move(back.walk.report);
+  report.forward_seconds = context.report.forward_seconds;
+  context.report = std::move(report);
   context.report.backward_seconds = seconds_since(start);
   context.done = true;
 }

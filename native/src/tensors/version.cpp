@@ -1,5 +1,4 @@
 // version.cpp: how often a tensor was changed in place.
-#include <array>
 #include <exception>
 
 #include "resnet_nodes/error.h"
@@ -8,13 +7,6 @@
 
 namespace resnet_nodes {
 namespace {
-
-int64_t by_dispatcher(const Tensor& tensor) {
-  std::array<StableIValue, 1> stack{torch::stable::detail::from(tensor)};
-  constexpr const char* kName = "aten::_version";
-  if (torch_call_dispatcher(kName, "", stack.data(), TORCH_ABI_VERSION) != AOTI_TORCH_SUCCESS) fail_operator(kName);
-  return torch::stable::detail::to<int64_t>(stack[0]);
-}
 
 // A stage asks for the versions of all of its parameters twice in a training step, and the dispatcher, which looks the
 // operator up by its name, takes a hundred times as long as the method itself (270 ns to 3 ns).
@@ -32,7 +24,7 @@ int64_t tensor_version(const Tensor& tensor) {
   if (!tensor.defined()) throw Error("tensor is undefined, expected one with a version");
   const Method direct = method();
   try {
-    return direct != nullptr ? direct(tensor.get()) : by_dispatcher(tensor);
+    return direct != nullptr ? direct(tensor.get()) : call_for_number("aten::_version", "", tensor);
   } catch (const std::exception&) {
     throw Error("an inference tensor counts no changes in place; clone it outside of inference mode");
   }
