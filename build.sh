@@ -189,7 +189,7 @@ test_native() {
   # LibTorch keeps what it allocates once until the process ends: that is no leak of ours. ThreadSanitizer sees neither LibTorch's locks
   # nor OpenMP's: one OpenMP thread for each of the tests' own.
   local sanitizer=(ASAN_OPTIONS=detect_leaks=0)
-  [[ "$name" != tsan ]] || sanitizer=(OMP_NUM_THREADS=1 "TSAN_OPTIONS=suppressions=$root/scripts/tsan.supp")
+  [[ "$name" != tsan ]] || sanitizer=(OMP_NUM_THREADS=1)
   (cd "$root/build/$name" && env GTEST_FILTER="*$filter*" "${sanitizer[@]}" ctest --verbose "${select[@]}") >"$log" 2>&1 || status=$?
   # GoogleTest's counts of each process; one that CTest sees fail without such a count has crashed.
   local ran good bad ended

@@ -58,6 +58,30 @@ public sealed class InteropTests
     }
 
     [Fact]
+    public void Versions_CountChangesInPlace_AndInferenceTensorsAreRefusedByName()
+    {
+        using var scope = NewDisposeScope();
+        var x = zeros(2, 2);
+        var before = Functions.TensorVersion(x);
+        x.add_(1);
+        Assert.Equal(before + 1, Functions.TensorVersion(x));
+        Tensor weight;
+        using (inference_mode())
+        {
+            weight = zeros(2, 2);
+        }
+
+        using var functions = new FunctionList { new FunctionSpec { Layers = [new LayerSpec { Kind = LayerKind.Linear, InFeatures = 2, OutFeatures = 2, Bias = false }] } };
+        using var options = new Interop.StageOptions();
+        using var stage = new Stage(functions, 1, options);
+        var error = Assert.Throws<ResNetNodesException>(() => stage.Forward(x, [weight], [], []));
+        Assert.Equal(
+            "parameters[0] (function 0, layer 0, weight): an inference tensor counts no changes in place; clone it outside of inference mode",
+            error.Message);
+        stage.Evaluate(x, [weight], [], []);
+    }
+
+    [Fact]
     public void DisposedObjects_AndNullArguments_AreRefused()
     {
         using var functions = new FunctionList { new FunctionSpec { Layers = [new LayerSpec { Kind = LayerKind.Tanh }] } };

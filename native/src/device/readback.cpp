@@ -23,10 +23,9 @@ Readback::Readback(const Tensor& numbers) : numbers_(numbers) {
 }
 
 bool Readback::arrived() const {
-  const auto* flag = static_cast<const volatile double*>(host_.const_data_ptr()) + numbers_.numel();
-  const bool there = *flag != 0;
-  std::atomic_thread_fence(std::memory_order_acquire);
-  return there;
+  Tensor host = host_;
+  double& flag = static_cast<double*>(host.mutable_data_ptr())[numbers_.numel()];
+  return std::atomic_ref<double>(flag).load(std::memory_order_acquire) != 0;
 }
 
 std::vector<double> Readback::values() const {

@@ -169,7 +169,7 @@ std::unique_ptr<StageContext> Stage::forward(const Tensor& x, const std::vector<
   context->steps = plan.steps;
   context->row_major = impl_->gives_row_major(x);
   const bool reconstructs = plan.walk.stores == Stores::nothing;
-  context->versions.note_parameters(parameters);
+  context->versions.note_parameters(plan, parameters);
   context->graphed = impl_->memory.graphs_for(state, parameters, buffers, training);
   if (context->graphed) {
     context->output = in_order(context->graphed->forward(state), context->row_major);

@@ -8,6 +8,10 @@
 namespace resnet_nodes {
 namespace {
 
+std::string parameter_name(const PassPlan& plan, size_t index) {
+  return "parameters[" + std::to_string(index) + "] (" + plan.table->parameter_place(static_cast<int64_t>(index)) + ")";
+}
+
 // What tells of a change: the memory itself is another after set_data.
 std::string change_text(bool moved, int64_t version, int64_t expected) {
   if (moved) return " was given other memory since the forward pass";
@@ -23,18 +27,29 @@ std::string reader_of_input(const PassPlan& plan) {
 
 }  // namespace
 
-Versions::Noted Versions::noted(const Tensor& tensor) {
-  return {tensor, tensor.const_data_ptr(), tensor_version(tensor)};
+template <typename Name>
+void Versions::note(std::vector<Noted>& list, const Tensor& tensor, const Name& name) {
+  try {
+    list.push_back({tensor, tensor.const_data_ptr(), tensor_version(tensor)});
+  } catch (const Error& error) {
+    throw Error(name() + ": " + error.what());
+  }
 }
 
-void Versions::note_parameters(const std::vector<Tensor>& parameters) {
+void Versions::note_parameters(const PassPlan& plan, const std::vector<Tensor>& parameters) {
   parameters_.reserve(parameters.size());
-  for (const Tensor& parameter : parameters) parameters_.push_back(noted(parameter));
+  for (const Tensor& parameter : parameters) {
+    note(parameters_, parameter, [&] { return parameter_name(plan, parameters_.size()); });
+  }
 }
 
-void Versions::note_input(const Tensor& x) { input_.push_back(noted(x)); }
+void Versions::note_input(const Tensor& x) {
+  note(input_, x, [] { return std::string("x"); });
+}
 
-void Versions::note_output(const Tensor& output) { output_.push_back(noted(output)); }
+void Versions::note_output(const Tensor& output) {
+  note(output_, output, [] { return std::string("the output"); });
+}
 
 void Versions::check(const PassPlan& plan) const {
   const auto check_all = [](const std::vector<Noted>& list, const auto& name, const auto& why) {
@@ -47,11 +62,7 @@ void Versions::check(const PassPlan& plan) const {
     }
   };
   check_all(
-      parameters_,
-      [&](size_t i) {
-        return "parameters[" + std::to_string(i) + "] (" + plan.table->parameter_place(static_cast<int64_t>(i)) + ")";
-      },
-      [] { return std::string(); });
+      parameters_, [&](size_t i) { return parameter_name(plan, i); }, [] { return std::string(); });
   check_all(
       input_, [](size_t) { return std::string("x"); }, [&] { return ", and " + reader_of_input(plan); });
   check_all(

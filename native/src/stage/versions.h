@@ -12,8 +12,8 @@ namespace resnet_nodes {
 /// whatever becomes of the modules that they came from; their values can only be changed in place.
 class Versions {
  public:
-  /// Throws Error where it is an inference tensor.
-  void note_parameters(const std::vector<Tensor>& parameters);
+  /// Throws Error that names an inference tensor.
+  void note_parameters(const PassPlan& plan, const std::vector<Tensor>& parameters);
   void note_input(const Tensor& x);
   void note_output(const Tensor& output);
   /// Throws Error that names the first tensor that was changed since.
@@ -26,7 +26,8 @@ class Versions {
     int64_t version;
   };
 
-  static Noted noted(const Tensor& tensor);
+  template <typename Name>
+  static void note(std::vector<Noted>& list, const Tensor& tensor, const Name& name);
 
   std::vector<Noted> parameters_;
   std::vector<Noted> input_, output_;  // one, or none
