@@ -12,6 +12,7 @@
 
 #include "resnet_nodes/callbacks.h"
 #include "resnet_nodes/error.h"
+#include "resnet_nodes/host.h"
 #include "resnet_nodes/layers.h"
 #include "resnet_nodes/options.h"
 #include "resnet_nodes/runtime.h"
@@ -120,3 +121,4 @@ struct SolverPlan;
 %include "resnet_nodes/options.h"
 %include "resnet_nodes/stage.h"
 %include "resnet_nodes/runtime.h"
+%include "resnet_nodes/host.h"

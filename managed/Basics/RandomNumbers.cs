@@ -1,3 +1,4 @@
+using ResNetNodes.Interop;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -20,11 +21,15 @@ internal sealed class RandomNumbers(long seed)
     public void SeedTorch() => random.manual_seed(seed).Dispose();
 
     /// <summary>
-    /// Seeds LibTorch's global generator until the scope is disposed; the caller's numbers then go on as if nothing had been drawn.
-    /// Those of the CPU: TorchSharp can't save a GPU's, which is seeded along and goes on from here.
+    /// What the calling thread draws comes from this seed until the scope is disposed: from a generator of the scope's own, so that
+    /// other threads, and the caller's numbers afterwards, go on as if nothing had been drawn. Scopes nest.
     /// </summary>
-    /// <returns>The scope.</returns>
-    public IDisposable TorchScope() => new Scope(seed);
+    /// <param name="device">
+    /// Where the numbers are drawn, if not on the CPU alone. A GPU has one generator for all threads, and TorchSharp can't save it: it
+    /// is seeded and goes on from here, whoever draws from it. (No test of ours has run that on a GPU yet.)
+    /// </param>
+    /// <returns>The scope, for the same thread to dispose.</returns>
+    public IDisposable TorchScope(Device? device = null) => new Scope(seed, device);
 
     /// <summary>The numbers of one part of what this seed stands for, such as evaluation n of a forward pass.</summary>
     public RandomNumbers Part(long number) => new(unchecked(seed + (number * (long)Golden)) & long.MaxValue);
@@ -46,7 +51,7 @@ internal sealed class RandomNumbers(long seed)
         return new((int)((z ^ (z >> 31)) & 0x7FFFFFFF));
     }
 
-    /// <summary>Numbers whose seed is drawn from LibTorch's global generator.</summary>
+    /// <summary>Numbers whose seed is drawn from LibTorch's global generator, or from the scope that the calling thread is in.</summary>
     public static RandomNumbers Drawn()
     {
         using var drawn = randint(0, long.MaxValue, [1], ScalarType.Int64);
@@ -69,14 +74,87 @@ internal sealed class RandomNumbers(long seed)
 
     private sealed class Scope : IDisposable
     {
-        private readonly Tensor outer = random.get_rng_state().DetachFromDisposeScope();
+        // A build of LibTorch may find its default generator in a way that is not redirected: asked once, by a draw.
+        private static readonly Lazy<bool> Redirects = new(DrawsFromAThreadsGenerator);
 
-        public Scope(long seed) => random.manual_seed(seed).Dispose();
+        // Of this thread; the generator that draws are redirected to must live as long as they are.
+        [ThreadStatic]
+        private static Scope? current;
+
+        private readonly Scope? outer = current;
+        private readonly Generator generator;
+        private bool left;
+
+        public Scope(long seed, Device? device)
+        {
+            if (!Redirects.Value)
+            {
+                throw NotRedirected();
+            }
+
+            if (device?.type == DeviceType.CUDA)
+            {
+                // The current device's, which a stage makes that of its tensors.
+                cuda.manual_seed(seed);
+            }
+
+            generator = new(unchecked((ulong)seed));
+            current = this;
+            if (!Functions.RedirectRandomNumbers(generator.Handle))
+            {
+                Leave();
+                throw NotRedirected();
+            }
+        }
 
         public void Dispose()
         {
-            random.set_rng_state(outer);
-            outer.Dispose();
+            if (left)
+            {
+                return;
+            }
+
+            if (!ReferenceEquals(current, this))
+            {
+                // Its generator is still in use.
+                throw new InvalidOperationException("a scope of random numbers is disposed on another thread, or before one inside of it");
+            }
+
+            if (!Leave())
+            {
+                throw new ResNetNodesException(
+                    "random numbers: another thread's first draw undid the redirection of this thread's; run this step again");
+            }
+        }
+
+        private static ResNetNodesException NotRedirected() => new(
+            "random numbers: what a thread draws can't be redirected to a generator of its own; "
+            + "use the LibTorch of TorchSharp's package, without a tool that redirects LibTorch's default generator");
+
+        private static bool DrawsFromAThreadsGenerator()
+        {
+            using var generator = new Generator(1);
+            using var same = new Generator(1);
+            try
+            {
+                var held = Functions.RedirectRandomNumbers(generator.Handle);
+                using var drawn = rand(4, device: CPU);
+                using var expected = rand(4, device: CPU, generator: same);
+                return held && drawn.bytes.SequenceEqual(expected.bytes);
+            }
+            finally
+            {
+                Functions.RedirectRandomNumbers(IntPtr.Zero);
+            }
+        }
+
+        private bool Leave()
+        {
+            left = true;
+            current = outer;
+            var held = Functions.RedirectRandomNumbers(outer?.generator.Handle ?? IntPtr.Zero);
+            generator.Dispose();
+            return held;
         }
     }
 }

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using TorchSharp;
 using Xunit;
 using static TorchSharp.torch;
@@ -33,8 +34,55 @@ public sealed class StageBackwardTests
         using var stage = ResidualStage.Shared(failing, 4);
         failing.FailAt = 6;
         var loss = stage.call(Truth.Normal(1, 3, 4)).sum();
-        var error = Assert.ThrowsAny<Exception>(() => loss.backward());
-        Assert.Contains("out of ideas", error.Message);
+        var error = Assert.Throws<ExternalException>(() => loss.backward());
+        Assert.Equal("out of ideas", FirstLine(error));
+        Assert.Contains(nameof(InvalidOperationException), error.Message);
+        // Of the next failure TorchSharp tells the reason as ever.
+        Assert.Contains("shapes cannot be multiplied", FirstLine(Assert.Throws<ExternalException>(() => rand(2, 3).mm(rand(2, 3)))));
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("größer als 1 \u2265 0")]
+    [InlineData("x is [2, 3], expected [2, 4]")]
+    public void AnyMessage_IsTheFirstLine(string message)
+    {
+        using var scope = NewDisposeScope();
+        var failing = new Failing { Message = message };
+        failing.to(ScalarType.Float64);
+        using var stage = ResidualStage.Shared(failing, 4);
+        failing.FailAt = 6;
+        var loss = stage.call(Truth.Normal(1, 3, 4)).sum();
+        Assert.Equal(message, FirstLine(Assert.Throws<ExternalException>(() => loss.backward())));
+    }
+
+    /// <summary>Failures of the library itself are told like those of functions.</summary>
+    [Fact]
+    public void ARefusal_IsTheFirstLine()
+    {
+        using var scope = NewDisposeScope();
+        using var stage = new ResidualStage(Truth.Functions(2, () => Truth.LinearFunction(4)));
+        var loss = stage.call(Truth.Normal(1, 3, 4)).sum();
+        Assert.StartsWith("create_graph: the gradient of", Assert.Throws<ExternalException>(() => loss.backward(create_graph: true)).Message);
+    }
+
+    [Fact]
+    public void Threads_TellTheirOwnMessages()
+    {
+        TestThreads.Run(4, thread =>
+        {
+            using var scope = NewDisposeScope();
+            var failing = new Failing { Message = $"thread {thread}" };
+            failing.to(ScalarType.Float64);
+            using var stage = ResidualStage.Shared(failing, 2);
+            for (var i = 0; i < 50; i++)
+            {
+                failing.FailAt = -1;
+                var loss = stage.call(Truth.Normal(1, 3, 4)).sum();
+                failing.FailNext();
+                Assert.Equal($"thread {thread}", FirstLine(Assert.Throws<ExternalException>(() => loss.backward())));
+            }
+        });
     }
 
     [Fact]
@@ -47,7 +95,7 @@ public sealed class StageBackwardTests
         using var second = ResidualStage.Shared(failing, 4);
         failing.FailAt = 6;
         var loss = second.call(first.call(Truth.Normal(1, 3, 4))).sum();
-        Assert.Contains("out of ideas", Assert.ThrowsAny<Exception>(() => loss.backward()).Message);
+        Assert.Equal("out of ideas", FirstLine(Assert.Throws<ExternalException>(() => loss.backward())));
         failing.FailAt = -1;
         second.call(first.call(Truth.Normal(1, 3, 4))).sum().backward();
         Assert.NotNull(first.LastReport);
@@ -62,8 +110,8 @@ public sealed class StageBackwardTests
         using var stage = ResidualStage.Shared(failing, 4);
         failing.FailAt = 6;
         var x = Truth.Normal(1, 3, 4).requires_grad_(true);
-        var error = Assert.ThrowsAny<Exception>(() => torch.autograd.grad([stage.call(x).sum()], [x, .. stage.parameters()]));
-        Assert.Contains("out of ideas", error.Message);
+        var error = Assert.Throws<ExternalException>(() => torch.autograd.grad([stage.call(x).sum()], [x, .. stage.parameters()]));
+        Assert.Equal("out of ideas", FirstLine(error));
     }
 
     [Fact]
@@ -99,6 +147,8 @@ public sealed class StageBackwardTests
         outer.call(Truth.Normal(1, 3, 4)).sum().BackwardThroughStages();
     }
 
+    private static string FirstLine(Exception error) => error.Message.Split('\n')[0];
+
     private sealed class Failing : nn.Module<Tensor, Tensor>
     {
         private readonly TorchSharp.Modules.Linear linear = nn.Linear(4, 4);
@@ -109,11 +159,15 @@ public sealed class StageBackwardTests
 
         public int FailAt { get; set; } = -1;
 
+        public string Message { get; init; } = "out of ideas";
+
+        public void FailNext() => FailAt = calls + 1;
+
         public override Tensor forward(Tensor input)
         {
             if (++calls == FailAt)
             {
-                throw new InvalidOperationException("out of ideas");
+                throw new InvalidOperationException(Message);
             }
 
             return linear.call(input);

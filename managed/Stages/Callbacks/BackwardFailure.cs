@@ -1,5 +1,6 @@
 using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
+using ResNetNodes.Interop;
 
 namespace ResNetNodes.Stages.Callbacks;
 
@@ -8,6 +9,10 @@ internal static partial class BackwardFailure
 {
     [ThreadStatic]
     private static ExceptionDispatchInfo? pending;
+
+    // What HasFailed took.
+    [ThreadStatic]
+    private static string? earlier;
 
     // Autograd runs an accelerator's nodes on a thread of the device, while the caller waits on its own.
     private static ExceptionDispatchInfo? pendingElsewhere;
@@ -46,14 +51,28 @@ internal static partial class BackwardFailure
     /// Whether a function has already failed in the running backward pass: TorchSharp's calls clear the last error when they begin,
     /// and the caller of <c>backward</c> takes it. Asking clears it too: whoever asks has to <see cref="Signal"/> again, last of all.
     /// </summary>
-    public static bool HasFailed() => THSTorch_get_and_reset_last_err() != IntPtr.Zero;
+    public static bool HasFailed()
+    {
+        earlier = Marshal.PtrToStringUTF8(THSTorch_get_and_reset_last_err());
+        return earlier is not null;
+    }
 
     /// <summary>
-    /// Leaves an error for TorchSharp, which looks for one as soon as the engine returns, and throws it. Opening a file that does
-    /// not exist is the only call of TorchSharp's that sets an error with a text of our choice. Any other call clears it.
+    /// Leaves an error for TorchSharp, which looks for one as soon as the engine returns, and throws it: the one that
+    /// <see cref="HasFailed"/> took, for it came first; else the exception that was kept. Any other call of TorchSharp's clears it.
     /// </summary>
-    public static void Signal() =>
-        _ = THSTensor_load($"\nresidual stage: {pending?.SourceException.Message ?? "an earlier function of the backward pass failed"}");
+    public static void Signal()
+    {
+        var exception = pending?.SourceException;
+        var text = earlier
+            ?? $"{exception?.Message}\n({exception?.GetType().Name} of a residual stage; loss.BackwardThroughStages() throws it itself)";
+        earlier = null;
+        if (!Functions.LeaveTorchsharpError(text))
+        {
+            // Opening a file that does not exist is the only call that leaves a text of our choice, behind one of its own.
+            _ = THSTensor_load($"\nresidual stage: {exception?.Message ?? "an earlier function of the backward pass failed"}");
+        }
+    }
 
     private static ExceptionDispatchInfo? TakePending()
     {

@@ -192,7 +192,7 @@ internal sealed unsafe class ModuleCallback : IDisposable
     {
         var replay = evaluation is Evaluation.Replay or Evaluation.Tape;
         // The same on the way back; the caller's stream goes on after it.
-        using var random = numbers?.Part(use).TorchScope();
+        using var random = numbers?.Part(use).TorchScope(x.device);
         if (replay)
         {
             KeepBuffers(ModuleOf(function));
