@@ -4,10 +4,12 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <unordered_map>
 #include <utility>
 
 #include "host/plt_hook.h"
+#include "resnet_nodes/error.h"
 
 namespace resnet_nodes {
 namespace {
@@ -54,6 +56,26 @@ char* duplicate(const char* text) {
   return reinterpret_cast<char* (*)(const char*)>(error_hook().original())(text);
 }
 
+void* torchsharp() {
+  static void* const library = dlopen(kTorchSharp, RTLD_LAZY | RTLD_NOLOAD);
+  return library;
+}
+
+// --- Gradients ------------------------------------------------------------------------------------------------------
+// Where TorchSharp puts the results of its next call on this thread: tensors' handles, for us to own.
+thread_local std::vector<void*> results;
+
+void** place_results(size_t count) {
+  results.assign(count, nullptr);
+  return results.data();
+}
+
+std::vector<void*> handles(const std::vector<Tensor>& tensors) {
+  std::vector<void*> list;
+  for (const Tensor& tensor : tensors) list.push_back(tensor.get());
+  return list;
+}
+
 }  // namespace
 
 bool redirect_random_numbers(void* generator) {
@@ -77,10 +99,9 @@ bool backward_accumulates() {
 }
 
 bool leave_torchsharp_error(const std::string& text) {
-  static void* const library = dlopen(kTorchSharp, RTLD_LAZY | RTLD_NOLOAD);
-  if (library == nullptr || !error_hook().hold()) return false;
+  if (torchsharp() == nullptr || !error_hook().hold()) return false;
   // Opening a file without a name fails, and so leaves an error: with our text in place of its own.
-  static const auto fail = reinterpret_cast<void* (*)(const char*)>(dlsym(library, "THSTensor_load"));
+  static const auto fail = reinterpret_cast<void* (*)(const char*)>(dlsym(torchsharp(), "THSTensor_load"));
   if (fail == nullptr) return false;
   next_text = strdup(text.c_str());
   if (next_text == nullptr) return false;
@@ -89,6 +110,29 @@ bool leave_torchsharp_error(const std::string& text) {
   // Not taken: it must not become the text of something else.
   std::free(std::exchange(next_text, nullptr));
   return false;
+}
+
+std::vector<Tensor> captured_gradients(const Tensor& output, const Tensor& cotangent,
+                                       const std::vector<Tensor>& inputs) {
+  using Gradients = void (*)(void** outputs, int64_t, void** inputs, int64_t, void** cotangents, int64_t,
+                             bool retain_graph, bool create_graph, bool allow_unused, void** (*place)(size_t));
+  static const auto gradients =
+      reinterpret_cast<Gradients>(torchsharp() != nullptr ? dlsym(torchsharp(), "THSAutograd_grad") : nullptr);
+  if (gradients == nullptr) throw Error("gradients need TorchSharp, whose native library is not loaded");
+  void* of = output.get();
+  void* from = cotangent.get();
+  std::vector<void*> to = handles(inputs);
+  try {
+    gradients(&of, 1, to.data(), static_cast<int64_t>(to.size()), &from, 1, false, false, true, place_results);
+  } catch (const std::exception& error) {
+    const std::string text = error.what();
+    throw Error(text.substr(0, text.find('\n')));  // what follows is LibTorch's stack
+  }
+  std::vector<Tensor> found;
+  for (void* handle : std::exchange(results, {})) {
+    found.push_back(handle != nullptr ? Tensor(static_cast<AtenTensorHandle>(handle)) : Tensor());
+  }
+  return found;
 }
 
 }  // namespace resnet_nodes
