@@ -1,3 +1,4 @@
+using ResNetNodes.Stages.Callbacks;
 using ResNetNodes.Stages.Engine;
 using TorchSharp;
 using TorchSharp.Modules;

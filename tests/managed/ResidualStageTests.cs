@@ -171,7 +171,7 @@ public sealed class ResidualStageTests
         var output = stage.call(Truth.Normal(1, 5, 4));
         var loss = output.mul_(2).sum();
         var error = Assert.ThrowsAny<Exception>(() => loss.backward());
-        Assert.Contains("inplace", error.Message);
+        Assert.Contains("the output was changed in place since the forward pass", error.Message);
     }
 
     [Fact]

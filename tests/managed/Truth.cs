@@ -74,3 +74,14 @@ internal static class Truth
         return list;
     }
 }
+
+/// <summary>A function of a state of 6 numbers and a condition: tanh(linear(x)) c.</summary>
+internal sealed class ConditionedFunction : nn.Module<Tensor, Tensor, Tensor>
+{
+    private readonly TorchSharp.Modules.Linear linear = nn.Linear(6, 6, dtype: ScalarType.Float64);
+
+    public ConditionedFunction()
+        : base(nameof(ConditionedFunction)) => RegisterComponents();
+
+    public override Tensor forward(Tensor input1, Tensor input2) => tanh(linear.call(input1)) * input2;
+}

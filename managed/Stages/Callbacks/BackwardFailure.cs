@@ -1,6 +1,7 @@
 using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
 using ResNetNodes.Interop;
+using static TorchSharp.torch;
 
 namespace ResNetNodes.Stages.Callbacks;
 
@@ -25,12 +26,25 @@ internal static partial class BackwardFailure
         {
             backward();
         }
-        catch (ExternalException) when (pending is not null || Volatile.Read(ref pendingElsewhere) is not null)
+        catch (Exception error) when (error is ExternalException or ResNetNodesException && (pending ?? Volatile.Read(ref pendingElsewhere)) is not null)
         {
             // Rethrown below, as it is.
         }
 
         TakePending()?.Throw();
+    }
+
+    /// <summary>Gradients that change no tensor's own; an exception thrown by a stage on the way is rethrown as it is.</summary>
+    public static Tensor?[] Captured(Tensor output, Tensor cotangent, IReadOnlyList<Tensor> inputs)
+    {
+        Tensor?[] found = [];
+        Unwrap(() =>
+        {
+            found = Functions.CapturedGradients(output, cotangent, inputs);
+            // No call of TorchSharp's own, which would have taken what a failing stage has left.
+            _ = THSTorch_get_and_reset_last_err();
+        });
+        return found;
     }
 
     /// <summary>Keeps an exception for the caller of <c>backward</c>.</summary>

@@ -1,5 +1,3 @@
-using System.Collections.Concurrent;
-using System.Runtime.CompilerServices;
 using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
 using ResNetNodes.Interop;
@@ -12,54 +10,90 @@ namespace ResNetNodes.Stages.Callbacks;
 internal delegate Tensor FunctionCall(int function, Tensor x, IReadOnlyList<Tensor> extras);
 
 /// <summary>
-/// The residual functions of one forward pass and its way back, run by TorchSharp: autograd inside of one function, random
-/// numbers replayed, buffers unchanged on the way back, gradients of parameters and extra inputs summed over the layers.
+/// The residual functions of one forward pass and its way back, run by TorchSharp: autograd inside of one function, random numbers
+/// replayed, buffers unchanged on the way back, gradients of parameters and extra inputs summed over the layers. Functions run as they
+/// would without a stage: in the caller's gradient mode, and what they keep stays theirs.
 /// </summary>
-internal sealed unsafe class ModuleCallback : IDisposable
+internal sealed class ModuleCallback : IDisposable
 {
-    // Native code holds a number, not an address: a tape that outlives this object then finds nothing, and does nothing.
-    private static readonly ConcurrentDictionary<long, WeakReference<ModuleCallback>> Living = new();
-    private static long lastId;
-
-    private readonly long id = Interlocked.Increment(ref lastId);
-    private readonly IReadOnlyList<nn.Module> modules;
-    private readonly FunctionCall call;
-    private readonly IReadOnlyList<Tensor> extras;
+    private readonly long id;
+    private readonly StageFunctions functions;
+    private readonly IReadOnlyList<List<nn.Module>> modules;
+    private readonly IReadOnlyList<nn.Module> owners;
+    private readonly IReadOnlyList<ExtraInput> extras;
     private readonly RandomNumbers? numbers;
-    private readonly Dictionary<long, Tape> tapes = [];
-    private readonly Dictionary<IntPtr, Tensor> gradients = [];
-    private readonly Tensor?[] extraGradients;
-    private readonly Dictionary<IntPtr, (Tensor Buffer, Tensor Before)> keptBuffers = [];
+    private readonly bool recorded;
+    private readonly bool gradients;
+    private readonly BufferHistory buffers;
+    private readonly GradientSums sums = new();
+    private readonly Dictionary<long, ModuleTape> tapes = [];
+    private ModuleState? before;
+    private ModuleState? after;
+    private bool accumulates;
     private ExceptionDispatchInfo? failure;
     private Tensor? result;
 
-    /// <param name="modules">The functions, N or one that all share.</param>
-    /// <param name="call">How a function is called.</param>
+    /// <param name="functions">The functions.</param>
     /// <param name="extras">The extra inputs.</param>
-    /// <param name="seeded">
-    /// Whether random numbers come from a seed of this call. Not the training mode: a function may be random without it, and its
-    /// numbers must be the same on the way back.
-    /// </param>
-    public ModuleCallback(IReadOnlyList<nn.Module> modules, FunctionCall call, IReadOnlyList<Tensor> extras, bool seeded)
+    /// <param name="training">Whether the stage is in training mode.</param>
+    /// <param name="recorded">Whether a way back may follow.</param>
+    public ModuleCallback(StageFunctions functions, IReadOnlyList<Tensor> extras, bool training, bool recorded)
     {
-        this.modules = modules;
-        this.call = call;
-        this.extras = extras;
-        numbers = seeded ? RandomNumbers.Drawn() : null;
-        extraGradients = new Tensor?[extras.Count];
-        Living[id] = new WeakReference<ModuleCallback>(this);
+        this.functions = functions;
+        this.recorded = recorded;
+        this.extras = [.. extras.Select(extra => new ExtraInput(extra))];
+        modules = [.. functions.Modules.Select(ModuleTree.Of)];
+        owners = OwnedTensors.Owners(modules.SelectMany(list => list));
+        gradients = is_grad_enabled();
+        buffers = new BufferHistory(modules);
+        // Not the training mode alone: a function may be random without it, and its numbers must be the same on the way back.
+        numbers = training || recorded ? RandomNumbers.Drawn() : null;
+        id = CallbackEntries.Add(this);
     }
 
-    ~ModuleCallback() => Living.TryRemove(id, out _);
+    ~ModuleCallback() => CallbackEntries.Remove(id);
 
     /// <summary>What the native stage calls.</summary>
-    public CallbackTable Table => new()
+    public CallbackTable Table => CallbackEntries.Table(id);
+
+    /// <summary>Waits until no other thread runs a pass through one of the modules, and holds them until disposed.</summary>
+    public IDisposable Exclusive() => ModuleLocks.Enter(modules.SelectMany(list => list));
+
+    /// <summary>Runs the forward pass; where a way back may follow, notes what that is to find again.</summary>
+    public T Forward<T>(Func<T> pass)
     {
-        Evaluate = (IntPtr)(delegate* unmanaged[Cdecl]<IntPtr, long, long, int, long, IntPtr, IntPtr*, int>)&EvaluateEntry,
-        Vjp = (IntPtr)(delegate* unmanaged[Cdecl]<IntPtr, long, long, IntPtr, IntPtr*, int>)&VjpEntry,
-        Drop = (IntPtr)(delegate* unmanaged[Cdecl]<IntPtr, long, void>)&DropEntry,
-        User = (IntPtr)id,
-    };
+        before = recorded ? new ModuleState(modules) : null;
+        var outcome = pass();
+        after = recorded ? new ModuleState(modules) : null;
+        return outcome;
+    }
+
+    /// <summary>Runs the way back, in the modes of the forward pass.</summary>
+    /// <param name="accumulates">
+    /// Whether all leaves are to get their gradients, those that functions close over too: parameters then have theirs when this returns.
+    /// </param>
+    /// <param name="pass">The way back.</param>
+    /// <exception cref="ResNetNodesException">Something that functions read has changed since the forward pass.</exception>
+    public void Backward(bool accumulates, Action pass)
+    {
+        var now = new ModuleState([.. functions.Modules.Select(ModuleTree.Of)]);
+        now.RequireSame(before!, after!);
+        foreach (var extra in extras)
+        {
+            extra.RequireSame();
+        }
+
+        this.accumulates = accumulates;
+        using var modes = now.InModesOf(after!);
+        try
+        {
+            pass();
+        }
+        finally
+        {
+            buffers.Restore();
+        }
+    }
 
     /// <summary>Throws a callback's exception as itself, with its stack.</summary>
     public void ThrowFailure()
@@ -69,158 +103,47 @@ internal sealed unsafe class ModuleCallback : IDisposable
         kept?.Throw();
     }
 
-    /// <summary>The summed gradient of a parameter, handed over; null where no function used it.</summary>
-    public Tensor? TakeGradient(Tensor parameter) => gradients.Remove(parameter.Handle, out var gradient) ? gradient : null;
+    /// <summary>Keeps a callback's exception until native code has returned.</summary>
+    public void Fail(Exception exception) => failure = ExceptionDispatchInfo.Capture(exception);
+
+    /// <summary>The summed gradient of a parameter, handed over; null where no function used it, and where it has it already.</summary>
+    public Tensor? TakeGradient(Tensor parameter) => sums.Take(parameter);
 
     /// <summary>The summed gradient of extra input i, handed over.</summary>
-    public Tensor? TakeExtraGradient(int i)
-    {
-        var gradient = extraGradients[i];
-        extraGradients[i] = null;
-        return gradient;
-    }
+    public Tensor? TakeExtraGradient(int i) => sums.Take(extras[i].Tensor);
 
     /// <summary>
-    /// Puts buffers, running statistics among them, back as they were before the way back. At its end: autograd would take a
-    /// change between a tape and its product for one that spoils the gradient.
+    /// Runs a callback in a dispose scope of its own, and keeps its result until the next one. What the modules keep of the tensors that
+    /// the callback made goes to the caller's scope, where it would be without a stage.
     /// </summary>
-    public void RestoreBuffers()
+    public Tensor Result(Func<Tensor> callback)
     {
-        using var guard = no_grad();
-        foreach (var (buffer, before) in keptBuffers.Values)
-        {
-            buffer.copy_(before);
-            before.Dispose();
-        }
-
-        keptBuffers.Clear();
-    }
-
-    public void Dispose()
-    {
-        Living.TryRemove(id, out _);
-        RestoreBuffers();
-        foreach (var tape in tapes.Values)
-        {
-            tape.Dispose();
-        }
-
-        tapes.Clear();
-        foreach (var gradient in gradients.Values)
-        {
-            gradient.Dispose();
-        }
-
-        gradients.Clear();
-        foreach (var gradient in extraGradients)
-        {
-            gradient?.Dispose();
-        }
-
+        using var scope = NewDisposeScope();
+        var value = callback().DetachFromDisposeScope();
+        scope.MoveToOuter(OwnedTensors.Among(scope.DisposablesView.OfType<Tensor>(), owners));
         result?.Dispose();
-        GC.SuppressFinalize(this);
+        return result = value;
     }
 
-    private nn.Module ModuleOf(int function) => modules[Math.Min(function, modules.Count - 1)];
-
-    // Modules in evaluation mode leave theirs alone; a part may be in another mode than the stage.
-    private void KeepBuffers(nn.Module module)
-    {
-        foreach (var part in module.modules().Prepend(module).Where(part => part.training))
-        {
-            foreach (var buffer in part.buffers(recurse: false))
-            {
-                if (!keptBuffers.ContainsKey(buffer.Handle))
-                {
-                    keptBuffers[buffer.Handle] = (buffer, buffer.clone().DetachFromDisposeScope());
-                }
-            }
-        }
-    }
-
-    private static ModuleCallback? Find(IntPtr user) =>
-        Living.TryGetValue(user, out var weak) && weak.TryGetTarget(out var callback) ? callback : null;
-
-    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
-    private static int EvaluateEntry(IntPtr user, long function, long use, int evaluation, long slot, IntPtr x, IntPtr* result) =>
-        Guard(user, x, result, (callback, state) => callback.Evaluate((int)function, use, (Evaluation)evaluation, slot, state));
-
-    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
-    private static int VjpEntry(IntPtr user, long function, long slot, IntPtr cotangent, IntPtr* result) =>
-        Guard(user, cotangent, result, (callback, grad) => callback.Vjp((int)function, slot, grad));
-
-    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
-    private static void DropEntry(IntPtr user, long slot)
-    {
-        if (Find(user) is { } callback && callback.tapes.Remove(slot, out var tape))
-        {
-            tape.Dispose();
-        }
-    }
-
-    // No exception may leave: C++ frames lie between here and the caller. The argument is owned, the result is kept here.
-    private static int Guard(IntPtr user, IntPtr argument, IntPtr* result, Func<ModuleCallback, Tensor, Tensor> action)
-    {
-        var callback = Find(user);
-        try
-        {
-            using var scope = NewDisposeScope();
-            var tensor = Tensor.UnsafeCreateTensor(argument);
-            if (callback is null)
-            {
-                return 1;
-            }
-
-            var value = action(callback, tensor).DetachFromDisposeScope();
-            callback.result?.Dispose();
-            callback.result = value;
-            *result = value.Handle;
-            return 0;
-        }
-        catch (Exception exception)
-        {
-            if (callback is not null)
-            {
-                callback.failure = ExceptionDispatchInfo.Capture(exception);
-            }
-
-            return 1;
-        }
-    }
-
-    private Tensor Evaluate(int function, long use, Evaluation evaluation, long slot, Tensor x)
+    /// <summary>f_n(x), for the forward pass or again.</summary>
+    public Tensor Evaluate(int function, long use, Evaluation evaluation, long slot, Tensor x)
     {
         var replay = evaluation is Evaluation.Replay or Evaluation.Tape;
         // The same on the way back; the caller's stream goes on after it.
         using var random = numbers?.Part(use).TorchScope(x.device);
         if (replay)
         {
-            KeepBuffers(ModuleOf(function));
+            buffers.Replay(functions.IndexOf(function), use);
+            return Evaluate(function, evaluation, slot, x);
         }
 
-        if (evaluation is Evaluation.Forward or Evaluation.Replay)
-        {
-            using var guard = no_grad();
-            return Alone(call(function, x, extras), x);
-        }
-
-        using var recording = enable_grad();
-        var input = x.detach().requires_grad_(true);
-        var others = extras.Select(e => e.detach().requires_grad_(e.requires_grad)).ToList();
-        var output = call(function, input, others);
-        if (tapes.Remove(slot, out var old))
-        {
-            old.Dispose();
-        }
-
-        tapes[slot] = new Tape(input, output, others);
-        return output.alias();
+        return recorded
+            ? buffers.Forward(functions.IndexOf(function), use, () => Evaluate(function, evaluation, slot, x))
+            : Evaluate(function, evaluation, slot, x);
     }
 
-    // A module may return its own input, whose wrapper is the scope's to dispose.
-    private static Tensor Alone(Tensor output, Tensor input) => ReferenceEquals(output, input) ? output.alias() : output;
-
-    private Tensor Vjp(int function, long slot, Tensor cotangent)
+    /// <summary>The gradient of x from that of f_n(x); those of parameters and extra inputs are added up.</summary>
+    public Tensor Vjp(int function, long slot, Tensor cotangent)
     {
         if (!tapes.Remove(slot, out var tape))
         {
@@ -234,91 +157,107 @@ internal sealed unsafe class ModuleCallback : IDisposable
                 return zeros_like(cotangent);
             }
 
-            var parameters = ModuleOf(function).parameters().Where(p => p.requires_grad).ToList();
-            var wanted = new List<Tensor> { tape.Input };
-            wanted.AddRange(parameters);
-            wanted.AddRange(tape.Extras.Where(e => e.requires_grad));
-            var found = Gradients(tape.Output, wanted, cotangent);
-            for (var i = 0; i < parameters.Count; i++)
-            {
-                gradients[parameters[i].Handle] = Added(gradients.GetValueOrDefault(parameters[i].Handle), found[i + 1])!;
-            }
-
-            var next = 1 + parameters.Count;
-            for (var i = 0; i < tape.Extras.Count; i++)
-            {
-                if (tape.Extras[i].requires_grad)
-                {
-                    extraGradients[i] = Added(extraGradients[i], found[next++]);
-                }
-            }
-
-            foreach (var empty in gradients.Where(pair => pair.Value is null).Select(pair => pair.Key).ToList())
-            {
-                gradients.Remove(empty);
-            }
-
-            return found[0] is { IsInvalid: false } gradient ? gradient : zeros_like(cotangent);
+            var leaves = extras.Zip(tape.Extras, (extra, leaf) => (extra.Tensor, leaf)).Where(pair => pair.leaf.requires_grad).ToList();
+            var gradient = Explained(function, () => accumulates ? Accumulate(tape, cotangent, leaves) : Capture(function, tape, cotangent, leaves));
+            return gradient is { IsInvalid: false } ? gradient : zeros_like(cotangent);
         }
     }
 
-    // By backward and .grad: TorchSharp catches no native error in autograd.grad (a value changed in place, say), and the
-    // process would end.
-    private static Tensor?[] Gradients(Tensor output, List<Tensor> wanted, Tensor cotangent)
+    /// <summary>A tape that is not needed any more.</summary>
+    public void Drop(long slot)
     {
-        var before = wanted.Select(tensor => tensor.grad).ToList();
+        if (tapes.Remove(slot, out var tape))
+        {
+            tape.Dispose();
+        }
+    }
+
+    public void Dispose()
+    {
+        CallbackEntries.Remove(id);
+        buffers.Dispose();
+        foreach (var tape in tapes.Values)
+        {
+            tape.Dispose();
+        }
+
+        tapes.Clear();
+        sums.Dispose();
+        foreach (var extra in extras)
+        {
+            extra.Dispose();
+        }
+
+        result?.Dispose();
+        GC.SuppressFinalize(this);
+    }
+
+    private Tensor Evaluate(int function, Evaluation evaluation, long slot, Tensor x)
+    {
+        // With a way back to follow, functions run as autograd would have them run, in the forward pass and in replays too: what they
+        // differentiate inside needs it.
+        using var mode = set_grad_enabled(gradients);
+        var input = recorded ? x.detach().requires_grad_(true) : x;
+        var others = extras.Select(extra => extra.ForCall(recorded)).ToList();
+        var output = functions.Writes.Guarded(functions.IndexOf(function), input, given => functions.Call(function, given, others))
+            ?? throw new ResNetNodesException($"function {function} returned null, expected a tensor like its input");
+        if (output.IsInvalid)
+        {
+            throw new ResNetNodesException($"function {function} returned a disposed tensor, expected one like its input");
+        }
+
+        if (!recorded && output.requires_grad)
+        {
+            throw new ResNetNodesException(
+                $"function {function} reads a tensor that needs a gradient and is neither its parameter nor an input of the stage; register it as a parameter, "
+                + "or call the stage under no_grad");
+        }
+
+        if (evaluation is Evaluation.Tape or Evaluation.ForwardTape)
+        {
+            Drop(slot);
+            tapes[slot] = new ModuleTape(input, output, others);
+        }
+
+        // A tensor of its own, which holds no graph: the output itself may be the user's.
+        using var guard = no_grad();
+        return output.detach();
+    }
+
+    // As a plain backward() does: autograd adds to the gradients of all leaves, the parameters and what functions close over. The inputs are
+    // leaves of this tape alone.
+    private Tensor? Accumulate(ModuleTape tape, Tensor cotangent, List<(Tensor Extra, Tensor Leaf)> leaves)
+    {
+        BackwardFailure.Unwrap(() => autograd.backward([tape.Output], [cotangent], retain_graph: false, create_graph: false));
+        leaves.ForEach(pair => sums.Add(pair.Extra, pair.Leaf.grad));
+        return tape.Input.grad;
+    }
+
+    // For the caller, who wants some gradients and no others changed.
+    private Tensor? Capture(int function, ModuleTape tape, Tensor cotangent, List<(Tensor Extra, Tensor Leaf)> leaves)
+    {
+        var targets = functions.Modules[functions.IndexOf(function)].parameters().Where(p => p.requires_grad).DistinctBy(TensorIdentity.Of)
+            .Select(p => ((Tensor)p, (Tensor)p)).Concat(leaves).ToList();
+        var found = BackwardFailure.Captured(tape.Output, cotangent, [tape.Input, .. targets.Select(pair => pair.Item2)]);
+        for (var i = 0; i < targets.Count; i++)
+        {
+            sums.Add(targets[i].Item1, found[i + 1]);
+        }
+
+        return found[0];
+    }
+
+    private static Tensor? Explained(int function, Func<Tensor?> product)
+    {
         try
         {
-            wanted.ForEach(tensor => tensor.grad = null);
-            BackwardFailure.Unwrap(() => autograd.backward([output], [cotangent], retain_graph: false, create_graph: false, inputs: wanted));
-            return [.. wanted.Select(tensor => tensor.grad)];
+            return product();
         }
-        finally
+        catch (Exception error) when (error is ExternalException or ResNetNodesException && error.Message.Contains("the graph a second time", StringComparison.Ordinal))
         {
-            for (var i = 0; i < wanted.Count; i++)
-            {
-                wanted[i].grad = before[i];
-            }
-        }
-    }
-
-    private static Tensor? Added(Tensor? sum, Tensor? gradient)
-    {
-        if (gradient is null || gradient.IsInvalid)
-        {
-            return sum;
-        }
-
-        if (sum is null)
-        {
-            return gradient.detach().DetachFromDisposeScope();
-        }
-
-        using var guard = no_grad();
-        return sum.add_(gradient);
-    }
-
-    private sealed class Tape : IDisposable
-    {
-        public Tape(Tensor input, Tensor output, List<Tensor> extras)
-        {
-            Input = input.DetachFromDisposeScope();
-            Output = output.DetachFromDisposeScope();
-            Extras = extras;
-            extras.ForEach(extra => extra.DetachFromDisposeScope());
-        }
-
-        public Tensor Input { get; }
-
-        public Tensor Output { get; }
-
-        public List<Tensor> Extras { get; }
-
-        public void Dispose()
-        {
-            Input.Dispose();
-            Output.Dispose();
-            Extras.ForEach(extra => extra.Dispose());
+            throw new ResNetNodesException(
+                $"function {function} reads a tensor that was computed outside of it and needs a gradient; give it to a ConditionedStage as its condition, or detach it",
+                error);
         }
     }
 }

@@ -6,39 +6,54 @@ namespace ResNetNodes.Stages.Engine;
 
 /// <summary>
 /// What one call of a stage was made with: all that its forward pass reads besides the state, as it was then. The way back needs the
-/// same, whatever has become of the modules and options since.
+/// same, whatever has become of the modules and options since: it uses what is captured here, the native engine and the callback refuse
+/// what has changed under it.
 /// </summary>
+/// <param name="Configuration">Functions and options; held until the call is over.</param>
 /// <param name="Stage">The native stage.</param>
 /// <param name="Callback">The functions as TorchSharp runs them; null where they are native layers. The stage is the call's own then.</param>
-/// <param name="Parameters">The parameters of the functions.</param>
-/// <param name="Inputs">What autograd knows of the parameters: themselves, or what stands for them where their gradients bypass it.</param>
+/// <param name="Parameters">The parameters of the functions, which autograd knows.</param>
+/// <param name="Wanted">Which of them want a gradient: 1, else 0.</param>
 /// <param name="Buffers">The buffers of native layers.</param>
-/// <param name="Extras">The extra inputs.</param>
-/// <param name="Training">Whether the stage is in training mode.</param>
+/// <param name="Modes">Of each native batch normalization: 1 where it trains, 0 where it is frozen.</param>
+/// <param name="Extras">The extra inputs, which autograd knows.</param>
 /// <param name="Recorded">Whether autograd records the call, so that a backward pass may follow.</param>
 internal sealed record CallSnapshot(
+    StageConfiguration Configuration,
     Stage Stage,
     ModuleCallback? Callback,
     IReadOnlyList<Tensor> Parameters,
-    IReadOnlyList<Tensor> Inputs,
+    int[] Wanted,
     IReadOnlyList<Tensor> Buffers,
+    int[] Modes,
     IReadOnlyList<Tensor> Extras,
-    bool Training,
     bool Recorded) : IDisposable
 {
+    private int disposed;
+
     /// <summary>The parameters that the native stage reads: a callback's functions have theirs themselves.</summary>
     public IReadOnlyList<Tensor> NativeParameters => Callback is null ? Parameters : [];
 
-    /// <summary>Whether gradients of the parameters go straight to their <c>.grad</c>.</summary>
-    public bool BypassesAutograd => !ReferenceEquals(Inputs, Parameters);
+    /// <summary>The same for which of them want a gradient.</summary>
+    public int[] NativeWanted => Callback is null ? Wanted : [];
 
-    /// <summary>Ends what is the call's own: its callback, and that one's stage.</summary>
+    /// <summary>Whether gradients of the parameters may go straight to their <c>.grad</c>.</summary>
+    public bool AccumulatesInPlace => Callback is null && Configuration.Options.AccumulateGradientsInPlace;
+
+    /// <summary>Ends the call: its callback, that one's stage, and its hold on the configuration.</summary>
     public void Dispose()
     {
+        if (Interlocked.Exchange(ref disposed, 1) != 0)
+        {
+            return;
+        }
+
         if (Callback is not null)
         {
             Stage.Dispose();
             Callback.Dispose();
         }
+
+        Configuration.Leave();
     }
 }

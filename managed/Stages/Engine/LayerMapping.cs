@@ -8,7 +8,10 @@ namespace ResNetNodes.Stages.Engine;
 /// <summary>Residual functions made of known modules, as the native engine's layers; or the reason why they can't be.</summary>
 internal sealed class LayerMapping
 {
-    private readonly List<(LayerRow Row, nn.Module Module)> layers = [];
+    // Counts of batches are shared by all who run a module.
+    private static readonly Lock Counting = new();
+
+    private readonly List<Layer> layers = [];
     private readonly List<(BatchNorm2d Module, int Function)> norms = [];
 
     private LayerMapping()
@@ -24,22 +27,63 @@ internal sealed class LayerMapping
     /// <returns>The mapping, or null.</returns>
     public static LayerMapping? TryMap(IReadOnlyList<nn.Module> functions, out string reason)
     {
+        reason = Obstacle(functions);
+        if (reason.Length > 0)
+        {
+            return null;
+        }
+
         var mapping = new LayerMapping();
         for (var i = 0; i < functions.Count; i++)
         {
-            reason = mapping.Add(functions[i], i);
-            if (reason.Length > 0)
-            {
-                return null;
-            }
+            mapping.Add(functions[i], i);
         }
 
-        reason = string.Empty;
         return mapping;
     }
 
+    /// <summary>What stands in the way of native layers; empty where nothing does. Cheap: may be asked in each run.</summary>
+    public static string Obstacle(IReadOnlyList<nn.Module> functions)
+    {
+        for (var i = 0; i < functions.Count; i++)
+        {
+            if (Obstacle(functions[i]) is { Length: > 0 } obstacle)
+            {
+                return $"function {i}{obstacle}";
+            }
+        }
+
+        return string.Empty;
+    }
+
+    /// <summary>
+    /// Whether the modules are still what was mapped: their list, their hooks, and whatever the mapping has copied. Cheap: asked in
+    /// each run.
+    /// </summary>
+    public bool IsOf(IReadOnlyList<nn.Module> functions)
+    {
+        var (function, next) = (0, 0);
+        Func<nn.Module, bool> holds = module =>
+            !IsHooked(module) && (IsSequence(module) || (next < layers.Count && layers[next++].Is(module, function)));
+        while (function < functions.Count && All(functions[function], holds))
+        {
+            function++;
+        }
+
+        return function == functions.Count && next == layers.Count;
+    }
+
     /// <summary>The parameters as they are now, in the order of the native engine.</summary>
-    public List<Tensor> Parameters() => [.. layers.SelectMany(layer => layer.Row.Parameters(layer.Module)).OfType<Tensor>()];
+    public List<Tensor> Parameters()
+    {
+        var list = new List<Tensor>();
+        foreach (var layer in layers)
+        {
+            list.AddRange(layer.Row.Parameters(layer.Module).OfType<Tensor>());
+        }
+
+        return list;
+    }
 
     /// <summary>The running statistics as they are now.</summary>
     public List<Tensor> Buffers()
@@ -54,37 +98,32 @@ internal sealed class LayerMapping
         return list;
     }
 
-    /// <summary>The engine knows one mode for a whole stage.</summary>
-    public void CheckModes(bool training)
-    {
-        foreach (var (norm, _) in norms)
-        {
-            if (norm.training != training)
-            {
-                throw new ResNetNodesException(
-                    $"a BatchNorm2d is in {Mode(norm.training)} mode in a stage in {Mode(training)} mode; switch the whole stage, or use StageExecution.Callback");
-            }
-        }
-    }
+    /// <summary>The mode of each batch normalization as it is now: some may be frozen, whatever the stage's mode is.</summary>
+    public int[] Modes() => [.. norms.Select(norm => norm.Module.training ? 1 : 0)];
 
-    /// <summary>Counts a training forward pass in each batch normalization, as its module does.</summary>
+    /// <summary>Counts a forward pass in each batch normalization that trained in it, as its module does.</summary>
+    /// <param name="modes">The modes of that pass.</param>
     /// <param name="uses">How often function i runs in one forward pass.</param>
-    public void CountBatches(Func<int, long> uses)
+    public void CountBatches(int[] modes, Func<int, long> uses)
     {
         using var guard = no_grad();
         // A few numbers at most: a scalar of its own for each norm would be half of the time that this takes.
         var scalars = new Dictionary<long, Scalar>();
-        foreach (var (norm, function) in norms)
+        lock (Counting)
         {
-            if (norm.track_running_stats && norm.num_batches_tracked is { } count)
+            for (var i = 0; i < norms.Count; i++)
             {
-                var number = uses(function);
-                if (!scalars.TryGetValue(number, out var scalar))
+                var (norm, function) = norms[i];
+                if (modes[i] != 0 && norm.track_running_stats && norm.num_batches_tracked is { } count)
                 {
-                    scalars[number] = scalar = number.ToScalar();
-                }
+                    var number = uses(function);
+                    if (!scalars.TryGetValue(number, out var scalar))
+                    {
+                        scalars[number] = scalar = number.ToScalar();
+                    }
 
-                count.add_(scalar);
+                    count.add_(scalar);
+                }
             }
         }
 
@@ -94,38 +133,73 @@ internal sealed class LayerMapping
         }
     }
 
-    private static string Mode(bool training) => training ? "training" : "evaluation";
+    private static bool IsSequence(nn.Module module) => module.GetType() == typeof(Sequential);
 
-    private static IEnumerable<nn.Module> Flatten(nn.Module module) =>
-        module.GetType() == typeof(Sequential) ? module.children().SelectMany(Flatten) : [module];
+    // Visits a module and, in the order in which they run, its parts: only Sequential itself is known to run its parts so. Stops, and
+    // returns false, where something does not hold.
+    private static bool All(nn.Module module, Func<nn.Module, bool> holds)
+    {
+        if (!holds(module))
+        {
+            return false;
+        }
 
-    // Returns what stands in the way.
-    private string Add(nn.Module module, int function)
+        for (var i = 0; IsSequence(module) && i < ((Sequential)module).Count; i++)
+        {
+            if (!All((nn.Module)((Sequential)module)[i], holds))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    private static bool IsHooked(nn.Module module) => module is nn.Module<Tensor, Tensor> known && ModuleHooks.Any(known);
+
+    private static string Obstacle(nn.Module function)
+    {
+        var (count, obstacle) = (0, string.Empty);
+        All(function, module =>
+        {
+            count += IsSequence(module) ? 0 : 1;
+            var refusal = IsHooked(module) ? "has forward hooks, which native layers would not call"
+                : IsSequence(module) ? string.Empty
+                : LayerTable.Of(module) is { } row ? row.Refusal(module)
+                : $"is not one of {string.Join(", ", LayerTable.Rows.Select(known => known.Name))}";
+            obstacle = refusal.Length > 0 ? $": {module.GetType().Name} {refusal}" : string.Empty;
+            return refusal.Length == 0;
+        });
+        return obstacle.Length > 0 || count > 0 ? obstacle : " has no layers";
+    }
+
+    private void Add(nn.Module function, int index)
     {
         var specs = new LayerList();
-        foreach (var leaf in Flatten(module))
+        All(function, module =>
         {
-            var row = LayerTable.Of(leaf);
-            var refusal = row?.Refusal(leaf) ?? $"is not one of {string.Join(", ", LayerTable.Rows.Select(known => known.Name))}";
-            if (row is null || refusal.Length > 0)
+            if (!IsSequence(module))
             {
-                return $"function {function}: {leaf.GetName()} {refusal}";
+                var row = LayerTable.Of(module)!;
+                var traits = row.Traits(module);
+                specs.Add(traits.Spec());
+                layers.Add(new Layer(row, module, traits, index));
             }
 
-            specs.Add(row.Spec(leaf));
-            layers.Add((row, leaf));
-            if (leaf is BatchNorm2d norm)
+            if (module is BatchNorm2d norm)
             {
-                norms.Add((norm, function));
+                norms.Add((norm, index));
             }
-        }
 
-        if (specs.Count == 0)
-        {
-            return $"function {function} has no layers";
-        }
-
+            return true;
+        });
         Functions.Add(new FunctionSpec { Layers = specs });
-        return string.Empty;
+    }
+
+    private readonly record struct Layer(LayerRow Row, nn.Module Module, LayerTraits Traits, int Function)
+    {
+        /// <summary>Whether a module of function i still is this layer.</summary>
+        public bool Is(nn.Module module, int i) =>
+            ReferenceEquals(Module, module) && Function == i && Row.Refusal(module).Length == 0 && Row.Traits(module) == Traits;
     }
 }

@@ -1,3 +1,4 @@
+using ResNetNodes.Interop;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -5,7 +6,7 @@ namespace ResNetNodes.Stages.Engine;
 
 /// <summary>One forward pass through a stage and its way back.</summary>
 /// <param name="snapshot">What it is made with; the call's to dispose.</param>
-/// <param name="results">Where its report and the gradients that it returns go.</param>
+/// <param name="results">Where its report goes.</param>
 internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
 {
     private Interop.StageContext? context;
@@ -16,16 +17,15 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
     /// <summary>Autograd's engine runs the nodes of the CPU on the caller's thread, those of accelerators on threads of its own.</summary>
     public bool RunsOnCallersThread => device is null || device.type == DeviceType.CPU;
 
-    // One flag for each batch normalization.
-    private int[] Modes => [.. Enumerable.Repeat(snapshot.Training ? 1 : 0, (int)snapshot.Stage.NormCount())];
-
     public Tensor Forward(Tensor x)
     {
         (shape, type, device) = (x.shape, x.dtype, x.device);
         try
         {
-            context = Run(() => snapshot.Stage.Forward(x, snapshot.NativeParameters, snapshot.Buffers, Modes));
-            return context.Output();
+            context = Run(() => snapshot.Stage.Forward(x, snapshot.NativeParameters, snapshot.Buffers, snapshot.Modes));
+            // Not the very tensor that the context holds: autograd ties what is returned to this call, and neither could ever be freed.
+            using var output = context.Output();
+            return output.detach();
         }
         finally
         {
@@ -40,7 +40,7 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
     {
         try
         {
-            return Run(() => snapshot.Stage.Evaluate(x, snapshot.NativeParameters, snapshot.Buffers, Modes));
+            return Run(() => snapshot.Stage.Evaluate(x, snapshot.NativeParameters, snapshot.Buffers, snapshot.Modes));
         }
         finally
         {
@@ -48,33 +48,21 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
         }
     }
 
-    public List<Tensor> Backward(Tensor gradOutput)
+    /// <summary>The way back.</summary>
+    /// <param name="gradOutput">The gradient of the output.</param>
+    /// <param name="accumulates">Whether all leaves are to get their gradients, as in a plain <c>backward()</c>.</param>
+    public List<Tensor> Backward(Tensor gradOutput, bool accumulates)
     {
-        if (context is null)
-        {
-            throw new ResNetNodesException(
+        var done = Interlocked.Exchange(ref context, null)
+            ?? throw new ResNetNodesException(
                 "a second backward pass through the same forward pass of a residual stage; run the forward pass again");
-        }
-
-        var done = context;
         var kept = false;
-        context = null;
         try
         {
             results.ThrowIfDisposed();
-            var wanted = snapshot.NativeParameters.Select(p => p.requires_grad ? 1 : 0).ToArray();
-            var targets = snapshot.BypassesAutograd ? snapshot.NativeParameters.Select(p => p.requires_grad ? p.grad : null).ToArray() : [];
-            Run(() =>
-            {
-                snapshot.Stage.Backward(done, gradOutput, wanted, targets!);
-                return 0;
-            });
-            foreach (var target in targets)
-            {
-                target?.Dispose();
-            }
-
-            var gradients = Gradients(done);
+            var gradients = snapshot.Callback is { } callback ? CallbackGradients(done, callback, gradOutput, accumulates)
+                : accumulates && snapshot.AccumulatesInPlace ? InPlace(done, gradOutput)
+                : Gradients(done, gradOutput);
             done.KeepReportAlone();
             results.Take(done);
             kept = true;
@@ -94,13 +82,12 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
     /// <summary>Gives up the way back.</summary>
     public void Abandon()
     {
-        context?.Dispose();
-        context = null;
+        Interlocked.Exchange(ref context, null)?.Dispose();
         snapshot.Dispose();
     }
 
     /// <summary>As many undefined gradients as the autograd function has arguments.</summary>
-    public List<Tensor> NoGradients() => [.. Enumerable.Repeat<Tensor>(null!, snapshot.Inputs.Count + snapshot.Extras.Count + 2)];
+    public List<Tensor> NoGradients() => [.. Enumerable.Repeat<Tensor>(null!, snapshot.Parameters.Count + snapshot.Extras.Count + 2)];
 
     /// <summary>
     /// What a failed backward pass returns: with undefined gradients autograd.grad, whose native errors TorchSharp does not
@@ -115,49 +102,92 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
     /// <summary>Gradients of no dimension, which autograd's engine refuses: its error then reaches the caller's thread.</summary>
     public List<Tensor> MisshapenGradients() => Substitutes((_, type, device) => zeros([], type, device));
 
-    private List<Tensor> Substitutes(Func<long[], ScalarType, Device, Tensor> make)
+    private List<Tensor> Substitutes(Func<long[], ScalarType, Device, Tensor> make) =>
+        Returned(
+            make(shape, type, device!),
+            snapshot.Parameters.Concat(snapshot.Extras).Select(t => t.IsInvalid || !t.requires_grad ? null : make(t.shape, t.dtype, t.device)));
+
+    private List<Tensor> Gradients(Interop.StageContext done, Tensor gradOutput)
     {
-        var all = new List<Tensor?> { make(shape, type, device!) };
-        all.AddRange(snapshot.Inputs.Concat(snapshot.Extras).Select(t => t.IsInvalid || !t.requires_grad ? null : make(t.shape, t.dtype, t.device)));
-        all.Add(null);
-        results.Take(all);
-        return all!;
+        Backward(done, gradOutput, []);
+        return Returned(done.InputGradient(), done.ParameterGradients());
     }
 
-    private List<Tensor> Gradients(Interop.StageContext done)
+    // Autograd would clone what it is given: a second copy of all gradients.
+    private List<Tensor> InPlace(Interop.StageContext done, Tensor gradOutput)
     {
-        var all = new List<Tensor?> { done.InputGradient() };
-        if (snapshot.BypassesAutograd)
+        lock (StageResults.Accumulating)
         {
-            // Autograd would clone what it is given here: a second copy of all gradients.
-            foreach (var (parameter, gradient) in snapshot.Parameters.Zip(done.ParameterGradients()).Where(p => p.Second is not null))
+            // A parameter may have been replaced, or frozen, since: then nobody asks for its gradient.
+            var takes = snapshot.Parameters.Select(p => !p.IsInvalid && p.requires_grad).ToList();
+            var targets = snapshot.Parameters.Select((p, i) => takes[i] ? p.grad : null).ToArray();
+            Backward(done, gradOutput, targets!);
+            Array.ForEach(targets, target => target?.Dispose());
+            var gradients = done.ParameterGradients();
+            for (var i = 0; i < gradients.Length; i++)
             {
-                parameter.grad = gradient;
-                gradient.Dispose();
+                using var gradient = gradients[i];
+                if (gradient is not null && takes[i])
+                {
+                    Add(snapshot.Parameters[i], gradient);
+                }
             }
-
-            all.AddRange(snapshot.Inputs.Select(_ => (Tensor?)null));
         }
-        else if (snapshot.Callback is null)
+
+        return Returned(done.InputGradient(), snapshot.Parameters.Select(_ => (Tensor?)null));
+    }
+
+    // One that stands twice among the parameters has a gradient already the second time.
+    private static void Add(Tensor parameter, Tensor gradient)
+    {
+        using var sum = parameter.grad;
+        if (sum is null)
         {
-            all.AddRange(done.ParameterGradients());
+            parameter.grad = gradient;
         }
         else
         {
-            all.AddRange(snapshot.Parameters.Select(snapshot.Callback.TakeGradient));
+            using var guard = no_grad();
+            sum.add_(gradient);
         }
+    }
 
-        for (var i = 0; i < snapshot.Extras.Count; i++)
-        {
-            all.Add(snapshot.Callback?.TakeExtraGradient(i));
-        }
+    private List<Tensor> CallbackGradients(Interop.StageContext done, Callbacks.ModuleCallback callback, Tensor gradOutput, bool accumulates)
+    {
+        using var exclusive = callback.Exclusive();
+        callback.Backward(accumulates, () => Backward(done, gradOutput, []));
+        return Returned(
+            done.InputGradient(),
+            snapshot.Parameters.Select(callback.TakeGradient).Concat(snapshot.Extras.Select((_, i) => callback.TakeExtraGradient(i))));
+    }
 
-        all.Add(null); // of this object
-        results.Take(all);
+    private void Backward(Interop.StageContext done, Tensor gradOutput, Tensor[] targets) => Native(() =>
+    {
+        snapshot.Stage.Backward(done, gradOutput, snapshot.NativeWanted, targets);
+        return 0;
+    });
+
+    // One for each argument of the autograd function; the last is this object.
+    private static List<Tensor> Returned(Tensor ofInput, IEnumerable<Tensor?> others)
+    {
+        List<Tensor?> all = [ofInput, .. others, null];
+        StageResults.KeepUntilNext(all);
         return all!;
     }
 
+    // A forward pass.
     private T Run<T>(Func<T> native)
+    {
+        if (snapshot.Callback is not { } callback)
+        {
+            return native();
+        }
+
+        using var exclusive = callback.Exclusive();
+        return callback.Forward(() => Native(native));
+    }
+
+    private T Native<T>(Func<T> native)
     {
         try
         {

@@ -15,6 +15,8 @@ internal sealed class StageConfiguration : IDisposable
     private readonly LayerMapping? mapping;
     private readonly Stage? native;
     private readonly IReadOnlyList<long> uses;
+    private int holders = 1;
+    private int disposed;
 
     private StageConfiguration(StageFunctions functions, StageOptions options, LayerMapping? mapping, Stage? native, IReadOnlyList<long> uses, string reason) =>
         (this.functions, Options, this.mapping, this.native, this.uses, Reason) = (functions, options, mapping, native, uses, reason);
@@ -55,29 +57,56 @@ internal sealed class StageConfiguration : IDisposable
         return new(functions, options, null, null, uses, options.Execution == StageExecution.Callback ? "asked for" : reason);
     }
 
-    /// <summary>Takes down what a call of the stage is made with.</summary>
-    /// <param name="extras">The extra inputs.</param>
-    /// <param name="bypass">What stands for the parameters where their gradients bypass autograd.</param>
-    /// <param name="training">Whether the stage is in training mode.</param>
-    /// <param name="recorded">Whether a backward pass may follow, given the parameters.</param>
-    public CallSnapshot Snapshot(IReadOnlyList<Tensor> extras, Tensor bypass, bool training, Func<IReadOnlyList<Tensor>, bool> recorded)
+    /// <summary>
+    /// This one, where it still is what its modules and options ask for; another one where modules have changed: hooks, settings, the
+    /// list of a Sequential's parts. Cheap: asked before each call.
+    /// </summary>
+    /// <exception cref="ResNetNodesException">The options ask for native layers, which the modules can't be any more.</exception>
+    public StageConfiguration Current()
     {
-        if (mapping is not null)
+        var fits = mapping is not null ? mapping.IsOf(functions.Modules)
+            : Options.Execution == StageExecution.Callback || functions.Unmappable.Length > 0 || Reason == LayerMapping.Obstacle(functions.Modules);
+        try
         {
-            mapping.CheckModes(training);
-            var weights = mapping.Parameters();
-            IReadOnlyList<Tensor> inputs = Options.AccumulateGradientsInPlace ? [bypass] : weights;
-            return new(native!, null, weights, inputs, mapping.Buffers(), extras, training, recorded(weights));
+            return fits ? this : Of(functions, Options);
         }
-
-        IReadOnlyList<Tensor> parameters = [.. functions.Modules.SelectMany(m => m.parameters()).DistinctBy(p => p.Handle)];
-        var wanted = recorded(parameters);
-        var callback = new ModuleCallback(functions.Modules, functions.Call, extras, seeded: training || wanted);
-        return new(Callbacks(callback), callback, parameters, parameters, [], extras, training, wanted);
+        catch (ArgumentException exception)
+        {
+            throw new ResNetNodesException(exception.Message, exception);
+        }
     }
 
-    /// <summary>Counts a training forward pass in the batch normalizations of native layers; modules that are called do so themselves.</summary>
-    public void CountBatches() => mapping?.CountBatches(UsesOf);
+    /// <summary>Takes down what a call of the stage is made with. Its caller's hold on this is the snapshot's from here on.</summary>
+    /// <param name="x">The state.</param>
+    /// <param name="extras">The extra inputs.</param>
+    /// <param name="training">Whether the stage is in training mode.</param>
+    public CallSnapshot Snapshot(Tensor x, IReadOnlyList<Tensor> extras, bool training)
+    {
+        try
+        {
+            IReadOnlyList<Tensor> parameters = mapping is not null
+                ? mapping.Parameters()
+                : [.. functions.Modules.SelectMany(m => m.parameters()).DistinctBy(TensorIdentity.Of)];
+            int[] wanted = [.. parameters.Select(p => p.requires_grad ? 1 : 0)];
+            var recorded = is_grad_enabled() && (x.requires_grad || wanted.Contains(1) || extras.Any(e => e.requires_grad));
+            if (mapping is not null)
+            {
+                return new(this, native!, null, parameters, wanted, mapping.Buffers(), mapping.Modes(), extras, recorded);
+            }
+
+            var callback = new ModuleCallback(functions, extras, training, recorded);
+            return new(this, Callbacks(callback), callback, parameters, wanted, [], [], extras, recorded);
+        }
+        catch
+        {
+            Leave();
+            throw;
+        }
+    }
+
+    /// <summary>Counts a forward pass in the batch normalizations of native layers that train; modules that are called do so themselves.</summary>
+    /// <param name="modes">The modes of the pass.</param>
+    public void CountBatches(int[] modes) => mapping?.CountBatches(modes, UsesOf);
 
     /// <summary>How each function is evaluated on a state like x.</summary>
     public IReadOnlyList<string> Paths(Tensor x)
@@ -87,18 +116,44 @@ internal sealed class StageConfiguration : IDisposable
             return PathsOf(native);
         }
 
-        using var callback = new ModuleCallback(functions.Modules, functions.Call, [], seeded: false);
+        using var callback = new ModuleCallback(functions, [], training: false, recorded: false);
         using var stage = Callbacks(callback);
         return PathsOf(stage);
 
         IReadOnlyList<string> PathsOf(Stage stage) => [.. Enumerable.Range(0, functions.Modules.Count).Select(n => stage.FunctionPath(n, x))];
     }
 
+    /// <summary>Holds it for a call; false where the last holder has left.</summary>
+    public bool TryHold()
+    {
+        int now;
+        do
+        {
+            now = Volatile.Read(ref holders);
+        }
+        while (now > 0 && Interlocked.CompareExchange(ref holders, now + 1, now) != now);
+        return now > 0;
+    }
+
+    /// <summary>A call ends, or the stage lets go of this configuration. The last one who does ends it: others may still be running.</summary>
+    public void Leave()
+    {
+        if (Interlocked.Decrement(ref holders) == 0)
+        {
+            native?.Dispose();
+            mapping?.Functions.Dispose();
+        }
+    }
+
+    /// <summary>The stage lets go of this configuration.</summary>
     public void Dispose()
     {
-        native?.Dispose();
-        mapping?.Functions.Dispose();
+        if (Interlocked.Exchange(ref disposed, 1) == 0)
+        {
+            Leave();
+        }
     }
+
 
     private static Stage Layers(LayerMapping mapping, int depth, StageOptions options)
     {

@@ -1,3 +1,4 @@
+using ResNetNodes.Stages.Callbacks;
 using static TorchSharp.torch;
 
 namespace ResNetNodes.Stages.Engine;
@@ -7,9 +8,7 @@ internal sealed class StageEngine : IDisposable
 {
     private readonly StageFunctions functions;
     private readonly StageResults results;
-
-    // Stands for parameters whose gradients bypass autograd: makes it call the way back where x needs no gradient.
-    private readonly Tensor anchor = zeros([], requires_grad: true).DetachFromDisposeScope();
+    private readonly Lock configuring = new();
     private readonly string name;
     private StageConfiguration configuration;
 
@@ -25,36 +24,29 @@ internal sealed class StageEngine : IDisposable
 
     public int Depth => functions.Depth;
 
-    public StageExecution Execution => configuration.Execution;
+    public StageExecution Execution => Current().Execution;
 
-    public string ExecutionReason => configuration.Reason;
+    public string ExecutionReason => Current().Reason;
 
     public StageReport? LastReport => results.Last;
 
     public StageOptions Options
     {
-        get => configuration.Options;
-        // The configuration before is left to its finalizer: the backward pass of a call that is under way still needs it.
-        set => configuration = StageConfiguration.Of(functions, value);
+        get => Volatile.Read(ref configuration).Options;
+        set => Use(StageConfiguration.Of(functions, value));
     }
 
     public Tensor Run(Tensor x, IReadOnlyList<Tensor> extras, bool training)
     {
         results.ThrowIfDisposed();
         ArgumentNullException.ThrowIfNull(x);
+        StageResults.ReleaseGradients();
         results.Settle();
-        var current = configuration;
-        var snapshot = current.Snapshot(extras, anchor, training, parameters =>
-            is_grad_enabled() && (x.requires_grad || parameters.Any(p => p.requires_grad) || extras.Any(e => e.requires_grad)));
+        var current = Held();
+        var snapshot = current.Snapshot(x, extras, training);
         var call = new StageCall(snapshot, results);
-        var output = snapshot.Recorded
-            ? StageFunction.apply([x, .. snapshot.Inputs, .. extras, call])
-            : call.Evaluate(x);
-        if (training)
-        {
-            current.CountBatches();
-        }
-
+        var output = snapshot.Recorded ? StageFunction.apply([x, .. snapshot.Parameters, .. extras, call]) : call.Evaluate(x);
+        current.CountBatches(snapshot.Modes);
         return output;
     }
 
@@ -63,7 +55,7 @@ internal sealed class StageEngine : IDisposable
     {
         results.ThrowIfDisposed();
         ArgumentNullException.ThrowIfNull(x);
-        return configuration.Paths(x);
+        return Current().Paths(x);
     }
 
     public override string ToString()
@@ -75,8 +67,48 @@ internal sealed class StageEngine : IDisposable
     public void Dispose()
     {
         results.Dispose();
-        configuration.Dispose();
-        anchor.Dispose();
+        lock (configuring)
+        {
+            configuration.Dispose();
+        }
+    }
+
+    // The modules may have changed since the last call. A call that is under way keeps the configuration that it began with.
+    private StageConfiguration Current()
+    {
+        var known = Volatile.Read(ref configuration);
+        var current = known.Current();
+        if (!ReferenceEquals(known, current))
+        {
+            Use(current);
+        }
+
+        return current;
+    }
+
+    // The current one, held for a call: it may be replaced at any moment, and ends with its last holder.
+    private StageConfiguration Held()
+    {
+        while (true)
+        {
+            var current = Current();
+            if (current.TryHold())
+            {
+                return current;
+            }
+
+            results.ThrowIfDisposed();
+        }
+    }
+
+    private void Use(StageConfiguration next)
+    {
+        lock (configuring)
+        {
+            var before = configuration;
+            Volatile.Write(ref configuration, next);
+            before.Dispose();
+        }
     }
 
     private void Reported(StageReport report)

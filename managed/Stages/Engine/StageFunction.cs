@@ -1,3 +1,4 @@
+using ResNetNodes.Interop;
 using ResNetNodes.Stages.Callbacks;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -18,8 +19,6 @@ internal sealed class StageFunction : autograd.SingleTensorFunction<StageFunctio
     {
         var call = (StageCall)vars[^1];
         var output = call.Forward((Tensor)vars[0]);
-        // Saved, so that autograd notices when the output, from which the way back starts, is changed in place.
-        ctx.save_for_backward([output]);
         ctx.save_data(CallKey, call);
         ctx.set_materialize_grads(false);
         return output;
@@ -33,7 +32,7 @@ internal sealed class StageFunction : autograd.SingleTensorFunction<StageFunctio
         {
             if (!failed)
             {
-                return Backward(ctx, call, grad_output);
+                return Backward(call, grad_output);
             }
 
             // A later stage failed: this one's result would be thrown away.
@@ -55,7 +54,7 @@ internal sealed class StageFunction : autograd.SingleTensorFunction<StageFunctio
         return zeros;
     }
 
-    private static List<Tensor> Backward(autograd.AutogradContext ctx, StageCall call, Tensor gradOutput)
+    private static List<Tensor> Backward(StageCall call, Tensor gradOutput)
     {
         if (is_grad_enabled())
         {
@@ -63,12 +62,7 @@ internal sealed class StageFunction : autograd.SingleTensorFunction<StageFunctio
                 "create_graph: the gradient of a residual stage can't be differentiated again; use a plain module for second derivatives");
         }
 
-        foreach (var saved in ctx.get_saved_variables())
-        {
-            saved.Dispose();
-        }
-
         // An undefined gradient: nothing downstream depends on this stage.
-        return gradOutput is null || gradOutput.IsInvalid ? call.NoGradients() : call.Backward(gradOutput);
+        return gradOutput is null || gradOutput.IsInvalid ? call.NoGradients() : call.Backward(gradOutput, Functions.BackwardAccumulates());
     }
 }

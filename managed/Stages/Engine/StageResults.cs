@@ -3,12 +3,18 @@ using static TorchSharp.torch;
 
 namespace ResNetNodes.Stages.Engine;
 
-/// <summary>What the calls of a stage leave behind: their reports, and the gradients that they returned.</summary>
+/// <summary>What the backward passes of a stage have reported. Calls may come from any thread.</summary>
 /// <param name="owner">The stage's name, for the error of a call that outlives it.</param>
 /// <param name="reported">Called with each report when it is read.</param>
 internal sealed class StageResults(string owner, Action<StageReport> reported) : IDisposable
 {
-    private List<Tensor?> returned = [];
+    /// <summary>Held by those who add to <c>.grad</c> in place: two passes may share a parameter.</summary>
+    public static readonly Lock Accumulating = new();
+
+    [ThreadStatic]
+    private static List<Tensor?>? returned;
+
+    private readonly Lock reading = new();
     private StageReport? last;
     private StageContext? unread;
     private bool disposed;
@@ -18,15 +24,35 @@ internal sealed class StageResults(string owner, Action<StageReport> reported) :
     {
         get
         {
-            Read();
-            return last;
+            lock (reading)
+            {
+                Read();
+                return last;
+            }
         }
+    }
+
+    /// <summary>
+    /// Takes over the wrappers of gradients that a backward pass returns. Autograd takes references of its own once that has returned to
+    /// it, so that they can be let go of when this thread comes by again.
+    /// </summary>
+    public static void KeepUntilNext(List<Tensor?> gradients)
+    {
+        ReleaseGradients();
+        returned = gradients;
+    }
+
+    /// <summary>Lets go of what this thread's last backward pass returned.</summary>
+    public static void ReleaseGradients()
+    {
+        returned?.ForEach(gradient => gradient?.Dispose());
+        returned = null;
     }
 
     /// <exception cref="ObjectDisposedException">The stage is disposed.</exception>
     public void ThrowIfDisposed()
     {
-        if (disposed)
+        if (Volatile.Read(ref disposed))
         {
             throw new ObjectDisposedException(owner);
         }
@@ -35,31 +61,33 @@ internal sealed class StageResults(string owner, Action<StageReport> reported) :
     /// <summary>Takes over a context whose backward pass is done. Its report is read at once if that does not block.</summary>
     public void Take(StageContext context)
     {
-        unread?.Dispose();
-        unread = context;
-        ReadIfReady();
+        lock (reading)
+        {
+            unread?.Dispose();
+            unread = context;
+            ReadIfReady();
+        }
     }
 
-    /// <summary>Takes over the wrappers of gradients that a backward pass returns: autograd takes references of its own.</summary>
-    public void Take(List<Tensor?> gradients)
-    {
-        ReleaseGradients();
-        returned = gradients;
-    }
-
-    /// <summary>Lets go of what the last backward pass returned, and reads its report if that does not block.</summary>
+    /// <summary>Reads the last report if that does not block.</summary>
     public void Settle()
     {
-        ReleaseGradients();
-        ReadIfReady();
+        lock (reading)
+        {
+            ReadIfReady();
+        }
     }
 
     public void Dispose()
     {
-        disposed = true;
+        lock (reading)
+        {
+            Volatile.Write(ref disposed, true);
+            unread?.Dispose();
+            unread = null;
+        }
+
         ReleaseGradients();
-        unread?.Dispose();
-        unread = null;
     }
 
     private void ReadIfReady()
@@ -85,11 +113,5 @@ internal sealed class StageResults(string owner, Action<StageReport> reported) :
         }
 
         reported(last);
-    }
-
-    private void ReleaseGradients()
-    {
-        returned.ForEach(gradient => gradient?.Dispose());
-        returned = [];
     }
 }

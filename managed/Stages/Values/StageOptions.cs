@@ -36,9 +36,9 @@ public sealed record StageOptions
     public bool CheckpointOnFailure { get; init; }
 
     /// <summary>
-    /// Add parameter gradients directly to the parameters' <c>.grad</c> in the backward pass, bypassing autograd: no second copy of all
-    /// gradients, and less work per layer. Only for <c>loss.backward()</c>; <c>torch.autograd.grad</c> with respect to a parameter
-    /// and hooks of parameters do not see their gradients then. Native layers only.
+    /// Add parameter gradients directly to the parameters' <c>.grad</c> in a plain <c>loss.backward()</c>, bypassing autograd: no second
+    /// copy of all gradients, and less work per layer. <c>torch.autograd.grad</c> and backward passes that name their inputs get gradients
+    /// as usual. Native layers only: modules that are called always add their gradients so.
     /// </summary>
     public bool AccumulateGradientsInPlace { get; init; }
 

@@ -1,9 +1,8 @@
-using ResNetNodes.Stages.Callbacks;
 using static TorchSharp.torch;
 
-namespace ResNetNodes.Stages.Engine;
+namespace ResNetNodes.Stages.Callbacks;
 
-/// <summary>The residual functions of a stage, as its constructor was given them. Immutable.</summary>
+/// <summary>The residual functions of a stage, as its constructor was given them.</summary>
 internal sealed class StageFunctions
 {
     /// <param name="modules">The functions, N or one that all steps share.</param>
@@ -25,7 +24,7 @@ internal sealed class StageFunctions
             }
         }
 
-        (Modules, Depth, Call, Unmappable) = (modules, depth, call, unmappable);
+        (Modules, Depth, Call, Unmappable, Writes) = (modules, depth, call, unmappable, new InputWrites(modules.Count));
     }
 
     public IReadOnlyList<nn.Module> Modules { get; }
@@ -35,6 +34,12 @@ internal sealed class StageFunctions
     public FunctionCall Call { get; }
 
     public string Unmappable { get; }
+
+    /// <summary>What is known of functions that write to their input.</summary>
+    public InputWrites Writes { get; }
+
+    /// <summary>Which of the modules function n of the stage is.</summary>
+    public int IndexOf(int function) => Math.Min(function, Modules.Count - 1);
 
     /// <summary>A caller's list of functions.</summary>
     public static nn.Module[] All(IEnumerable<nn.Module> functions)

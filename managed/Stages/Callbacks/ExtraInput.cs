@@ -1,0 +1,38 @@
+using ResNetNodes.Interop;
+using static TorchSharp.torch;
+
+namespace ResNetNodes.Stages.Callbacks;
+
+/// <summary>An extra input of a stage's call, held for its way back: the caller's own wrapper may be disposed by then.</summary>
+internal sealed class ExtraInput : IDisposable
+{
+    private readonly bool wanted;
+    private readonly long version;
+
+    public ExtraInput(Tensor given)
+    {
+        wanted = given.requires_grad;
+        Tensor = given.detach().DetachFromDisposeScope();
+        version = Version;
+    }
+
+    /// <summary>The same memory, without a graph.</summary>
+    public Tensor Tensor { get; }
+
+    private long Version => is_inference_mode_enabled() ? 0 : Functions.TensorVersion(Tensor);
+
+    /// <summary>What a function is given: a leaf that asks for a gradient where the caller's tensor does.</summary>
+    public Tensor ForCall(bool recorded) => Tensor.detach().requires_grad_(recorded && wanted);
+
+    /// <exception cref="ResNetNodesException">It was changed in place since the forward pass.</exception>
+    public void RequireSame()
+    {
+        if (Version != version)
+        {
+            throw new ResNetNodesException(
+                "the condition was changed in place since the forward pass; run the forward pass again before the backward pass");
+        }
+    }
+
+    public void Dispose() => Tensor.Dispose();
+}

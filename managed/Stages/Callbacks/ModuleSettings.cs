@@ -1,0 +1,52 @@
+using System.Collections.Concurrent;
+using System.Reflection;
+using static TorchSharp.torch;
+
+namespace ResNetNodes.Stages.Callbacks;
+
+/// <summary>What a module computes with besides tensors and mode: its numbers, flags and texts, such as a dropout's p, and its hooks.</summary>
+internal static class ModuleSettings
+{
+    private static readonly ConcurrentDictionary<Type, FieldInfo[]> Fields = new();
+
+    /// <summary>A number that changes with the settings.</summary>
+    public static int Hash(nn.Module module)
+    {
+        var hash = default(HashCode);
+        foreach (var field in Fields.GetOrAdd(module.GetType(), FieldsOf))
+        {
+            switch (field.GetValue(module))
+            {
+                case long[] sizes:
+                    hash.AddBytes(System.Runtime.InteropServices.MemoryMarshal.AsBytes(sizes.AsSpan()));
+                    break;
+                case System.Collections.ICollection hooks:
+                    hash.Add(hooks.Count);
+                    break;
+                case var value:
+                    hash.Add(value);
+                    break;
+            }
+        }
+
+        return hash.ToHashCode();
+    }
+
+    // All but nn.Module's own, which says where the module is and what it is called.
+    private static FieldInfo[] FieldsOf(Type type)
+    {
+        const BindingFlags Own = BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.DeclaredOnly;
+        var fields = new List<FieldInfo>();
+        for (var of = type; of is not null && of != typeof(nn.Module); of = of.BaseType)
+        {
+            var hooks = of.IsGenericType && of.GetGenericTypeDefinition() == typeof(nn.HookableModule<,>);
+            fields.AddRange(of.GetFields(Own).Where(field => hooks || IsSetting(field.FieldType)));
+        }
+
+        return [.. fields];
+    }
+
+    private static bool IsSetting(Type type) =>
+        type.IsPrimitive || type.IsEnum || type == typeof(string) || type == typeof(decimal) || type == typeof(long[])
+        || (Nullable.GetUnderlyingType(type) is { } inner && IsSetting(inner));
+}

@@ -1,0 +1,130 @@
+using ResNetNodes.Interop;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace ResNetNodes.Stages.Callbacks;
+
+/// <summary>
+/// What functions that are called consist of at one moment, as far as they compute with it: their modules, modes, settings, parameters and
+/// buffers. No copy of any tensor: which it is, and how often it has been changed in place.
+/// </summary>
+internal sealed class ModuleState
+{
+    private readonly List<List<Part>> parts = [];
+
+    /// <param name="modules">The modules of each function (<see cref="ModuleTree"/>).</param>
+    public ModuleState(IReadOnlyList<List<nn.Module>> modules)
+    {
+        for (var i = 0; i < modules.Count; i++)
+        {
+            parts.Add([.. modules[i].Select(m => Part.Of(m, i))]);
+        }
+    }
+
+    /// <summary>
+    /// Throws where something differs from what it was at the end of the forward pass. What the forward pass itself had changed (it
+    /// differs from what it was <paramref name="before"/> that) is the functions' own: running statistics, a counter. Modes may differ.
+    /// </summary>
+    /// <exception cref="ResNetNodesException">Names what has changed.</exception>
+    public void RequireSame(ModuleState before, ModuleState after)
+    {
+        for (var i = 0; i < after.parts.Count; i++)
+        {
+            var (then, now) = (after.parts[i], parts[i]);
+            if (!AreSame(then, now))
+            {
+                throw Changed($"the modules of function {i} were changed");
+            }
+
+            // Modules that the forward pass has made itself have no state before it.
+            for (var k = 0; k < now.Count && AreSame(before.parts[i], then); k++)
+            {
+                now[k].RequireSame(before.parts[i][k], then[k]);
+            }
+        }
+    }
+
+    /// <summary>Switches the modules to the modes that they had then, and back when disposed; freezes parameters that were frozen then.</summary>
+    public IDisposable InModesOf(ModuleState then) => new Modes(this, then);
+
+    private static bool AreSame(List<Part> a, List<Part> b) => a.Select(part => part.Module).SequenceEqual(b.Select(part => part.Module));
+
+    private static ResNetNodesException Changed(string what) =>
+        new($"{what} since the forward pass; run the forward pass again before the backward pass");
+
+    // The parameters that are frozen, or those that are not.
+    private IEnumerable<Tensor> Frozen(bool frozen) => parts.SelectMany(of => of).SelectMany(part => part.Tensors.Zip(part.Marks))
+        .Where(pair => pair.First is Parameter && pair.Second.Frozen == frozen).Select(pair => pair.First);
+
+    private readonly record struct Mark(IntPtr Identity, long Version, bool Frozen)
+    {
+        public static Mark Of(Tensor tensor) => new(TensorIdentity.Of(tensor), Functions.TensorVersion(tensor), !tensor.requires_grad);
+
+        /// <summary>Whether it is the same tensor with the same value.</summary>
+        public bool IsSame(Mark other) => Identity == other.Identity && Version == other.Version;
+    }
+
+    private readonly record struct Part(nn.Module Module, int Function, bool Training, int Settings, Tensor[] Tensors, Mark[] Marks)
+    {
+        public static Part Of(nn.Module module, int function)
+        {
+            Tensor[] tensors =
+                [.. module.named_parameters(recurse: false).Select(p => p.parameter), .. module.named_buffers(recurse: false).Select(b => b.buffer)];
+            return new(module, function, module.training, ModuleSettings.Hash(module), tensors, [.. tensors.Select(Mark.Of)]);
+        }
+
+        public void RequireSame(Part before, Part after)
+        {
+            if (before.Settings == after.Settings && Settings != after.Settings)
+            {
+                throw Changed($"the settings or hooks of {Module.GetType().Name} in function {Function} were changed");
+            }
+
+            // A normalization that trains writes its statistics, uncounted, and does not read them.
+            var own = Module is NormBase && after.Training ? Module.named_parameters(recurse: false).Count() : int.MaxValue;
+            for (var i = 0; i < after.Marks.Length && i < own; i++)
+            {
+                if (i < before.Marks.Length && before.Marks[i].IsSame(after.Marks[i]) && !(i < Marks.Length && Marks[i].IsSame(after.Marks[i])))
+                {
+                    var replaced = i >= Marks.Length || Marks[i].Identity != after.Marks[i].Identity;
+                    throw Changed($"{NameOf(i)} of {Module.GetType().Name} in function {Function} was {(replaced ? "replaced" : "changed in place")}");
+                }
+            }
+        }
+
+        private string NameOf(int tensor) =>
+            Module.named_parameters(recurse: false).Select(p => $"parameter '{p.name}'")
+                .Concat(Module.named_buffers(recurse: false).Select(b => $"buffer '{b.name}'")).ElementAtOrDefault(tensor) ?? "a parameter";
+    }
+
+    private sealed class Modes : IDisposable
+    {
+        private readonly ModuleState now;
+        private readonly bool differ;
+        private readonly List<Tensor> thawed;
+
+        public Modes(ModuleState now, ModuleState then)
+        {
+            this.now = now;
+            differ = !now.parts.Zip(then.parts).All(pair => pair.First.Select(p => p.Training).SequenceEqual(pair.Second.Select(p => p.Training)));
+            thawed = [.. now.Frozen(false).ExceptBy(then.Frozen(false).Select(TensorIdentity.Of), TensorIdentity.Of)];
+            thawed.ForEach(parameter => parameter.requires_grad_(false));
+            Switch(then);
+        }
+
+        public void Dispose()
+        {
+            Switch(now);
+            thawed.ForEach(parameter => parameter.requires_grad_(true));
+        }
+
+        // Each before its parts: a module's own mode is the last that it is given.
+        private void Switch(ModuleState to)
+        {
+            foreach (var part in differ ? to.parts.SelectMany(of => of) : [])
+            {
+                part.Module.train(part.Training);
+            }
+        }
+    }
+}
