@@ -77,7 +77,7 @@ public sealed class TinyResNet : nn.Module<Tensor, Tensor>
     public override Tensor forward(Tensor input)
     {
         using var scope = NewDisposeScope();
-        var state = stage.call(stem.call(input));
+        var state = stage.call(MemoryLayout.ChannelsLast(stem.call(input)));
         return head.call(pool.call(state).flatten(1)).MoveToOuterDisposeScope();
     }
 
