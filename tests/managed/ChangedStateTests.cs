@@ -157,6 +157,27 @@ public sealed class ChangedStateTests
         }
     }
 
+    /// <summary>Another pass, of another size, may come between: what a function notes for itself is no change of its user's.</summary>
+    [Theory]
+    [MemberData(nameof(Called))]
+    public void WhatAFunctionNotesForItself_MayDiffer(string method)
+    {
+        using var scope = NewDisposeScope();
+        using var stage = new ResidualStage(Truth.Functions(3, () => new Noting()), new StageOptions { Reconstruction = Reconstruction.Parse(method) });
+        var x = Truth.Normal(1, 4, 6).requires_grad_(true);
+        stage.call(x).pow(2).sum().backward();
+        x.grad = null;
+        var truth = TrueGradient(stage, x);
+        var loss = stage.call(x).pow(2).sum();
+        using (no_grad())
+        {
+            stage.call(Truth.Normal(1, 9, 6));
+        }
+
+        loss.BackwardThroughStages();
+        Near(truth, x.grad!, method);
+    }
+
     [Theory]
     [InlineData("dropout")]
     [InlineData("batch norm")]
@@ -303,6 +324,27 @@ public sealed class ChangedStateTests
         public double Factor { get; set; } = 1;
 
         public override Tensor forward(Tensor input) => input * Factor;
+    }
+
+    // Makes its layer when it first runs, and notes the batch's size.
+    private sealed class Noting() : nn.Module<Tensor, Tensor>(nameof(Noting))
+    {
+        private Linear? made;
+        private long size;
+
+        public long Size => size;
+
+        public override Tensor forward(Tensor input)
+        {
+            size = input.shape[0];
+            if (made is null)
+            {
+                made = nn.Linear(6, 6, dtype: ScalarType.Float64);
+                register_module(nameof(made), made);
+            }
+
+            return tanh(made.call(input));
+        }
     }
 
     private sealed class Iterated : nn.Module<Tensor, Tensor>

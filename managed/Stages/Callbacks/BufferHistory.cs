@@ -8,17 +8,19 @@ namespace ResNetNodes.Stages.Callbacks;
 /// Buffers that functions change: each evaluation on the way back reads what its forward evaluation read, and in the end they are what the
 /// forward pass left. Of one pass.
 /// </summary>
-/// <param name="modules">The modules of each function (<see cref="ModuleTree"/>).</param>
-internal sealed class BufferHistory(IReadOnlyList<List<nn.Module>> modules) : IDisposable
+internal sealed class BufferHistory : IDisposable
 {
     // By evaluation: what a buffer was before it, where the evaluation has changed it.
     private readonly Dictionary<long, List<(Tensor Buffer, Tensor Before)>> read = [];
     private readonly Dictionary<IntPtr, (Tensor Buffer, Tensor Left)> left = [];
 
     /// <summary>Runs a forward evaluation, and notes what it changes.</summary>
-    public Tensor Forward(int function, long use, Func<Tensor> evaluate)
+    /// <param name="modules">The function's modules (<see cref="ModuleTree"/>).</param>
+    /// <param name="use">The evaluation's number.</param>
+    /// <param name="evaluate">The evaluation.</param>
+    public Tensor Forward(IReadOnlyList<nn.Module> modules, long use, Func<Tensor> evaluate)
     {
-        var before = Read(function).Select(buffer => (Buffer: buffer, Version: Functions.TensorVersion(buffer), Before: Copy(buffer))).ToList();
+        var before = Read(modules).Select(buffer => (Buffer: buffer, Version: Functions.TensorVersion(buffer), Before: Copy(buffer))).ToList();
         try
         {
             var result = evaluate();
@@ -38,10 +40,10 @@ internal sealed class BufferHistory(IReadOnlyList<List<nn.Module>> modules) : ID
     }
 
     /// <summary>Before an evaluation on the way back: its buffers as the forward evaluation read them.</summary>
-    public void Replay(int function, long use)
+    public void Replay(IReadOnlyList<nn.Module> modules, long use)
     {
         using var guard = no_grad();
-        foreach (var module in modules[function].Where(module => module.training))
+        foreach (var module in modules.Where(module => module.training))
         {
             foreach (var (_, buffer) in module.named_buffers(recurse: false))
             {
@@ -99,6 +101,6 @@ internal sealed class BufferHistory(IReadOnlyList<List<nn.Module>> modules) : ID
     }
 
     // Normalizations that train write their statistics without reading them, those that don't leave them alone.
-    private IEnumerable<Tensor> Read(int function) =>
-        modules[function].Where(module => module is not NormBase).SelectMany(module => module.named_buffers(recurse: false)).Select(b => b.buffer);
+    private static IEnumerable<Tensor> Read(IReadOnlyList<nn.Module> modules) =>
+        modules.Where(module => module is not NormBase).SelectMany(module => module.named_buffers(recurse: false)).Select(b => b.buffer);
 }

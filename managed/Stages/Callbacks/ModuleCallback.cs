@@ -18,15 +18,15 @@ internal sealed class ModuleCallback : IDisposable
 {
     private readonly long id;
     private readonly StageFunctions functions;
-    private readonly IReadOnlyList<List<nn.Module>> modules;
     private readonly IReadOnlyList<nn.Module> owners;
     private readonly IReadOnlyList<ExtraInput> extras;
     private readonly RandomNumbers? numbers;
     private readonly bool recorded;
     private readonly bool gradients;
-    private readonly BufferHistory buffers;
+    private readonly BufferHistory buffers = new();
     private readonly GradientSums sums = new();
     private readonly Dictionary<long, ModuleTape> tapes = [];
+    private IReadOnlyList<List<nn.Module>> modules;
     private ModuleState? before;
     private ModuleState? after;
     private bool accumulates;
@@ -42,10 +42,9 @@ internal sealed class ModuleCallback : IDisposable
         this.functions = functions;
         this.recorded = recorded;
         this.extras = [.. extras.Select(extra => new ExtraInput(extra))];
-        modules = [.. functions.Modules.Select(ModuleTree.Of)];
+        modules = Trees();
         owners = OwnedTensors.Owners(modules.SelectMany(list => list));
         gradients = is_grad_enabled();
-        buffers = new BufferHistory(modules);
         // Not the training mode alone: a function may be random without it, and its numbers must be the same on the way back.
         numbers = training || recorded ? RandomNumbers.Drawn() : null;
         id = CallbackEntries.Add(this);
@@ -63,7 +62,9 @@ internal sealed class ModuleCallback : IDisposable
     public T Forward<T>(Func<T> pass)
     {
         before = recorded ? new ModuleState(modules) : null;
-        var outcome = pass();
+        var outcome = ModuleSettings.Watch(owners, pass);
+        // Functions may make parts of theirs when they first run.
+        modules = Trees();
         after = recorded ? new ModuleState(modules) : null;
         return outcome;
     }
@@ -76,7 +77,7 @@ internal sealed class ModuleCallback : IDisposable
     /// <exception cref="ResNetNodesException">Something that functions read has changed since the forward pass.</exception>
     public void Backward(bool accumulates, Action pass)
     {
-        var now = new ModuleState([.. functions.Modules.Select(ModuleTree.Of)]);
+        var now = new ModuleState(Trees());
         now.RequireSame(before!, after!);
         foreach (var extra in extras)
         {
@@ -133,12 +134,12 @@ internal sealed class ModuleCallback : IDisposable
         using var random = numbers?.Part(use).TorchScope(x.device);
         if (replay)
         {
-            buffers.Replay(functions.IndexOf(function), use);
+            buffers.Replay(modules[functions.IndexOf(function)], use);
             return Evaluate(function, evaluation, slot, x);
         }
 
         return recorded
-            ? buffers.Forward(functions.IndexOf(function), use, () => Evaluate(function, evaluation, slot, x))
+            ? buffers.Forward(modules[functions.IndexOf(function)], use, () => Evaluate(function, evaluation, slot, x))
             : Evaluate(function, evaluation, slot, x);
     }
 
@@ -191,6 +192,8 @@ internal sealed class ModuleCallback : IDisposable
         result?.Dispose();
         GC.SuppressFinalize(this);
     }
+
+    private IReadOnlyList<List<nn.Module>> Trees() => [.. functions.Modules.Select(ModuleTree.Of)];
 
     private Tensor Evaluate(int function, Evaluation evaluation, long slot, Tensor x)
     {

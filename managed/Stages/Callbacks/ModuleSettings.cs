@@ -1,5 +1,7 @@
 using System.Collections.Concurrent;
 using System.Reflection;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using static TorchSharp.torch;
 
 namespace ResNetNodes.Stages.Callbacks;
@@ -8,6 +10,26 @@ namespace ResNetNodes.Stages.Callbacks;
 internal static class ModuleSettings
 {
     private static readonly ConcurrentDictionary<Type, FieldInfo[]> Fields = new();
+    private static readonly ConditionalWeakTable<nn.Module, object> Changing = [];
+
+    /// <summary>Runs a forward pass, and notes which of the modules change settings of their own in it: a counter, the last batch's size.</summary>
+    public static T Watch<T>(IReadOnlyList<nn.Module> modules, Func<T> pass)
+    {
+        int[] before = [.. modules.Select(Hash)];
+        var outcome = pass();
+        for (var i = 0; i < before.Length; i++)
+        {
+            if (Hash(modules[i]) != before[i])
+            {
+                Changing.GetOrCreateValue(modules[i]);
+            }
+        }
+
+        return outcome;
+    }
+
+    /// <summary>Whether a module changes settings of its own while it runs: what they are between two passes then says nothing.</summary>
+    public static bool AreOwn(nn.Module module) => Changing.TryGetValue(module, out _);
 
     /// <summary>A number that changes with the settings.</summary>
     public static int Hash(nn.Module module)
@@ -18,7 +40,7 @@ internal static class ModuleSettings
             switch (field.GetValue(module))
             {
                 case long[] sizes:
-                    hash.AddBytes(System.Runtime.InteropServices.MemoryMarshal.AsBytes(sizes.AsSpan()));
+                    hash.AddBytes(MemoryMarshal.AsBytes(sizes.AsSpan()));
                     break;
                 case System.Collections.ICollection hooks:
                     hash.Add(hooks.Count);

@@ -75,7 +75,7 @@ internal sealed class ModuleState
 
         public void RequireSame(Part before, Part after)
         {
-            if (before.Settings == after.Settings && Settings != after.Settings)
+            if (Settings != after.Settings && !ModuleSettings.AreOwn(Module))
             {
                 throw Changed($"the settings or hooks of {Module.GetType().Name} in function {Function} were changed");
             }

@@ -7,14 +7,15 @@ namespace ResNetNodes.Stages.Callbacks;
 
 /// <summary>
 /// The tensors that modules keep in their fields, such as a mask that one has cached: they outlive the call that made them. Found
-/// through collections, tuples, delegates and objects of the user's; TorchSharp's own modules keep nothing that a call makes.
+/// through collections, tuples, delegates and objects of the user's, and in modules that the call itself has made.
 /// </summary>
 internal static class OwnedTensors
 {
     private static readonly ConcurrentDictionary<Type, FieldInfo[]> Fields = new();
 
     /// <summary>Those of the modules that can keep tensors.</summary>
-    public static List<nn.Module> Owners(IEnumerable<nn.Module> modules) => [.. modules.Where(module => MayHold(module.GetType())).Distinct()];
+    // TorchSharp's own keep nothing that a call makes.
+    public static List<nn.Module> Owners(IEnumerable<nn.Module> modules) => [.. modules.Where(module => !IsOpaque(module.GetType())).Distinct()];
 
     /// <summary>Which of these tensors one of the modules keeps.</summary>
     public static List<Tensor> Among(IEnumerable<Tensor> tensors, IReadOnlyList<nn.Module> modules)
@@ -43,6 +44,18 @@ internal static class OwnedTensors
         switch (value)
         {
             case Tensor:
+                break;
+            case nn.Module module when IsOpaque(module.GetType()):
+                foreach (var tensor in module.parameters(recurse: false).Concat(module.buffers(recurse: false)))
+                {
+                    seen.Add(tensor);
+                }
+
+                foreach (var (_, part) in module.named_children())
+                {
+                    Visit(part, seen);
+                }
+
                 break;
             case Delegate function:
                 foreach (var part in function.GetInvocationList())
@@ -82,7 +95,8 @@ internal static class OwnedTensors
     }
 
     private static bool MayHold(Type type) =>
-        type.IsInterface || type == typeof(object) || typeof(Tensor).IsAssignableFrom(type) || typeof(Delegate).IsAssignableFrom(type)
+        type.IsInterface || type == typeof(object) || typeof(Delegate).IsAssignableFrom(type)
+        || typeof(Tensor).IsAssignableFrom(type) || typeof(nn.Module).IsAssignableFrom(type)
         || IsCollection(type) || !(type.IsPrimitive || type.IsEnum || type.IsPointer || IsOpaque(type));
 
     private static bool IsCollection(Type type) =>
