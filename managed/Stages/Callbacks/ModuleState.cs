@@ -52,25 +52,27 @@ internal sealed class ModuleState
     private static ResNetNodesException Changed(string what) =>
         new($"{what} since the forward pass; run the forward pass again before the backward pass");
 
-    // The parameters that are frozen, or those that are not.
-    private IEnumerable<Tensor> Frozen(bool frozen) => parts.SelectMany(of => of).SelectMany(part => part.Tensors.Zip(part.Marks))
-        .Where(pair => pair.First is Parameter && pair.Second.Frozen == frozen).Select(pair => pair.First);
+    private IEnumerable<Held> Parameters() => parts.SelectMany(of => of).SelectMany(part => part.Tensors).Where(held => held.Tensor is Parameter);
 
-    private readonly record struct Mark(IntPtr Identity, long Version, bool Frozen)
+    // A tensor by its wrapper, which keeps it apart from one that comes to lie in its place later.
+    private readonly record struct Held(Tensor Tensor, long Version, bool Frozen)
     {
-        public static Mark Of(Tensor tensor) => new(TensorIdentity.Of(tensor), Functions.TensorVersion(tensor), !tensor.requires_grad);
+        public static Held Of(Tensor tensor) => new(tensor, Functions.TensorVersion(tensor), !tensor.requires_grad);
+
+        public bool IsReplacedBy(Held other) =>
+            !ReferenceEquals(Tensor, other.Tensor)
+            && (Tensor.IsInvalid || other.Tensor.IsInvalid || TensorIdentity.Of(Tensor) != TensorIdentity.Of(other.Tensor));
 
         /// <summary>Whether it is the same tensor with the same value.</summary>
-        public bool IsSame(Mark other) => Identity == other.Identity && Version == other.Version;
+        public bool IsSame(Held other) => !IsReplacedBy(other) && Version == other.Version;
     }
 
-    private readonly record struct Part(nn.Module Module, int Function, bool Training, int Settings, Tensor[] Tensors, Mark[] Marks)
+    private readonly record struct Part(nn.Module Module, int Function, bool Training, int Settings, Held[] Tensors)
     {
         public static Part Of(nn.Module module, int function)
         {
-            Tensor[] tensors =
-                [.. module.named_parameters(recurse: false).Select(p => p.parameter), .. module.named_buffers(recurse: false).Select(b => b.buffer)];
-            return new(module, function, module.training, ModuleSettings.Hash(module), tensors, [.. tensors.Select(Mark.Of)]);
+            var tensors = module.named_parameters(recurse: false).Select(p => (Tensor)p.parameter).Concat(module.named_buffers(recurse: false).Select(b => b.buffer));
+            return new(module, function, module.training, ModuleSettings.Hash(module), [.. tensors.Select(Held.Of)]);
         }
 
         public void RequireSame(Part before, Part after)
@@ -81,13 +83,18 @@ internal sealed class ModuleState
             }
 
             // A normalization that trains writes its statistics, uncounted, and does not read them.
-            var own = Module is NormBase && after.Training ? Module.named_parameters(recurse: false).Count() : int.MaxValue;
-            for (var i = 0; i < after.Marks.Length && i < own; i++)
+            var read = Module is NormBase && after.Training ? Module.named_parameters(recurse: false).Count() : after.Tensors.Length;
+            for (var i = 0; i < read; i++)
             {
-                if (i < before.Marks.Length && before.Marks[i].IsSame(after.Marks[i]) && !(i < Marks.Length && Marks[i].IsSame(after.Marks[i])))
+                if (i >= before.Tensors.Length || !before.Tensors[i].IsSame(after.Tensors[i]))
                 {
-                    var replaced = i >= Marks.Length || Marks[i].Identity != after.Marks[i].Identity;
-                    throw Changed($"{NameOf(i)} of {Module.GetType().Name} in function {Function} was {(replaced ? "replaced" : "changed in place")}");
+                    continue; // the forward pass has changed it itself
+                }
+
+                if (i >= Tensors.Length || !Tensors[i].IsSame(after.Tensors[i]))
+                {
+                    var how = i >= Tensors.Length || Tensors[i].IsReplacedBy(after.Tensors[i]) ? "replaced" : "changed in place";
+                    throw Changed($"{NameOf(i)} of {Module.GetType().Name} in function {Function} was {how}");
                 }
             }
         }
@@ -107,7 +114,8 @@ internal sealed class ModuleState
         {
             this.now = now;
             differ = !now.parts.Zip(then.parts).All(pair => pair.First.Select(p => p.Training).SequenceEqual(pair.Second.Select(p => p.Training)));
-            thawed = [.. now.Frozen(false).ExceptBy(then.Frozen(false).Select(TensorIdentity.Of), TensorIdentity.Of)];
+            var frozen = then.Parameters().Where(held => held.Frozen).Select(held => held.Tensor).ToHashSet<object>(ReferenceEqualityComparer.Instance);
+            thawed = [.. now.Parameters().Where(held => !held.Frozen && frozen.Contains(held.Tensor)).Select(held => held.Tensor)];
             thawed.ForEach(parameter => parameter.requires_grad_(false));
             Switch(then);
         }

@@ -154,7 +154,6 @@ internal sealed class StageConfiguration : IDisposable
         }
     }
 
-
     private static Stage Layers(LayerMapping mapping, int depth, StageOptions options)
     {
         using var nativeOptions = options.ToNative();

@@ -76,14 +76,18 @@ internal sealed class StageEngine : IDisposable
     // The modules may have changed since the last call. A call that is under way keeps the configuration that it began with.
     private StageConfiguration Current()
     {
-        var known = Volatile.Read(ref configuration);
-        var current = known.Current();
-        if (!ReferenceEquals(known, current))
+        while (true)
         {
-            Use(current);
-        }
+            var known = Volatile.Read(ref configuration);
+            var current = known.Current();
+            if (ReferenceEquals(known, current) || Use(current, known))
+            {
+                return current;
+            }
 
-        return current;
+            // Other options have come meanwhile.
+            current.Dispose();
+        }
     }
 
     // The current one, held for a call: it may be replaced at any moment, and ends with its last holder.
@@ -101,13 +105,20 @@ internal sealed class StageEngine : IDisposable
         }
     }
 
-    private void Use(StageConfiguration next)
+    // In place of another one, if it is still that one that is in use; of any, if none is named.
+    private bool Use(StageConfiguration next, StageConfiguration? insteadOf = null)
     {
         lock (configuring)
         {
             var before = configuration;
+            if (insteadOf is not null && !ReferenceEquals(before, insteadOf))
+            {
+                return false;
+            }
+
             Volatile.Write(ref configuration, next);
             before.Dispose();
+            return true;
         }
     }
 
