@@ -82,10 +82,21 @@ internal sealed record BenchMethod(string Name, StageOptions Options)
         }
 
         using var scope = NewDisposeScope();
-        var x = Name == ChannelsLast ? MemoryLayout.ChannelsLast(input) : input;
-        x = parts.Stem?.call(x) ?? x;
-        var state = HasStage ? parts.Stage.call(x) : Steps(parts, x, 0, StepsOf(parts));
-        parts.Loss(state, labels).BackwardThroughStages();
+        parts.Loss(Output(parts, input), labels).BackwardThroughStages();
+    }
+
+    private Tensor Output(BenchParts parts, Tensor input)
+    {
+        // Not held while the gradient is computed: a network's forward lets go of it too.
+        using var x = State(parts, Name == ChannelsLast ? MemoryLayout.ChannelsLast(input) : input);
+        return HasStage ? parts.Stage.call(x) : Steps(parts, x, 0, StepsOf(parts));
+    }
+
+    /// <summary>The residual part's input: what the stem makes of the network's, in the layout that our networks give to a stage.</summary>
+    public Tensor State(BenchParts parts, Tensor input)
+    {
+        using var state = parts.Stem?.call(input) ?? input.alias();
+        return HasStage && state.dim() == 4 ? MemoryLayout.ChannelsLast(state) : state.alias();
     }
 
     private int StepsOf(BenchParts parts) => Options.Solver.StepCount(parts.Stage.Depth);
@@ -146,7 +157,7 @@ internal sealed record BenchMethod(string Name, StageOptions Options)
     private void BackwardBySegments(BenchParts parts, Tensor input, Tensor? labels)
     {
         using var scope = NewDisposeScope();
-        var first = parts.Stem?.call(input) ?? input;
+        var first = State(parts, input);
         var steps = StepsOf(parts);
         var length = (int)Math.Ceiling(Math.Sqrt(steps));
         var kept = new List<Tensor> { first.detach() };

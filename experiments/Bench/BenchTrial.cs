@@ -155,7 +155,8 @@ internal sealed class BenchTrial : IDisposable
     private Tensor StageInput()
     {
         using var guard = no_grad();
-        return Parts.Stem is null ? input.alias() : Parts.Stem.call(input).requires_grad_();
+        using var state = Method.State(Parts, input);
+        return Parts.Stem is null ? state.alias() : state.alias().requires_grad_();
     }
 
     /// <summary>All gradients at the present weights, as one vector.</summary>

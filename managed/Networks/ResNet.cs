@@ -66,7 +66,8 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>
     public override Tensor forward(Tensor input)
     {
         using var scope = NewDisposeScope();
-        var state = MemoryLayout.ChannelsLast(stem.call(input));
+        using var first = stem.call(input);
+        var state = MemoryLayout.ChannelsLast(first);
         for (var s = 0; s < stages.Count; s++)
         {
             state = blocks[s].call(state);

@@ -77,7 +77,8 @@ public sealed class TinyResNet : nn.Module<Tensor, Tensor>
     public override Tensor forward(Tensor input)
     {
         using var scope = NewDisposeScope();
-        var state = stage.call(MemoryLayout.ChannelsLast(stem.call(input)));
+        using var first = stem.call(input);
+        var state = stage.call(MemoryLayout.ChannelsLast(first));
         return head.call(pool.call(state).flatten(1)).MoveToOuterDisposeScope();
     }
 
