@@ -92,7 +92,7 @@ internal sealed record BenchMethod(string Name, StageOptions Options)
         return HasStage ? parts.Stage.call(x) : Steps(parts, x, 0, StepsOf(parts));
     }
 
-    /// <summary>The residual part's input: what the stem makes of the network's, in the layout that our networks give to a stage.</summary>
+    /// <summary>The residual part's input: the stem's output, in the layout that our networks give to a stage.</summary>
     public Tensor State(BenchParts parts, Tensor input)
     {
         using var state = parts.Stem?.call(input) ?? input.alias();
