@@ -101,6 +101,33 @@ public sealed class ModuleCallbackTests
         Assert.Equal("its functions take the depth", stage.ExecutionReason);
     }
 
+    [Fact]
+    public void InferenceTensors_MayBeEvaluated()
+    {
+        using var scope = NewDisposeScope();
+        Tensor x, condition;
+        using (inference_mode())
+        {
+            (x, condition) = (Truth.Normal(1, 4, 6), Truth.Normal(2, 4, 6));
+        }
+
+        var function = new ConditionedFunction();
+        using var stage = ConditionedStage.Shared(function, 2);
+        foreach (var inside in new[] { true, false })
+        {
+            using var mode = inside ? inference_mode() : no_grad();
+            for (var time = 0; time < 2; time++)
+            {
+                var y = x + (0.5 * function.call(x, condition));
+                y = y + (0.5 * function.call(y, condition));
+                Assert.True(Truth.RelativeError(stage.call(x, condition), y) < 1e-14);
+            }
+        }
+
+        // As stock modules, which would have to save it.
+        Assert.Contains("nference tensor", Assert.ThrowsAny<Exception>(() => stage.call(x, condition)).Message);
+    }
+
     private sealed class Custom : nn.Module<Tensor, Tensor>
     {
         private readonly Func<TorchSharp.Modules.Linear, Tensor, Tensor> function;

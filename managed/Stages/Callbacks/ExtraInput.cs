@@ -9,25 +9,25 @@ internal sealed class ExtraInput : IDisposable
     private readonly bool wanted;
     private readonly long version;
 
-    public ExtraInput(Tensor given)
+    /// <param name="given">The caller's tensor.</param>
+    /// <param name="recorded">Whether a way back may follow.</param>
+    public ExtraInput(Tensor given, bool recorded)
     {
-        wanted = given.requires_grad;
+        wanted = recorded && given.requires_grad;
         Tensor = given.detach().DetachFromDisposeScope();
-        version = Version;
+        version = recorded ? Functions.TensorVersion(Tensor) : 0;
     }
 
     /// <summary>The same memory, without a graph.</summary>
     public Tensor Tensor { get; }
 
-    private long Version => is_inference_mode_enabled() ? 0 : Functions.TensorVersion(Tensor);
-
     /// <summary>What a function is given: a leaf that asks for a gradient where the caller's tensor does.</summary>
-    public Tensor ForCall(bool recorded) => Tensor.detach().requires_grad_(recorded && wanted);
+    public Tensor ForCall() => Tensor.detach().requires_grad_(wanted);
 
     /// <exception cref="ResNetNodesException">It was changed in place since the forward pass.</exception>
     public void RequireSame()
     {
-        if (Version != version)
+        if (Functions.TensorVersion(Tensor) != version)
         {
             throw new ResNetNodesException(
                 "the condition was changed in place since the forward pass; run the forward pass again before the backward pass");

@@ -19,31 +19,36 @@ internal sealed class InputWrites(int functions)
     /// <param name="call">The function.</param>
     public Tensor Guarded(int function, Tensor input, Func<Tensor, Tensor> call)
     {
-        if (Volatile.Read(ref seen[function]) == Writes)
+        if (Volatile.Read(ref seen[function]) == Reads && Version(input) is { } version)
         {
-            return call(input.clone());
-        }
-
-        // What is made in inference mode has no version: nothing can be learned from it.
-        var countable = !is_inference_mode_enabled();
-        if (Volatile.Read(ref seen[function]) == Reads && countable)
-        {
-            var version = Functions.TensorVersion(input);
             var result = call(input);
-            return Functions.TensorVersion(input) == version
+            return Version(input) == version
                 ? result
                 : throw new ResNetNodesException(
                     $"function {function} wrote to its input in place, which its first evaluation had not done; let it do so always or never");
         }
 
         var copy = input.clone();
-        var before = countable ? Functions.TensorVersion(copy) : 0;
+        var before = Version(copy);
         var output = call(copy);
-        if (countable)
+        if (before is not null && Volatile.Read(ref seen[function]) == 0)
         {
-            Volatile.Write(ref seen[function], Functions.TensorVersion(copy) == before ? Reads : Writes);
+            Volatile.Write(ref seen[function], Version(copy) == before ? Reads : Writes);
         }
 
         return output;
+    }
+
+    // An inference tensor has none: nothing can be learned from it.
+    private static long? Version(Tensor tensor)
+    {
+        try
+        {
+            return is_inference_mode_enabled() ? null : Functions.TensorVersion(tensor);
+        }
+        catch (ResNetNodesException)
+        {
+            return null; // made in that mode, used outside of it
+        }
     }
 }

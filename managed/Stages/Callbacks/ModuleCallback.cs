@@ -41,7 +41,7 @@ internal sealed class ModuleCallback : IDisposable
     {
         this.functions = functions;
         this.recorded = recorded;
-        this.extras = [.. extras.Select(extra => new ExtraInput(extra))];
+        this.extras = [.. extras.Select(extra => new ExtraInput(extra, recorded))];
         modules = Trees();
         owners = OwnedTensors.Owners(modules.SelectMany(list => list));
         gradients = is_grad_enabled();
@@ -201,7 +201,7 @@ internal sealed class ModuleCallback : IDisposable
         // differentiate inside needs it.
         using var mode = set_grad_enabled(gradients);
         var input = recorded ? x.detach().requires_grad_(true) : x;
-        var others = extras.Select(extra => extra.ForCall(recorded)).ToList();
+        var others = extras.Select(extra => extra.ForCall()).ToList();
         var output = functions.Writes.Guarded(functions.IndexOf(function), input, given => functions.Call(function, given, others))
             ?? throw new ResNetNodesException($"function {function} returned null, expected a tensor like its input");
         if (output.IsInvalid)
