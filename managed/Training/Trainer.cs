@@ -8,9 +8,10 @@ using static TorchSharp.torch;
 
 namespace ResNetNodes.Training;
 
-/// <summary>Trains a network for classification: SGD, cross-entropy, metrics, and checkpoints that resume bit for bit.</summary>
+/// <summary>Trains a network for classification: SGD, cross-entropy, metrics, and checkpoints that resume bit for bit. Refuses a second thread.</summary>
 public sealed class Trainer : IDisposable
 {
+    private readonly SingleThread thread = new("the trainer");
     private readonly nn.Module<Tensor, Tensor> model;
     private readonly TrainingOptions options;
     private readonly MomentumSgd optimizer;
@@ -62,6 +63,7 @@ public sealed class Trainer : IDisposable
     /// <exception cref="DivergedException">The loss is not a finite number; the network is left as it was before the step.</exception>
     public (double Loss, long Correct) TrainStep(Tensor images, Tensor labels)
     {
+        using var alone = thread.Enter();
         using var scope = NewDisposeScope();
         var start = Stopwatch.GetTimestamp();
         optimizer.zero_grad();
@@ -88,6 +90,7 @@ public sealed class Trainer : IDisposable
     public (double Loss, double Accuracy) Test(BatchLoader loader)
     {
         ArgumentNullException.ThrowIfNull(loader);
+        using var alone = thread.Enter();
         model.eval();
         using var guard = no_grad();
         var (total, right, count) = (0.0, 0L, 0L);
@@ -117,6 +120,7 @@ public sealed class Trainer : IDisposable
     {
         ArgumentNullException.ThrowIfNull(train);
         ArgumentNullException.ThrowIfNull(finished);
+        using var alone = thread.Enter();
         while (history.Count < options.Epochs)
         {
             var metrics = RunEpoch(history.Count, train, test, cancellation);
@@ -127,12 +131,17 @@ public sealed class Trainer : IDisposable
 
     /// <summary>Writes the state of the run after the last epoch.</summary>
     /// <param name="path">The file.</param>
-    public void Save(string path) => Checkpoint.Save(path, model, optimizer, history);
+    public void Save(string path)
+    {
+        using var alone = thread.Enter();
+        Checkpoint.Save(path, model, optimizer, history);
+    }
 
     /// <summary>Continues from a checkpoint.</summary>
     /// <param name="path">The file.</param>
     public void Resume(string path)
     {
+        using var alone = thread.Enter();
         var done = Checkpoint.Load(path, model, optimizer);
         optimizer.FollowParameters();
         history.Clear();

@@ -37,6 +37,31 @@ public sealed class TrainerTests : IDisposable
     }
 
     [Fact]
+    public void ASecondThread_IsRefused()
+    {
+        using var model = Model(3);
+        var refusals = new List<string>();
+        using var trainer = new Trainer(model, new TrainingOptions { Epochs = 1 });
+        Action[] calls =
+        [
+            () => trainer.TrainStep(zeros(2, 3, 32, 32), zeros(2, ScalarType.Int64)),
+            () => trainer.Test(new BatchLoader(images, Augmentation.Cifar, 20, null)),
+            () => trainer.Save(Path.Combine(folder, "other.bin")),
+            () => trainer.Resume(Path.Combine(folder, "other.bin")),
+        ];
+        trainer.Progress = _ =>
+        {
+            if (refusals.Count == 0)
+            {
+                TestThreads.Run(1, _ => refusals.AddRange(calls.Select(call => Assert.Throws<ResNetNodesException>(call).Message)));
+            }
+        };
+        trainer.Run(new BatchLoader(images, Augmentation.Cifar, 20, 1), new BatchLoader(images, Augmentation.Cifar, 20, null), _ => trainer.Save(Path.Combine(folder, "mine.bin")));
+        Assert.Equal(Enumerable.Repeat("the trainer is in use by another thread; it serves one at a time", 4), refusals);
+        Assert.Equal(["mine.bin"], Directory.EnumerateFiles(folder).Select(Path.GetFileName));
+    }
+
+    [Fact]
     public void Run_SaysWhereTheTimeOfAnEpochGoes()
     {
         using var model = Model(3);
