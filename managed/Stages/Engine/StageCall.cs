@@ -13,6 +13,10 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
     private long[] shape = [];
     private ScalarType type;
     private Device? device;
+    private Tensor? token;
+
+    /// <summary>What the call's graph is to hold: the call ends with it.</summary>
+    public Tensor Token => token ??= GraphToken.New(Abandon);
 
     /// <summary>Autograd's engine runs the nodes of the CPU on the caller's thread, those of accelerators on threads of its own.</summary>
     public bool RunsOnCallersThread => device is null || device.type == DeviceType.CPU;
@@ -33,6 +37,20 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
             {
                 snapshot.Dispose();
             }
+        }
+    }
+
+    /// <summary>Runs the forward pass as a part of autograd's graph.</summary>
+    public Tensor Record(Tensor x)
+    {
+        try
+        {
+            return StageFunction.apply([x, .. snapshot.Parameters, .. snapshot.Extras, this]);
+        }
+        finally
+        {
+            // The graph has its own.
+            token?.Dispose();
         }
     }
 

@@ -45,7 +45,7 @@ internal sealed class StageEngine : IDisposable
         var current = Held();
         var snapshot = current.Snapshot(x, extras, training);
         var call = new StageCall(snapshot, results);
-        var output = snapshot.Recorded ? StageFunction.apply([x, .. snapshot.Parameters, .. extras, call]) : call.Evaluate(x);
+        var output = snapshot.Recorded ? call.Record(x) : call.Evaluate(x);
         current.CountBatches(snapshot.Modes);
         return output;
     }

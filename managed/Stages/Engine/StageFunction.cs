@@ -19,6 +19,7 @@ internal sealed class StageFunction : autograd.SingleTensorFunction<StageFunctio
     {
         var call = (StageCall)vars[^1];
         var output = call.Forward((Tensor)vars[0]);
+        ctx.save_for_backward([call.Token]);
         ctx.save_data(CallKey, call);
         ctx.set_materialize_grads(false);
         return output;
