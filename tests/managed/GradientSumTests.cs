@@ -92,6 +92,11 @@ public sealed class GradientSumTests
             var one = autograd.grad([stage.call(x).pow(2).sum()], [leaves[^1]]);
             Assert.True(Truth.RelativeError(one[0], truth[^1]) < 1e-10);
             Assert.All(leaves, leaf => Assert.Null(leaf.grad));
+            // A backward pass that names its inputs gives those theirs, and nobody else any.
+            autograd.backward([stage.call(x).pow(2).sum()], inputs: [leaves[^1]]);
+            Assert.True(Truth.RelativeError(leaves[^1].grad!, truth[^1]) < 1e-10);
+            Assert.All(leaves.SkipLast(1), leaf => Assert.Null(leaf.grad));
+            leaves[^1].grad = null;
         }
     }
 
