@@ -155,8 +155,7 @@ internal sealed class BenchTrial : IDisposable
     private Tensor StageInput()
     {
         using var guard = no_grad();
-        using var state = Method.State(Parts, input);
-        return Parts.Stem is null ? state.alias() : state.alias().requires_grad_();
+        return Method.State(Parts, input).requires_grad_(Parts.Stem is not null);
     }
 
     /// <summary>All gradients at the present weights, as one vector.</summary>

@@ -9,7 +9,9 @@ internal sealed class SingleThread(string what)
     /// <summary>Begins a call of this thread, which may call again inside; ends it when disposed.</summary>
     /// <exception cref="ResNetNodesException">Another thread is at it.</exception>
     public Call Enter() =>
-        Monitor.TryEnter(running) ? new Call(running) : throw new ResNetNodesException($"{what} is in use by another thread; it serves one at a time");
+        Monitor.TryEnter(running)
+            ? new Call(running)
+            : throw new ResNetNodesException($"{what} is in use by another thread; it serves one at a time");
 
     /// <summary>A call that is under way.</summary>
     public readonly struct Call(object running) : IDisposable

@@ -12,6 +12,7 @@ namespace ResNetNodes;
 /// </summary>
 public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>
 {
+    private const string Unmappable = "its functions take extra inputs";
     private readonly StageEngine engine;
 #pragma warning disable IDE0052, CA1823 // registered as a submodule through this field
     private readonly ModuleList<nn.Module> functions;
@@ -37,12 +38,10 @@ public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>
         : base(nameof(ConditionedStage))
     {
         depth = depth > 0 ? depth : Math.Max(functions.Length, 1);
-        engine = new StageEngine(nameof(ConditionedStage), new StageFunctions(functions, depth, Call, "its functions take extra inputs"), options);
+        var all = new StageFunctions(functions, depth, (function, x, extras, t) => call(function, x, extras[0], t), Unmappable);
+        engine = new StageEngine(nameof(ConditionedStage), all, options);
         this.functions = new ModuleList<nn.Module>(functions);
         RegisterComponents();
-
-        Tensor Call(int n, Tensor x, IReadOnlyList<Tensor> extras) =>
-            call(functions[Math.Min(n, functions.Length - 1)], x, extras[0], (double)n / depth);
     }
 
     /// <summary>N.</summary>

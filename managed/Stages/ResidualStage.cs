@@ -29,11 +29,10 @@ public sealed class ResidualStage : nn.Module<Tensor, Tensor>
         : base(nameof(ResidualStage))
     {
         depth = depth > 0 ? depth : Math.Max(functions.Length, 1);
-        engine = new StageEngine(nameof(ResidualStage), new StageFunctions(functions, depth, Call, unmappable), options);
+        var all = new StageFunctions(functions, depth, (function, x, _, t) => call(function, x, t), unmappable);
+        engine = new StageEngine(nameof(ResidualStage), all, options);
         this.functions = new ModuleList<nn.Module>(functions);
         RegisterComponents();
-
-        Tensor Call(int n, Tensor x, IReadOnlyList<Tensor> extras) => call(functions[Math.Min(n, functions.Length - 1)], x, (double)n / depth);
     }
 
     /// <summary>N.</summary>

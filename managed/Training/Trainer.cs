@@ -8,7 +8,9 @@ using static TorchSharp.torch;
 
 namespace ResNetNodes.Training;
 
-/// <summary>Trains a network for classification: SGD, cross-entropy, metrics, and checkpoints that resume bit for bit. Refuses a second thread.</summary>
+/// <summary>
+/// Trains a network for classification: SGD, cross-entropy, metrics, and checkpoints that resume bit for bit. Refuses a second thread.
+/// </summary>
 public sealed class Trainer : IDisposable
 {
     private readonly SingleThread thread = new("the trainer");

@@ -85,7 +85,7 @@ public sealed class ChangedStateTests
     {
         using var scope = NewDisposeScope();
         random.manual_seed(3);
-        using var stage = ConditionedStage.Shared(new ConditionedFunction(), 3, new StageOptions { Reconstruction = Reconstruction.Parse(method) });
+        using var stage = ConditionedStage.Shared(new ConditionedFunction(), 3, Truth.Options(method));
         var condition = Truth.Normal(2, 4, 6);
         var loss = stage.call(Truth.Normal(1, 4, 6).requires_grad_(true), condition).sum();
         condition.mul_(2);
@@ -135,7 +135,8 @@ public sealed class ChangedStateTests
         ["a norm's eps"] = (f => f.modules().OfType<BatchNorm1d>().Single().eps = 0.5, "settings"),
         ["a module appended"] = (f => f.append(nn.Tanh()), "the modules of function 1"),
         ["a hook"] = (f => f.register_forward_hook((_, _, y) => y * 2), "hooks"),
-        ["a weight replaced"] = (f => f.modules().OfType<Linear>().First().weight = new Parameter(randn(6, 6, dtype: ScalarType.Float64)), "parameter 'weight'"),
+        ["a weight replaced"] = (
+            f => f.modules().OfType<Linear>().First().weight = new Parameter(randn(6, 6, dtype: ScalarType.Float64)), "parameter 'weight'"),
         ["a user's setting"] = (f => f.modules().OfType<Scaling>().Single().Factor = 2, "settings"),
     };
 
@@ -148,7 +149,7 @@ public sealed class ChangedStateTests
         {
             var functions = Truth.Functions(3, () => nn.Sequential(
                 nn.Linear(6, 6), nn.ReLU(), nn.BatchNorm1d(6), nn.Dropout(0.1), new Scaling(), nn.Linear(6, 6)));
-            using var stage = new ResidualStage(functions, new StageOptions { Reconstruction = Reconstruction.Parse(method) });
+            using var stage = new ResidualStage(functions, Truth.Options(method));
             var loss = stage.call(Truth.Normal(1, 4, 6).requires_grad_(true)).sum();
             Changing[what].Change((Sequential)functions[1]);
             var error = Assert.Throws<ResNetNodesException>(loss.BackwardThroughStages);
@@ -163,7 +164,7 @@ public sealed class ChangedStateTests
     public void WhatAFunctionNotesForItself_MayDiffer(string method)
     {
         using var scope = NewDisposeScope();
-        using var stage = new ResidualStage(Truth.Functions(3, () => new Noting()), new StageOptions { Reconstruction = Reconstruction.Parse(method) });
+        using var stage = new ResidualStage(Truth.Functions(3, () => new Noting()), Truth.Options(method));
         var x = Truth.Normal(1, 4, 6).requires_grad_(true);
         stage.call(x).pow(2).sum().backward();
         x.grad = null;
@@ -190,12 +191,13 @@ public sealed class ChangedStateTests
             : nn.Sequential(nn.Linear(6, 16), nn.Sequential(nn.BatchNorm1d(16), nn.Tanh()), nn.Linear(16, 6));
         foreach (var method in Methods)
         {
-            using var stage = new ResidualStage(Truth.Functions(4, Make), new StageOptions { Reconstruction = Reconstruction.Parse(method) });
+            using var stage = new ResidualStage(Truth.Functions(4, Make), Truth.Options(method));
             var x = Truth.Normal(1, 8, 6).requires_grad_(true);
             Tensor Gradient(Action change)
             {
                 stage.train();
-                stage.modules().OfType<BatchNorm1d>().Take(what.StartsWith("frozen", StringComparison.Ordinal) ? 2 : 0).ToList().ForEach(n => n.eval());
+                var frozen = what.StartsWith("frozen", StringComparison.Ordinal) ? 2 : 0;
+                stage.modules().OfType<BatchNorm1d>().Take(frozen).ToList().ForEach(n => n.eval());
                 random.manual_seed(11);
                 var loss = stage.call(x).pow(2).sum();
                 change();
@@ -253,7 +255,7 @@ public sealed class ChangedStateTests
         using var scope = NewDisposeScope();
         random.manual_seed(3);
         var function = new Iterated();
-        using var stage = ResidualStage.Shared(function, 4, new StageOptions { Reconstruction = Reconstruction.Parse(method) });
+        using var stage = ResidualStage.Shared(function, 4, Truth.Options(method));
         var x = Truth.Normal(1, 5, 4).requires_grad_(true);
         stage.call(x).pow(2).sum().backward();
         var (found, left) = (Truth.TakeGradients([x, .. stage.parameters()]), function.Vector.clone());
@@ -277,9 +279,9 @@ public sealed class ChangedStateTests
     public void AnInPlaceFirstLayer_LeavesTheStateAlone(StageExecution execution, string method)
     {
         using var scope = NewDisposeScope();
-        nn.Module<Tensor, Tensor> Make(bool inPlace) => nn.Sequential(nn.ReLU(inplace: inPlace), nn.Linear(6, 6), nn.ReLU(inplace: inPlace));
-        using var stage = new ResidualStage(
-            Truth.Functions(4, () => Make(true)), new StageOptions { Execution = execution, Reconstruction = Reconstruction.Parse(method) });
+        nn.Module<Tensor, Tensor> Make(bool inPlace) =>
+            nn.Sequential(nn.ReLU(inplace: inPlace), nn.Linear(6, 6), nn.ReLU(inplace: inPlace));
+        using var stage = new ResidualStage(Truth.Functions(4, () => Make(true)), Truth.Options(method) with { Execution = execution });
         var x = Truth.Normal(1, 4, 6).requires_grad_(true);
         var y = Truth.Forward(Truth.Functions(4, () => Make(false)), 4, Solver.Euler, x);
         y.pow(2).sum().backward();
@@ -301,7 +303,7 @@ public sealed class ChangedStateTests
 
     private static ResidualStage Stage(StageExecution execution, string method, Func<StageOptions, StageOptions>? change = null)
     {
-        var options = new StageOptions { Execution = execution, Reconstruction = Reconstruction.Parse(method) };
+        var options = Truth.Options(method) with { Execution = execution };
         return new ResidualStage(Truth.Functions(4, () => Truth.LinearFunction(6)), change?.Invoke(options) ?? options);
     }
 

@@ -63,12 +63,14 @@ public sealed class GradientSumTests
             parameters.ForEach(p => p.grad = ones_like(p));
         }
 
-        var options = new StageOptions { Execution = execution, Reconstruction = Reconstruction.Corrected(40), AccumulateGradientsInPlace = inPlace };
+        var options = Truth.Options("corrected:40") with { Execution = execution, AccumulateGradientsInPlace = inPlace };
         using var stage = new ResidualStage(functions, options);
         stage.call(x).pow(2).sum().backward();
-        foreach (var (found, expected) in Truth.TakeGradients([x, .. parameters]).Zip(truth).Select((pair, i) => (pair.First, pair.Second + (hasGradient && i > 0 ? 1 : 0))))
+        var found = Truth.TakeGradients([x, .. parameters]);
+        for (var i = 0; i < found.Count; i++)
         {
-            Assert.True(Truth.RelativeError(found, expected) < 1e-10);
+            var expected = truth[i] + (hasGradient && i > 0 ? 1 : 0);
+            Assert.True(Truth.RelativeError(found[i], expected) < 1e-10);
         }
     }
 
@@ -80,7 +82,7 @@ public sealed class GradientSumTests
     {
         using var scope = NewDisposeScope();
         var functions = Truth.Functions(3, () => Truth.LinearFunction(6));
-        var options = new StageOptions { Execution = execution, Reconstruction = Reconstruction.Corrected(40), AccumulateGradientsInPlace = inPlace };
+        var options = Truth.Options("corrected:40") with { Execution = execution, AccumulateGradientsInPlace = inPlace };
         using var stage = new ResidualStage(functions, options);
         foreach (var needs in new[] { false, true })
         {
@@ -135,7 +137,8 @@ public sealed class GradientSumTests
         var functions = Truth.Functions(3, () => new Closing(x => x * learned));
         functions.ForEach(f => f.parameters().ToList().ForEach(p => p.requires_grad_(false)));
         using var stage = new ResidualStage(functions);
-        Assert.Contains("function 0 reads a tensor that needs a gradient", Assert.Throws<ResNetNodesException>(() => stage.call(Truth.Normal(1, 4, 6))).Message);
+        var error = Assert.Throws<ResNetNodesException>(() => stage.call(Truth.Normal(1, 4, 6)));
+        Assert.Contains("function 0 reads a tensor that needs a gradient", error.Message);
         using (no_grad())
         {
             stage.call(Truth.Normal(1, 4, 6));
@@ -153,7 +156,8 @@ public sealed class GradientSumTests
         Assert.Contains("reads a tensor that was computed outside of it", error.Message);
     }
 
-    private static List<nn.Module<Tensor, Tensor>> Repeated(int times, nn.Module<Tensor, Tensor> function) => [.. Enumerable.Repeat(function, times)];
+    private static List<nn.Module<Tensor, Tensor>> Repeated(int times, nn.Module<Tensor, Tensor> function) =>
+        [.. Enumerable.Repeat(function, times)];
 
     private sealed class Closing : nn.Module<Tensor, Tensor>
     {

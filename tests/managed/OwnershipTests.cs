@@ -5,7 +5,7 @@ using static TorchSharp.torch;
 
 namespace ResNetNodes.Tests;
 
-/// <summary>Tensors live as long as their owners want: users' tensors are not disposed, and what a stage holds goes with its call.</summary>
+/// <summary>Tensors live as long as their owners want: users' are not disposed, and what a stage holds goes with its call.</summary>
 public sealed class OwnershipTests
 {
     private static readonly string[] Methods = ["backprop", "checkpoint", "corrected:40", "corrected:30"];
@@ -21,7 +21,7 @@ public sealed class OwnershipTests
         {
             random.manual_seed(3);
             var function = new Keeping(keeps);
-            using var stage = ResidualStage.Shared(function, 3, new StageOptions { Reconstruction = Reconstruction.Parse(method) });
+            using var stage = ResidualStage.Shared(function, 3, Truth.Options(method));
             var x = Truth.Normal(1, 4, 6).requires_grad_(true);
             var truth = Truth.Forward([function], 3, Solver.Euler, x);
             truth.pow(2).sum().backward();
@@ -47,7 +47,7 @@ public sealed class OwnershipTests
     {
         using var scope = NewDisposeScope();
         var drift = Enumerable.Range(0, 3).Select(_ => new Drift()).ToList();
-        using var stage = new ResidualStage(drift, new StageOptions { Reconstruction = Reconstruction.Parse(method) });
+        using var stage = new ResidualStage(drift, Truth.Options(method));
         var x = Truth.Normal(1, 4, 6).requires_grad_(true);
         var y = stage.call(x);
         Assert.True(Truth.RelativeError(y, drift.Aggregate((Tensor)x, (state, d) => state + (d.V / 3))) < 1e-15);
@@ -55,7 +55,7 @@ public sealed class OwnershipTests
         Assert.All(drift, d => Assert.True(Truth.RelativeError(d.V.grad!, full(4, 6, 1.0 / 3, ScalarType.Float64)) < 1e-14));
         Assert.Equal(0.0, (x.grad! - 1).abs().max().item<double>());
 
-        using var conditioned = ConditionedStage.Shared(new Second(), 2, new StageOptions { Reconstruction = Reconstruction.Parse(method) });
+        using var conditioned = ConditionedStage.Shared(new Second(), 2, Truth.Options(method));
         var condition = Truth.Normal(2, 4, 6).requires_grad_(true);
         conditioned.call(x, condition).sum().backward();
         using (no_grad())
@@ -64,7 +64,7 @@ public sealed class OwnershipTests
         }
 
         Assert.Equal(0.0, (condition.grad! - 1).abs().max().item<double>());
-        using var identity = ResidualStage.Shared(new Same(), 2, new StageOptions { Reconstruction = Reconstruction.Parse(method) });
+        using var identity = ResidualStage.Shared(new Same(), 2, Truth.Options(method));
         identity.call(x).sum().backward();
         Assert.False(x.IsInvalid);
     }
@@ -75,7 +75,7 @@ public sealed class OwnershipTests
     {
         using var scope = NewDisposeScope();
         random.manual_seed(3);
-        using var stage = ConditionedStage.Shared(new ConditionedFunction(), 3, new StageOptions { Reconstruction = Reconstruction.Parse(method) });
+        using var stage = ConditionedStage.Shared(new ConditionedFunction(), 3, Truth.Options(method));
         var (x, source) = (Truth.Normal(1, 4, 6).requires_grad_(true), Truth.Normal(2, 4, 6).requires_grad_(true));
         Tensor Plain()
         {
@@ -97,7 +97,9 @@ public sealed class OwnershipTests
         }
 
         output.pow(2).sum().backward();
-        Assert.All(Truth.TakeGradients([x, source, .. stage.parameters()]).Zip(truth), pair => Assert.True(Truth.RelativeError(pair.First, pair.Second) < 1e-9));
+        Assert.All(
+            Truth.TakeGradients([x, source, .. stage.parameters()]).Zip(truth),
+            pair => Assert.True(Truth.RelativeError(pair.First, pair.Second) < 1e-9));
     }
 
     [Theory]
@@ -108,8 +110,8 @@ public sealed class OwnershipTests
         using var scope = NewDisposeScope();
         foreach (var method in Methods)
         {
-            using var stage = new ResidualStage(
-                Truth.Functions(4, () => Truth.LinearFunction(6)), new StageOptions { Execution = execution, Reconstruction = Reconstruction.Parse(method) });
+            var options = Truth.Options(method) with { Execution = execution };
+            using var stage = new ResidualStage(Truth.Functions(4, () => Truth.LinearFunction(6)), options);
             Drop(stage);
             // With the graph, not some time after it.
             var before = NativeRuntime.LiveObjects;
@@ -135,7 +137,7 @@ public sealed class OwnershipTests
         using var scope = NewDisposeScope();
         random.manual_seed(3);
         var functions = Truth.Functions(3, () => new Force());
-        using var stage = new ResidualStage(functions, new StageOptions { Reconstruction = Reconstruction.Parse(method) });
+        using var stage = new ResidualStage(functions, Truth.Options(method));
         var x = Truth.Normal(1, 4, 6).requires_grad_(true);
         var y = Truth.Forward(functions, 3, Solver.Euler, x);
         y.pow(2).sum().backward();
@@ -143,7 +145,9 @@ public sealed class OwnershipTests
         var found = stage.call(x);
         Assert.True(Truth.RelativeError(found, y) < 1e-14);
         found.pow(2).sum().backward();
-        Assert.All(Truth.TakeGradients([x, .. stage.parameters()]).Zip(truth), pair => Assert.True(Truth.RelativeError(pair.First, pair.Second) < 1e-8));
+        Assert.All(
+            Truth.TakeGradients([x, .. stage.parameters()]).Zip(truth),
+            pair => Assert.True(Truth.RelativeError(pair.First, pair.Second) < 1e-8));
     }
 
     [Fact]
@@ -153,7 +157,8 @@ public sealed class OwnershipTests
         using var stage = ResidualStage.Shared(new Nothing(), 3);
         foreach (var x in new[] { randn(4, 6), randn(4, 6).requires_grad_(true) })
         {
-            Assert.Equal("function 0 returned null, expected a tensor like its input", Assert.Throws<ResNetNodesException>(() => stage.call(x)).Message);
+            var error = Assert.Throws<ResNetNodesException>(() => stage.call(x));
+            Assert.Equal("function 0 returned null, expected a tensor like its input", error.Message);
         }
     }
 
@@ -194,7 +199,8 @@ public sealed class OwnershipTests
             RegisterComponents();
         }
 
-        public IEnumerable<Tensor> Kept() => new[] { field, tuple.Mask, box.Value, how == Keep.InAStatic ? shared : null }.OfType<Tensor>().Concat(list).Concat(byShape.Values);
+        public IEnumerable<Tensor> Kept() =>
+            new[] { field, tuple.Mask, box.Value, how == Keep.InAStatic ? shared : null }.OfType<Tensor>().Concat(list).Concat(byShape.Values);
 
         public void Forget()
         {
@@ -290,6 +296,7 @@ public sealed class OwnershipTests
         public Force()
             : base(nameof(Force)) => RegisterComponents();
 
-        public override Tensor forward(Tensor input) => -autograd.grad([tanh(linear.call(input)).pow(2).sum()], [input], retain_graph: true, create_graph: true)[0];
+        public override Tensor forward(Tensor input) =>
+            -autograd.grad([tanh(linear.call(input)).pow(2).sum()], [input], retain_graph: true, create_graph: true)[0];
     }
 }

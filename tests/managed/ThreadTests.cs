@@ -1,3 +1,4 @@
+using System.Reflection;
 using TorchSharp;
 using TorchSharp.Modules;
 using Xunit;
@@ -30,8 +31,9 @@ public sealed class ThreadTests
         using var scope = NewDisposeScope();
         foreach (var images in new[] { false, true })
         {
-            var options = new StageOptions { Execution = execution, Reconstruction = Reconstruction.Parse(method), AccumulateGradientsInPlace = inPlace };
-            using var stage = new ResidualStage(Truth.Functions(3, () => images ? Truth.TinyFunction(8) : Truth.LinearFunction(6)), options);
+            var options = Truth.Options(method) with { Execution = execution, AccumulateGradientsInPlace = inPlace };
+            var functions = Truth.Functions(3, () => images ? Truth.TinyFunction(8) : Truth.LinearFunction(6));
+            using var stage = new ResidualStage(functions, options);
             var inputs = Enumerable.Range(0, Threads).Select(i => images ? Truth.Normal(i, 2, 8, 5, 5) : Truth.Normal(i, 4, 6)).ToList();
             foreach (var x in inputs)
             {
@@ -90,7 +92,7 @@ public sealed class ThreadTests
         });
     }
 
-    /// <summary>Stages of their own, and a module that two stages share: the way back sees the forward pass's random numbers and modes.</summary>
+    /// <summary>Stages of their own, and a module that stages share: the way back sees the forward pass's random numbers.</summary>
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
@@ -165,7 +167,8 @@ public sealed class ThreadTests
                         using var inner = NewDisposeScope();
                         if (i == 0)
                         {
-                            stage.Options = stage.Options with { Reconstruction = pass % 2 == 0 ? Reconstruction.Backprop : Reconstruction.Adaptive() };
+                            var method = pass % 2 == 0 ? Reconstruction.Backprop : Reconstruction.Adaptive();
+                            stage.Options = stage.Options with { Reconstruction = method };
                         }
 
                         if (i == 1 && pass == 15)
@@ -185,7 +188,7 @@ public sealed class ThreadTests
         }
 
         static object Engine(ResidualStage stage) =>
-            typeof(ResidualStage).GetField("engine", System.Reflection.BindingFlags.NonPublic | System.Reflection.BindingFlags.Instance)!.GetValue(stage)!;
+            typeof(ResidualStage).GetField("engine", BindingFlags.NonPublic | BindingFlags.Instance)!.GetValue(stage)!;
     }
 
     // Notes the first number that each evaluation on this thread draws.

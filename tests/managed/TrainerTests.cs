@@ -56,7 +56,10 @@ public sealed class TrainerTests : IDisposable
                 TestThreads.Run(1, _ => refusals.AddRange(calls.Select(call => Assert.Throws<ResNetNodesException>(call).Message)));
             }
         };
-        trainer.Run(new BatchLoader(images, Augmentation.Cifar, 20, 1), new BatchLoader(images, Augmentation.Cifar, 20, null), _ => trainer.Save(Path.Combine(folder, "mine.bin")));
+        trainer.Run(
+            new BatchLoader(images, Augmentation.Cifar, 20, 1),
+            new BatchLoader(images, Augmentation.Cifar, 20, null),
+            _ => trainer.Save(Path.Combine(folder, "mine.bin")));
         Assert.Equal(Enumerable.Repeat("the trainer is in use by another thread; it serves one at a time", 4), refusals);
         Assert.Equal(["mine.bin"], Directory.EnumerateFiles(folder).Select(Path.GetFileName));
     }

@@ -24,6 +24,9 @@ internal static class Truth
         return functions;
     }
 
+    /// <summary>The default options with this reconstruction.</summary>
+    public static StageOptions Options(string method) => new() { Reconstruction = Reconstruction.Parse(method) };
+
     /// <summary>The stage by plain autograd, every state stored: the definition of the solver's tableau, term by term.</summary>
     public static Tensor Forward(IReadOnlyList<nn.Module<Tensor, Tensor>> functions, int depth, Solver solver, Tensor x)
     {

@@ -43,17 +43,6 @@ double off(const Outcome& found, const Outcome& expected) {
                    error(values(found.gradients), values(expected.gradients))});
 }
 
-Outcome pass_with(const Stage& stage, const Problem& problem, const std::vector<Tensor>& buffers) {
-  const auto context = stage.forward(problem.x, problem.parameters, buffers, problem.training);
-  Outcome outcome;
-  outcome.output = context->output();
-  stage.backward(*context, problem.grad, std::vector<int32_t>(problem.parameters.size(), 1), {});
-  outcome.input_gradient = context->input_gradient();
-  outcome.gradients = context->parameter_gradients();
-  outcome.report = context->report();
-  return outcome;
-}
-
 // All threads train on the same batch with the same running statistics, which so are those of as many passes in a row,
 // to the bit: an update that is lost or torn would show. Others evaluate with them at the same time.
 TEST(Threads, TrainOneStage) {
@@ -66,13 +55,13 @@ TEST(Threads, TrainOneStage) {
       const std::vector<int32_t> frozen(problem.training.size(), 0);
       const std::vector<Tensor> in_a_row = copies(problem.buffers), shared = copies(problem.buffers);
       Outcome expected;
-      for (int i = 0; i < kThreads * kPasses; ++i) expected = pass_with(stage, problem, in_a_row);
+      for (int i = 0; i < kThreads * kPasses; ++i) expected = pass(stage, problem, in_a_row);
       const int64_t alive_before = live_objects();
       std::vector<double> most(kThreads);
       on_threads([&](int thread) {
         double& worst = most[static_cast<size_t>(thread)];
         for (int i = 0; i < kPasses; ++i) {
-          worst = std::max(worst, off(pass_with(stage, problem, shared), expected));
+          worst = std::max(worst, off(pass(stage, problem, shared), expected));
           stage.evaluate(problem.x, problem.parameters, shared, frozen);
         }
       });
@@ -102,7 +91,7 @@ TEST(Threads, FreezeWhatOthersTrain) {
     Problem own = problem;
     if (thread % 2 == 0) std::fill(own.training.begin(), own.training.end(), 0);
     for (int i = 0; i < kPasses; ++i) {
-      if (pass_with(stage, own, shared).report.reconstruction_error > 1e-5) ++wrong;
+      if (pass(stage, own, shared).report.reconstruction_error > 1e-5) ++wrong;
     }
   });
   EXPECT_EQ(wrong, 0);
@@ -125,7 +114,7 @@ TEST_F(ThreadsWithGraphs, LearnAndRecord) {
     std::atomic<int> wrong{0};
     on_threads([&](int) {
       for (int i = 0; i < kPasses; ++i) {
-        const Outcome found = pass_with(stage, problem, copies(problem.buffers));
+        const Outcome found = pass(stage, problem, copies(problem.buffers));
         // What is chosen depends on who came first; a correction alone is as good as h^2.
         wrong += off(found, expected) < 1e-3 && found.report.reconstruction_error < 1e-3 ? 0 : 1;
       }

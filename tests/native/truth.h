@@ -226,10 +226,10 @@ inline std::vector<Tensor> copies(const std::vector<Tensor>& tensors) {
   return result;
 }
 
-/// A training step of this stage: forward, backward, on copies of the buffers. The report is complete, so that the next
-/// step knows what this one found.
-inline Outcome pass(const Stage& stage, const Problem& problem) {
-  const auto context = stage.forward(problem.x, problem.parameters, copies(problem.buffers), problem.training);
+/// A training step of this stage: forward, backward. The report is complete, so that the next step knows what this one
+/// found.
+inline Outcome pass(const Stage& stage, const Problem& problem, const std::vector<Tensor>& buffers) {
+  const auto context = stage.forward(problem.x, problem.parameters, buffers, problem.training);
   Outcome outcome;
   outcome.output = context->output();
   stage.backward(*context, problem.grad, std::vector<int32_t>(problem.parameters.size(), 1), {});
@@ -237,6 +237,11 @@ inline Outcome pass(const Stage& stage, const Problem& problem) {
   outcome.gradients = context->parameter_gradients();
   outcome.report = context->report();
   return outcome;
+}
+
+/// The same on copies of the buffers.
+inline Outcome pass(const Stage& stage, const Problem& problem) {
+  return pass(stage, problem, copies(problem.buffers));
 }
 
 /// A training step. On a GPU `adaptive` gets the steps that it needs to come to rest: an iteration is added in each.

@@ -26,7 +26,8 @@ internal static partial class BackwardFailure
         {
             backward();
         }
-        catch (Exception error) when (error is ExternalException or ResNetNodesException && (pending ?? Volatile.Read(ref pendingElsewhere)) is not null)
+        catch (Exception error) when (
+            error is ExternalException or ResNetNodesException && (pending ?? Volatile.Read(ref pendingElsewhere)) is not null)
         {
             // Rethrown below, as it is.
         }

@@ -20,7 +20,8 @@ internal sealed class BufferHistory : IDisposable
     /// <param name="evaluate">The evaluation.</param>
     public Tensor Forward(IReadOnlyList<nn.Module> modules, long use, Func<Tensor> evaluate)
     {
-        var before = Read(modules).Select(buffer => (Buffer: buffer, Version: Functions.TensorVersion(buffer), Before: Copy(buffer))).ToList();
+        var before = Read(modules)
+            .Select(buffer => (Buffer: buffer, Version: Functions.TensorVersion(buffer), Before: Copy(buffer))).ToList();
         try
         {
             var result = evaluate();

@@ -25,7 +25,8 @@ internal sealed class InputWrites(int functions)
             return Version(input) == version
                 ? result
                 : throw new ResNetNodesException(
-                    $"function {function} wrote to its input in place, which its first evaluation had not done; let it do so always or never");
+                    $"function {function} wrote to its input in place, which its first evaluation had not done; "
+                    + "let it do so always or never");
         }
 
         var copy = input.clone();

@@ -6,8 +6,8 @@ using static TorchSharp.torch;
 
 namespace ResNetNodes.Stages.Callbacks;
 
-/// <summary>Evaluates function n on a state, with the stage's extra inputs and the depth t = n/N.</summary>
-internal delegate Tensor FunctionCall(int function, Tensor x, IReadOnlyList<Tensor> extras);
+/// <summary>Evaluates a function on a state, with the stage's extra inputs and the depth t = n/N.</summary>
+internal delegate Tensor FunctionCall(nn.Module function, Tensor x, IReadOnlyList<Tensor> extras, double t);
 
 /// <summary>
 /// The residual functions of one forward pass and its way back, run by TorchSharp: autograd inside of one function, random numbers
@@ -159,7 +159,8 @@ internal sealed class ModuleCallback : IDisposable
             }
 
             var leaves = extras.Zip(tape.Extras, (extra, leaf) => (extra.Tensor, leaf)).Where(pair => pair.leaf.requires_grad).ToList();
-            var gradient = Explained(function, () => accumulates ? Accumulate(tape, cotangent, leaves) : Capture(function, tape, cotangent, leaves));
+            var gradient = Explained(
+                function, () => accumulates ? Accumulate(tape, cotangent, leaves) : Capture(function, tape, cotangent, leaves));
             return gradient is { IsInvalid: false } ? gradient : zeros_like(cotangent);
         }
     }
@@ -212,8 +213,8 @@ internal sealed class ModuleCallback : IDisposable
         if (!recorded && output.requires_grad)
         {
             throw new ResNetNodesException(
-                $"function {function} reads a tensor that needs a gradient and is neither its parameter nor an input of the stage; register it as a parameter, "
-                + "or call the stage under no_grad");
+                $"function {function} reads a tensor that needs a gradient and is neither its parameter nor an input of the stage; "
+                + "register it as a parameter, or call the stage under no_grad");
         }
 
         if (evaluation is Evaluation.Tape or Evaluation.ForwardTape)
@@ -227,8 +228,8 @@ internal sealed class ModuleCallback : IDisposable
         return output.detach();
     }
 
-    // As a plain backward() does: autograd adds to the gradients of all leaves, the parameters and what functions close over. The inputs are
-    // leaves of this tape alone.
+    // As a plain backward() does: autograd adds to the gradients of all leaves, the parameters and what functions close over. The inputs
+    // are leaves of this tape alone.
     private Tensor? Accumulate(ModuleTape tape, Tensor cotangent, List<(Tensor Extra, Tensor Leaf)> leaves)
     {
         BackwardFailure.Unwrap(() => autograd.backward([tape.Output], [cotangent], retain_graph: false, create_graph: false));
@@ -256,10 +257,13 @@ internal sealed class ModuleCallback : IDisposable
         {
             return product();
         }
-        catch (Exception error) when (error is ExternalException or ResNetNodesException && error.Message.Contains("the graph a second time", StringComparison.Ordinal))
+        catch (Exception error) when (
+            error is ExternalException or ResNetNodesException
+            && error.Message.Contains("the graph a second time", StringComparison.Ordinal))
         {
             throw new ResNetNodesException(
-                $"function {function} reads a tensor that was computed outside of it and needs a gradient; give it to a ConditionedStage as its condition, or detach it",
+                $"function {function} reads a tensor that was computed outside of it and needs a gradient; "
+                + "give it to a ConditionedStage as its condition, or detach it",
                 error);
         }
     }

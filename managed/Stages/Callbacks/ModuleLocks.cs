@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace ResNetNodes.Stages.Callbacks;
 
 /// <summary>
-/// Lets one pass at a time run through a module: on its way back modes and buffers are for a while those of the forward pass, and
-/// gradients pass through <c>.grad</c>. Passes of several threads, of one stage or of stages that share modules, wait for each other.
+/// Lets one pass at a time run through a module: on its way back modes and buffers are for a while those of the forward pass. Passes of
+/// several threads, of one stage or of stages that share modules, wait for each other.
 /// </summary>
 internal static class ModuleLocks
 {

@@ -6,13 +6,13 @@ using static TorchSharp.torch;
 
 namespace ResNetNodes.Stages.Callbacks;
 
-/// <summary>What a module computes with besides tensors and mode: its numbers, flags and texts, such as a dropout's p, and its hooks.</summary>
+/// <summary>What a module computes with besides tensors and mode: numbers, flags and texts, such as a dropout's p, and hooks.</summary>
 internal static class ModuleSettings
 {
     private static readonly ConcurrentDictionary<Type, FieldInfo[]> Fields = new();
     private static readonly ConditionalWeakTable<nn.Module, object> Changing = [];
 
-    /// <summary>Runs a forward pass, and notes which of the modules change settings of their own in it: a counter, the last batch's size.</summary>
+    /// <summary>Runs a forward pass, and notes which modules change settings of their own in it: a counter, the last batch's size.</summary>
     public static T Watch<T>(IReadOnlyList<nn.Module> modules, Func<T> pass)
     {
         int[] before = [.. modules.Select(Hash)];
@@ -55,18 +55,11 @@ internal static class ModuleSettings
     }
 
     // All but nn.Module's own, which says where the module is and what it is called.
-    private static FieldInfo[] FieldsOf(Type type)
-    {
-        const BindingFlags Own = BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.DeclaredOnly;
-        var fields = new List<FieldInfo>();
-        for (var of = type; of is not null && of != typeof(nn.Module); of = of.BaseType)
-        {
-            var hooks = of.IsGenericType && of.GetGenericTypeDefinition() == typeof(nn.HookableModule<,>);
-            fields.AddRange(of.GetFields(Own).Where(field => hooks || IsSetting(field.FieldType)));
-        }
+    private static FieldInfo[] FieldsOf(Type type) =>
+        TypeFields.Of(type, BindingFlags.Instance, of => of != typeof(nn.Module), field => IsHooks(field) || IsSetting(field.FieldType));
 
-        return [.. fields];
-    }
+    private static bool IsHooks(FieldInfo field) =>
+        field.DeclaringType is { IsGenericType: true } of && of.GetGenericTypeDefinition() == typeof(nn.HookableModule<,>);
 
     private static bool IsSetting(Type type) =>
         type.IsPrimitive || type.IsEnum || type == typeof(string) || type == typeof(decimal) || type == typeof(long[])

@@ -44,7 +44,9 @@ internal sealed class ModuleState
         }
     }
 
-    /// <summary>Switches the modules to the modes that they had then, and back when disposed; freezes parameters that were frozen then.</summary>
+    /// <summary>
+    /// Switches the modules to the modes that they had then, and freezes parameters that were frozen then, until disposed.
+    /// </summary>
     public IDisposable InModesOf(ModuleState then) => new Modes(this, then);
 
     private static bool AreSame(List<Part> a, List<Part> b) => a.Select(part => part.Module).SequenceEqual(b.Select(part => part.Module));
@@ -52,7 +54,8 @@ internal sealed class ModuleState
     private static ResNetNodesException Changed(string what) =>
         new($"{what} since the forward pass; run the forward pass again before the backward pass");
 
-    private IEnumerable<Held> Parameters() => parts.SelectMany(of => of).SelectMany(part => part.Tensors).Where(held => held.Tensor is Parameter);
+    private IEnumerable<Held> Parameters() =>
+        parts.SelectMany(of => of).SelectMany(part => part.Tensors).Where(held => held.Tensor is Parameter);
 
     // A tensor by its wrapper, which keeps it apart from one that comes to lie in its place later.
     private readonly record struct Held(Tensor Tensor, long Version, bool Frozen)
@@ -71,8 +74,8 @@ internal sealed class ModuleState
     {
         public static Part Of(nn.Module module, int function)
         {
-            var tensors = module.named_parameters(recurse: false).Select(p => (Tensor)p.parameter).Concat(module.named_buffers(recurse: false).Select(b => b.buffer));
-            return new(module, function, module.training, ModuleSettings.Hash(module), [.. tensors.Select(Held.Of)]);
+            var tensors = Named(module).Select(tensor => Held.Of(tensor.Tensor));
+            return new(module, function, module.training, ModuleSettings.Hash(module), [.. tensors]);
         }
 
         public void RequireSame(Part before, Part after)
@@ -99,9 +102,12 @@ internal sealed class ModuleState
             }
         }
 
+        private static IEnumerable<(Tensor Tensor, string Kind, string Name)> Named(nn.Module module) =>
+            module.named_parameters(recurse: false).Select(p => ((Tensor)p.parameter, "parameter", p.name))
+                .Concat(module.named_buffers(recurse: false).Select(b => (b.buffer, "buffer", b.name)));
+
         private string NameOf(int tensor) =>
-            Module.named_parameters(recurse: false).Select(p => $"parameter '{p.name}'")
-                .Concat(Module.named_buffers(recurse: false).Select(b => $"buffer '{b.name}'")).ElementAtOrDefault(tensor) ?? "a parameter";
+            Named(Module).Skip(tensor).Select(found => $"{found.Kind} '{found.Name}'").FirstOrDefault() ?? "a parameter";
     }
 
     private sealed class Modes : IDisposable
@@ -113,8 +119,9 @@ internal sealed class ModuleState
         public Modes(ModuleState now, ModuleState then)
         {
             this.now = now;
-            differ = !now.parts.Zip(then.parts).All(pair => pair.First.Select(p => p.Training).SequenceEqual(pair.Second.Select(p => p.Training)));
-            var frozen = then.Parameters().Where(held => held.Frozen).Select(held => held.Tensor).ToHashSet<object>(ReferenceEqualityComparer.Instance);
+            differ = !Trainings(now).SequenceEqual(Trainings(then));
+            var frozen = then.Parameters().Where(held => held.Frozen).Select(held => held.Tensor)
+                .ToHashSet<object>(ReferenceEqualityComparer.Instance);
             thawed = [.. now.Parameters().Where(held => !held.Frozen && frozen.Contains(held.Tensor)).Select(held => held.Tensor)];
             thawed.ForEach(parameter => parameter.requires_grad_(false));
             Switch(then);
@@ -125,6 +132,8 @@ internal sealed class ModuleState
             Switch(now);
             thawed.ForEach(parameter => parameter.requires_grad_(true));
         }
+
+        private static IEnumerable<bool> Trainings(ModuleState state) => state.parts.SelectMany(of => of).Select(part => part.Training);
 
         // Each before its parts: a module's own mode is the last that it is given.
         private void Switch(ModuleState to)

@@ -15,7 +15,8 @@ internal static class OwnedTensors
 
     /// <summary>Those of the modules that can keep tensors.</summary>
     // TorchSharp's own keep nothing that a call makes.
-    public static List<nn.Module> Owners(IEnumerable<nn.Module> modules) => [.. modules.Where(module => !IsOpaque(module.GetType())).Distinct()];
+    public static List<nn.Module> Owners(IEnumerable<nn.Module> modules) =>
+        [.. modules.Where(module => !IsOpaque(module.GetType())).Distinct()];
 
     /// <summary>Which of these tensors one of the modules keeps.</summary>
     public static List<Tensor> Among(IEnumerable<Tensor> tensors, IReadOnlyList<nn.Module> modules)
@@ -82,17 +83,8 @@ internal static class OwnedTensors
     }
 
     // Those that may hold a tensor, static ones too, of the class itself and of those that it inherits from.
-    private static FieldInfo[] FieldsOf(Type type)
-    {
-        const BindingFlags Own = BindingFlags.Instance | BindingFlags.Static | BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.DeclaredOnly;
-        var fields = new List<FieldInfo>();
-        for (var of = type; of is not null && !IsOpaque(of); of = of.BaseType)
-        {
-            fields.AddRange(of.GetFields(Own).Where(field => MayHold(field.FieldType)));
-        }
-
-        return [.. fields];
-    }
+    private static FieldInfo[] FieldsOf(Type type) =>
+        TypeFields.Of(type, BindingFlags.Instance | BindingFlags.Static, of => !IsOpaque(of), field => MayHold(field.FieldType));
 
     private static bool MayHold(Type type) =>
         type.IsInterface || type == typeof(object) || typeof(Delegate).IsAssignableFrom(type)
@@ -100,7 +92,9 @@ internal static class OwnedTensors
         || IsCollection(type) || !(type.IsPrimitive || type.IsEnum || type.IsPointer || IsOpaque(type));
 
     private static bool IsCollection(Type type) =>
-        type.IsArray ? MayHold(type.GetElementType()!) : type.Namespace?.StartsWith("System.Collections", StringComparison.Ordinal) ?? false;
+        type.IsArray
+            ? MayHold(type.GetElementType()!)
+            : type.Namespace?.StartsWith("System.Collections", StringComparison.Ordinal) ?? false;
 
     // What TorchSharp, this library and the run time are made of; tuples and their like are not.
     private static bool IsOpaque(Type type) =>

@@ -5,10 +5,12 @@ namespace ResNetNodes.Stages.Callbacks;
 /// <summary>The residual functions of a stage, as its constructor was given them.</summary>
 internal sealed class StageFunctions
 {
+    private readonly FunctionCall call;
+
     /// <param name="modules">The functions, N or one that all steps share.</param>
     /// <param name="depth">N.</param>
     /// <param name="call">How a function is called.</param>
-    /// <param name="unmappable">Why functions can't be native layers whatever they are made of; empty where they take a state alone.</param>
+    /// <param name="unmappable">Why they can't be native layers whatever they are made of; empty where they take a state alone.</param>
     public StageFunctions(IReadOnlyList<nn.Module> modules, int depth, FunctionCall call, string unmappable)
     {
         if (modules.Count == 0)
@@ -24,14 +26,13 @@ internal sealed class StageFunctions
             }
         }
 
-        (Modules, Depth, Call, Unmappable, Writes) = (modules, depth, call, unmappable, new InputWrites(modules.Count));
+        this.call = call;
+        (Modules, Depth, Unmappable, Writes) = (modules, depth, unmappable, new InputWrites(modules.Count));
     }
 
     public IReadOnlyList<nn.Module> Modules { get; }
 
     public int Depth { get; }
-
-    public FunctionCall Call { get; }
 
     public string Unmappable { get; }
 
@@ -40,6 +41,10 @@ internal sealed class StageFunctions
 
     /// <summary>Which of the modules function n of the stage is.</summary>
     public int IndexOf(int function) => Math.Min(function, Modules.Count - 1);
+
+    /// <summary>Evaluates function n of the stage.</summary>
+    public Tensor Call(int function, Tensor x, IReadOnlyList<Tensor> extras) =>
+        call(Modules[IndexOf(function)], x, extras, (double)function / Depth);
 
     /// <summary>A caller's list of functions.</summary>
     public static nn.Module[] All(IEnumerable<nn.Module> functions)

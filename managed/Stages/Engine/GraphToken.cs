@@ -39,6 +39,6 @@ internal static unsafe partial class GraphToken
 
     [LibraryImport("LibTorchSharp")]
     private static partial IntPtr THSTensor_new(
-        IntPtr data, delegate* unmanaged[Cdecl]<IntPtr, void> deleter, long* sizes, int dimensions, sbyte type, sbyte resultType, int deviceType,
-        int deviceIndex, byte requiresGrad);
+        IntPtr data, delegate* unmanaged[Cdecl]<IntPtr, void> deleter, long* sizes, int dimensions, sbyte type, sbyte resultType,
+        int deviceType, int deviceIndex, byte requiresGrad);
 }

@@ -44,7 +44,8 @@ internal static class LayerTable
     public static LayerRow? Of(nn.Module module) => ByType.GetValueOrDefault(module.GetType());
 
     private static LayerRow Row<T>(
-        LayerKind kind, Func<T, LayerTraits, LayerTraits>? fill = null, Func<T, Tensor?[]>? parameters = null, Func<T, string>? refusal = null)
+        LayerKind kind, Func<T, LayerTraits, LayerTraits>? fill = null, Func<T, Tensor?[]>? parameters = null,
+        Func<T, string>? refusal = null)
         where T : nn.Module => new(
             typeof(T),
             kind,

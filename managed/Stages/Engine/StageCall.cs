@@ -1,4 +1,5 @@
 using ResNetNodes.Interop;
+using ResNetNodes.Stages.Callbacks;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -9,6 +10,9 @@ namespace ResNetNodes.Stages.Engine;
 /// <param name="results">Where its report goes.</param>
 internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
 {
+    // Held by those who add to .grad in place: two passes may share a parameter.
+    private static readonly Lock Accumulating = new();
+
     private Interop.StageContext? context;
     private long[] shape = [];
     private ScalarType type;
@@ -123,7 +127,8 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
     private List<Tensor> Substitutes(Func<long[], ScalarType, Device, Tensor> make) =>
         Returned(
             make(shape, type, device!),
-            snapshot.Parameters.Concat(snapshot.Extras).Select(t => t.IsInvalid || !t.requires_grad ? null : make(t.shape, t.dtype, t.device)));
+            snapshot.Parameters.Concat(snapshot.Extras)
+                .Select(t => t.IsInvalid || !t.requires_grad ? null : make(t.shape, t.dtype, t.device)));
 
     private List<Tensor> Gradients(Interop.StageContext done, Tensor gradOutput)
     {
@@ -134,7 +139,7 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
     // Autograd would clone what it is given: a second copy of all gradients.
     private List<Tensor> InPlace(Interop.StageContext done, Tensor gradOutput)
     {
-        lock (StageResults.Accumulating)
+        lock (Accumulating)
         {
             // A parameter may have been replaced, or frozen, since: then nobody asks for its gradient.
             var takes = snapshot.Parameters.Select(p => !p.IsInvalid && p.requires_grad).ToList();
@@ -170,7 +175,7 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
         }
     }
 
-    private List<Tensor> CallbackGradients(Interop.StageContext done, Callbacks.ModuleCallback callback, Tensor gradOutput, bool accumulates)
+    private List<Tensor> CallbackGradients(Interop.StageContext done, ModuleCallback callback, Tensor gradOutput, bool accumulates)
     {
         using var exclusive = callback.Exclusive();
         callback.Backward(accumulates, () => Backward(done, gradOutput, []));

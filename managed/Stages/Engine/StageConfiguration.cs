@@ -65,7 +65,8 @@ internal sealed class StageConfiguration : IDisposable
     public StageConfiguration Current()
     {
         var fits = mapping is not null ? mapping.IsOf(functions.Modules)
-            : Options.Execution == StageExecution.Callback || functions.Unmappable.Length > 0 || Reason == LayerMapping.Obstacle(functions.Modules);
+            : Options.Execution == StageExecution.Callback || functions.Unmappable.Length > 0
+                || Reason == LayerMapping.Obstacle(functions.Modules);
         try
         {
             return fits ? this : Of(functions, Options);
@@ -104,7 +105,7 @@ internal sealed class StageConfiguration : IDisposable
         }
     }
 
-    /// <summary>Counts a forward pass in the batch normalizations of native layers that train; modules that are called do so themselves.</summary>
+    /// <summary>Counts a forward pass in native batch normalizations that train; modules that are called do so themselves.</summary>
     /// <param name="modes">The modes of the pass.</param>
     public void CountBatches(int[] modes) => mapping?.CountBatches(modes, UsesOf);
 
@@ -135,7 +136,7 @@ internal sealed class StageConfiguration : IDisposable
         return now > 0;
     }
 
-    /// <summary>A call ends, or the stage lets go of this configuration. The last one who does ends it: others may still be running.</summary>
+    /// <summary>A call ends, or the stage lets go of this configuration. The last one who does ends it.</summary>
     public void Leave()
     {
         if (Interlocked.Decrement(ref holders) == 0)

@@ -8,9 +8,6 @@ namespace ResNetNodes.Stages.Engine;
 /// <param name="reported">Called with each report when it is read.</param>
 internal sealed class StageResults(string owner, Action<StageReport> reported) : IDisposable
 {
-    /// <summary>Held by those who add to <c>.grad</c> in place: two passes may share a parameter.</summary>
-    public static readonly Lock Accumulating = new();
-
     [ThreadStatic]
     private static List<Tensor?>? returned;
 
