@@ -95,11 +95,13 @@ struct LayerSpec;
 struct FunctionSpec;
 struct ReconstructionPlan;
 struct SolverPlan;
+struct StepReport;
 }
 %template(LayerList) std::vector<resnet_nodes::LayerSpec>;
 %template(FunctionList) std::vector<resnet_nodes::FunctionSpec>;
 %template(PlanList) std::vector<resnet_nodes::ReconstructionPlan>;
 %template(SolverPlanList) std::vector<resnet_nodes::SolverPlan>;
+%template(StepList) std::vector<resnet_nodes::StepReport>;
 %template(DoubleList) std::vector<double>;
 %template(LongList) std::vector<int64_t>;
 %template(StringList) std::vector<std::string>;

@@ -13,25 +13,24 @@ using static TorchSharp.torch;
 namespace ResNetNodes.Experiments.Paper;
 
 /// <summary>
-/// A training step: the largest reconstruction error of a stage, evaluations a function on the way back, and the functions (as
-/// stage.function) that could not be reconstructed to the tolerance.
+/// A training step: the largest reconstruction error of a stage, the largest estimated error of a state at which a gradient was taken,
+/// evaluations a function on the way back, and states that were kept and replayed.
 /// </summary>
 internal sealed record FailureRow(
     string Method,
     int Step,
     double Loss,
     double? ReconstructionError,
-    double? LargestResidual,
+    double? StateError,
     double EvaluationsPerLayer,
-    int FailedLayers,
-    string FailedAt);
+    int KeptStates,
+    int ReplayedStates);
 
 /// <summary>Where the adjoint fails.</summary>
 [Verb("adjoint-failure", HelpText =
     "A ResNet-101 trained with backprop and with adjoints: does the adjoint fail, and do our methods rescue it?")]
 [Page(
-    "Figure 3b of arXiv 2205.14612: few and rough layers, where h·Lip(f) is not small. 'adaptive+checkpoint' stores "
-    + "states once a step failed.",
+    "Figure 3b of arXiv 2205.14612: few and rough layers, where h·Lip(f) is not small.",
     "resnet-nodes adjoint-failure --preset small                      (minutes on 2 cores)",
     "resnet-nodes adjoint-failure --preset paper --data ILSVRC")]
 [PaperRow("figure 3b", order: 6)]
@@ -42,10 +41,8 @@ internal sealed record FailureRow(
 [Preset("paper", "dataset=imagenet", "batch=256", "steps=5000", "weight-decay=1e-4", "methods=backprop,inverse")]
 internal sealed class AdjointFailure : Experiment
 {
-    private const string WithFallback = "+checkpoint";
-
-    [Option('m', "methods", Default = "backprop,inverse,corrected,adaptive,adaptive+checkpoint", MetaValue = "METHOD,...", HelpText =
-        "Reconstructions; with +checkpoint: fall back to stored states after a failure.")]
+    [Option('m', "methods", Default = "backprop,inverse,corrected,adaptive", MetaValue = "METHOD,...", HelpText =
+        "Reconstructions to train with.")]
     [Section("method")]
     public string Methods { get => Given(); set => Set(value); }
 
@@ -65,8 +62,6 @@ internal sealed class AdjointFailure : Experiment
 
     public ExecutionGroup Execution { get; } = new();
 
-    public FallbackGroup Fallback { get; } = new();
-
     public OptimizationGroup Optimization { get; } = new();
 
     public BatchGroup Batch { get; } = new();
@@ -79,23 +74,19 @@ internal sealed class AdjointFailure : Experiment
 
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
-        var methods = Read.Several(Methods, name => (
-            Name: name,
-            Reconstruction: Read.Reconstruction("methods", name.Replace(WithFallback, string.Empty, StringComparison.Ordinal)),
-            Fallback: name.EndsWith(WithFallback, StringComparison.Ordinal)));
+        var methods = Read.Several(Methods, name => (Name: name, Reconstruction: Read.Reconstruction("methods", name)));
         var network = Network.Name;
         var (size, steps, planes, adjointFrom) = (Size.Value, Read.Whole("steps", Steps, 1), Planes.Of(network), AdjointFrom.Number);
         var stage = Execution.On(new StageOptions { Solver = Solver.Value, ReportReconstructionError = true });
-        var always = Fallback.Value;
         var options = Optimization.On(Device.Value);
         var (loader, images) = Images.TrainBatches(Batch.Number, Seed.Number, terminal, cancellation);
         var folder = RunFolder.Open(this);
         var rows = new List<FailureRow>();
-        foreach (var (name, reconstruction, fallback) in methods)
+        foreach (var (name, reconstruction) in methods)
         {
             var own = folder.Point(name, () =>
             {
-                var chosen = stage with { Reconstruction = reconstruction, CheckpointOnFailure = fallback || always };
+                var chosen = stage with { Reconstruction = reconstruction };
                 using var model = Network.Staged(network, size, planes, adjointFrom, chosen, images.Classes, Seed.Number);
                 return Descend(name, model, loader, steps, options, terminal, cancellation);
             });
@@ -140,7 +131,7 @@ internal sealed class AdjointFailure : Experiment
                     {
                         // Divergence is what this experiment looks for: the run ends here, and the figure shows it.
                         terminal.Warn($"{name}: the loss is not finite after step {rows.Count}: training diverged");
-                        rows.Add(new(name, rows.Count + 1, double.NaN, null, null, 0, 0, string.Empty));
+                        rows.Add(new(name, rows.Count + 1, double.NaN, null, null, 0, 0, 0));
                         return rows;
                     }
                 }
@@ -155,11 +146,10 @@ internal sealed class AdjointFailure : Experiment
     private static FailureRow Row(string name, int step, double loss, IReadOnlyList<ResidualStage> stages)
     {
         var reports = stages.Select(s => s.LastReport!).ToList();
-        var failed = reports.SelectMany((r, s) => r.FailedSteps.Select(n => $"{s + 1}.{n}")).ToList();
-        var residuals = reports.SelectMany(r => r.Residuals).ToList();
+        int From(StateSource source) => reports.Sum(r => r.Steps.Count(s => s.Source == source));
         return new(
-            name, step, loss, reports.Max(r => r.ReconstructionError), residuals.Count > 0 ? residuals.Max() : null,
-            (double)reports.Sum(r => r.Evaluations) / stages.Sum(s => s.Depth), failed.Count, string.Join(' ', failed));
+            name, step, loss, reports.Max(r => r.ReconstructionError), reports.Max(r => r.Error),
+            (double)reports.Sum(r => r.Evaluations) / stages.Sum(s => s.Depth), From(StateSource.Kept), From(StateSource.Replayed));
     }
 
     private static string Draw(RunFolder folder, List<string> methods, List<FailureRow> rows, string title)
@@ -211,16 +201,11 @@ internal sealed class AdjointFailure : Experiment
         foreach (var method in methods.Where(m => m is not ("backprop" or "inverse")))
         {
             var own = rows.Where(r => r.Method == method).ToList();
-            var where = own.SelectMany(r => r.FailedAt.Split(' ', StringSplitOptions.RemoveEmptyEntries)).GroupBy(at => at)
-                .OrderByDescending(g => g.Count()).Take(3).Select(g => $"{g.Key} ({g.Count()} times)").ToList();
-            var failures = where.Count == 0
-                ? string.Empty
-                : $"; it reports that {own.Count(r => r.FailedLayers > 0)} of {own.Count} steps failed, "
-                    + $"most often at stage.function {string.Join(", ", where)}";
             findings.Add(new(
                 $"Ours: {method} trains as backprop does",
                 $"loss {Last(method):0.000} against {truth:0.000}; reconstruction error up to {Worst(method):0.0e+0}; "
-                    + $"{own.Average(r => r.EvaluationsPerLayer):0.00} evaluations a layer" + failures,
+                    + $"{own.Average(r => r.EvaluationsPerLayer):0.00} evaluations a layer, "
+                    + $"{own.Average(r => r.KeptStates):0.0} states kept",
                 Over(Last(method) < 1.2 * truth)));
         }
 

@@ -23,7 +23,7 @@ internal sealed record GradientRow(
     double? Cosine,
     double? StateError,
     double EvaluationsPerLayer,
-    int FailedSteps);
+    int KeptStates);
 
 /// <summary>The error of one parameter's gradient; the squared one is the paper's figure.</summary>
 internal sealed record ParameterRow(
@@ -199,7 +199,7 @@ internal sealed class CompareGradients : Experiment
             var (error, cosine) = Difference(cat([.. found.Select(g => g.flatten())]), cat([.. truth.Select(g => g.flatten())]));
             point.Whole.Add(new(
                 depth, solver, method.ToString(), error, cosine, report.ReconstructionError, (double)report.Evaluations / depth,
-                report.FailedSteps.Count));
+                report.Steps.Count(s => s.Source == StateSource.Kept)));
             for (var i = 0; i < names.Count; i++)
             {
                 var (one, oneCosine) = Difference(found[i].flatten(), truth[i].flatten());

@@ -67,8 +67,6 @@ internal sealed class DepthSweep : Experiment
 
     public ExecutionGroup Execution { get; } = new();
 
-    public FallbackGroup Fallback { get; } = new();
-
     public ScheduleGroup Schedule { get; } = new();
 
     public OptimizationGroup Optimization { get; } = new();

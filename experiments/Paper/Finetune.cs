@@ -84,8 +84,6 @@ internal sealed class Finetune : Experiment
 
     public ExecutionGroup Execution { get; } = new();
 
-    public FallbackGroup Fallback { get; } = new();
-
     public CheckpointGroup Checkpoint { get; } = new();
 
     public ScheduleGroup Schedule { get; } = new();
@@ -123,7 +121,6 @@ internal sealed class Finetune : Experiment
         {
             Reconstruction = method,
             ReportReconstructionError = true,
-            CheckpointOnFailure = Fallback.Value,
         });
         var options = Schedule.On(Optimization.On(Device.Value)) with
         {

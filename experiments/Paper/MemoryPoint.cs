@@ -45,8 +45,6 @@ internal sealed class MemoryPoint : Verb
 
     public ExecutionGroup Execution { get; } = new();
 
-    public FallbackGroup Fallback { get; } = new();
-
     public BatchGroup Batch { get; } = new();
 
     public SeedGroup Seed { get; } = new();
@@ -62,7 +60,6 @@ internal sealed class MemoryPoint : Verb
         {
             Solver = Solver.Value,
             Reconstruction = Method.Value,
-            CheckpointOnFailure = Fallback.Value,
         });
         var (peak, step) = Network.Name == "linear" ? Linear(Depth.AtLeast(1), options, Device.Value) : Images(options, Device.Value);
         MemoryProcess.Answer(peak, step);

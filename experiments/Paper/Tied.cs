@@ -52,8 +52,6 @@ internal sealed class Tied : Experiment
 
     public ExecutionGroup Execution { get; } = new();
 
-    public FallbackGroup Fallback { get; } = new();
-
     public ScheduleGroup Schedule { get; } = new();
 
     public OptimizationGroup Optimization { get; } = new();
@@ -75,7 +73,6 @@ internal sealed class Tied : Experiment
         {
             Solver = Solver.Value,
             ReportReconstructionError = true,
-            CheckpointOnFailure = Fallback.Value,
         });
         var (planes, adjointFrom) = (Planes.Of(network), AdjointFrom.Number);
         var (train, images) = Images.TrainBatches(Batch.Number, Seed.Number, terminal, cancellation);

@@ -40,8 +40,6 @@ internal sealed class Train : Experiment
 
     public ExecutionGroup Execution { get; } = new();
 
-    public FallbackGroup Fallback { get; } = new();
-
     public ScheduleGroup Schedule { get; } = new();
 
     public OptimizationGroup Optimization { get; } = new();
@@ -81,7 +79,6 @@ internal sealed class Train : Experiment
             Solver = Solver.Value,
             Reconstruction = Reconstruction.Value,
             ReportReconstructionError = true,
-            CheckpointOnFailure = Fallback.Value,
         });
         var batch = Batch.Number;
         var (train, images) = Images.TrainBatches(batch, Seed.Number, terminal, cancellation);

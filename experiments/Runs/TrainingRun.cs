@@ -80,13 +80,7 @@ internal sealed class TrainingRun(RunFolder folder, Terminal terminal, string na
 
     private void Judge(EpochMetrics metrics)
     {
-        if (metrics.FailedSteps > 0)
-        {
-            terminal.Warn(
-                $"{metrics.FailedSteps} steps could not be reconstructed to the tolerance (h Lip(f) is not small there): "
-                + "take --checkpoint-on-failure, corrected:k or checkpoint");
-        }
-        else if (metrics.ReconstructionError > WarnAbove)
+        if (metrics.ReconstructionError > WarnAbove)
         {
             terminal.Warn(
                 $"the reconstructed input is off by {metrics.ReconstructionError:0.0e+0}: take adaptive, corrected:k or checkpoint");
@@ -94,7 +88,8 @@ internal sealed class TrainingRun(RunFolder folder, Terminal terminal, string na
     }
 
     private static string Line(EpochMetrics m) =>
-        $"epoch {m.Epoch}: train loss {m.TrainLoss:0.0000}, test accuracy {m.TestAccuracy:0.0000}, residual {Terminal.Text(m.Residual)}, "
+        $"epoch {m.Epoch}: train loss {m.TrainLoss:0.0000}, test accuracy {m.TestAccuracy:0.0000}, "
+        + $"state error {Terminal.Text(m.StateError)}, {m.KeptStates:0.#} states kept, "
         + $"{m.Seconds:0.0} s: {m.StepShare:0.0 %} in training steps ({m.StageShare:0.0 %} stages, {m.OptimizerShare:0.0 %} optimizer), "
         + $"{m.WaitedShare:0.0 %} waiting for data; peak {m.PeakBytes >> 20} MiB";
 
@@ -104,6 +99,7 @@ internal sealed class TrainingRun(RunFolder folder, Terminal terminal, string na
         writer.add_scalar("loss/test", (float)metrics.TestLoss, metrics.Epoch);
         writer.add_scalar("accuracy/train", (float)metrics.TrainAccuracy, metrics.Epoch);
         writer.add_scalar("accuracy/test", (float)metrics.TestAccuracy, metrics.Epoch);
-        writer.add_scalar("reconstruction/residual", (float)(metrics.Residual ?? 0), metrics.Epoch);
+        writer.add_scalar("reconstruction/state_error", (float)(metrics.StateError ?? 0), metrics.Epoch);
+        writer.add_scalar("reconstruction/kept_states", (float)metrics.KeptStates, metrics.Epoch);
     }
 }

@@ -10,7 +10,7 @@ namespace ResNetNodes;
 /// A residual stage whose functions take an extra input: x_{n+1} = x_n + h f_n(x_n, c). The gradient of c is summed over the
 /// steps. Functions run by callback.
 /// </summary>
-public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>
+public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>, ILearningStage
 {
     private const string Unmappable = "its functions take extra inputs";
     private readonly StageEngine engine;
@@ -63,6 +63,13 @@ public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>
 
     /// <summary>What the last backward pass reported; null before the first. Blocks until the GPU has finished that pass.</summary>
     public StageReport? LastReport => engine.LastReport;
+
+    /// <inheritdoc/>
+    IReadOnlyList<double> ILearningStage.Learned
+    {
+        get => engine.Learned;
+        set => engine.Learned = value;
+    }
 
     /// <summary>A stage whose steps all share one function f(x, c).</summary>
     /// <param name="function">A module that takes a state and the condition.</param>

@@ -10,7 +10,7 @@ namespace ResNetNodes;
 /// A residual stage x_{n+1} = x_n + h f_n(x_n), n = 0 … N−1 (arXiv 2205.14612), or a solver's of higher order, whose backward pass
 /// reconstructs the states instead of storing them.
 /// </summary>
-public sealed class ResidualStage : nn.Module<Tensor, Tensor>
+public sealed class ResidualStage : nn.Module<Tensor, Tensor>, ILearningStage
 {
     private const string TakesDepth = "its functions take the depth";
     private readonly StageEngine engine;
@@ -57,6 +57,13 @@ public sealed class ResidualStage : nn.Module<Tensor, Tensor>
 
     /// <summary>What the last backward pass reported; null before the first. Blocks until the GPU has finished that pass.</summary>
     public StageReport? LastReport => engine.LastReport;
+
+    /// <inheritdoc/>
+    IReadOnlyList<double> ILearningStage.Learned
+    {
+        get => engine.Learned;
+        set => engine.Learned = value;
+    }
 
     /// <summary>A stage whose steps all share one function; its gradients are summed over the steps.</summary>
     /// <param name="function">The function.</param>

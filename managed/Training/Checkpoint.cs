@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -11,6 +12,9 @@ public static class Checkpoint
 {
     // Part of the format: what the class of the trainer's optimizer was called in its first files.
     private const string NameInFiles = "MomentumDescent";
+
+    // A loss or an error may be infinite.
+    private static readonly JsonSerializerOptions Numbers = new() { NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals };
 
     private static readonly byte[] Magic = "ResNetNodes checkpoint 1\n"u8.ToArray();
 
@@ -25,10 +29,11 @@ public static class Checkpoint
         ArgumentNullException.ThrowIfNull(model);
         using var memory = new MemoryStream();
         memory.Write(Magic);
-        Block(memory, stream => JsonSerializer.Serialize(stream, history));
+        Block(memory, stream => JsonSerializer.Serialize(stream, history, Numbers));
         Block(memory, stream => model.save(stream));
         Block(memory, stream => stream.Write(optimizer is null ? [] : StateOf(optimizer)));
         Block(memory, stream => stream.Write(RandomNumbers.TorchState()));
+        Block(memory, stream => JsonSerializer.Serialize(stream, Learning(model).ToDictionary(s => s.Name, s => s.Stage.Learned)));
         memory.Write(SHA256.HashData(memory.GetBuffer().AsSpan(0, (int)memory.Length)));
         AtomicFile.Write(path, memory.GetBuffer().AsSpan(0, (int)memory.Length));
     }
@@ -44,7 +49,7 @@ public static class Checkpoint
         ArgumentNullException.ThrowIfNull(model);
         var data = Read(path);
         using var memory = new MemoryStream(data, Magic.Length, data.Length - Magic.Length - SHA256.HashSizeInBytes, writable: false);
-        var history = JsonSerializer.Deserialize<List<EpochMetrics>>(Block(memory))!;
+        var history = JsonSerializer.Deserialize<List<EpochMetrics>>(Block(memory), Numbers)!;
         try
         {
             using var weights = new MemoryStream(Block(memory));
@@ -64,9 +69,38 @@ public static class Checkpoint
         if (optimizer is not null)
         {
             RandomNumbers.RestoreTorch(Block(memory));
+            // Earlier files end here: their stages learn anew.
+            if (memory.Position < memory.Length)
+            {
+                RestoreLearned(path, model, JsonSerializer.Deserialize<Dictionary<string, double[]>>(Block(memory))!);
+            }
         }
 
         return history;
+    }
+
+    private static IEnumerable<(string Name, ILearningStage Stage)> Learning(nn.Module model) =>
+        model.named_modules().Where(m => m.module is ILearningStage).Select(m => (m.name, (ILearningStage)m.module));
+
+    private static void RestoreLearned(string path, nn.Module model, Dictionary<string, double[]> learned)
+    {
+        foreach (var (name, stage) in Learning(model))
+        {
+            // A stage that learned nothing, or learns nothing now, has another reconstruction: it begins anew.
+            if (!learned.TryGetValue(name, out var numbers) || numbers.Length == 0)
+            {
+                continue;
+            }
+
+            try
+            {
+                stage.Learned = numbers;
+            }
+            catch (ResNetNodesException exception)
+            {
+                throw new ResNetNodesException($"{path}: belongs to another network ({name}: {exception.Message}); use the options that it was trained with", exception);
+            }
+        }
     }
 
     private static byte[] StateOf(OptimizerHelper optimizer)

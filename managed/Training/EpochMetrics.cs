@@ -15,8 +15,9 @@ namespace ResNetNodes.Training;
 /// <param name="StageShare">Share spent in the native engine of the residual stages.</param>
 /// <param name="OptimizerShare">Share spent in the optimizer: gradients to zero, and its step.</param>
 /// <param name="PeakBytes">The process's resident high-water mark over the epoch; on a GPU, of the memory taken there (<see cref="MemoryProbe.PeakBytesOn"/>).</param>
-/// <param name="Residual">The largest residual of a reconstructed step in the epoch; null where none is measured.</param>
-/// <param name="FailedSteps">Steps, over all training steps, that could not be reconstructed to the tolerance.</param>
+/// <param name="StateError">The largest estimated error of a state at which a gradient was taken (<see cref="StepReport.Error"/>); null where none is measured.</param>
+/// <param name="KeptStates">States that the forward pass of a training step kept, in the mean over the epoch.</param>
+/// <param name="ReplayedStates">States that its backward pass replayed, in the mean over the epoch.</param>
 /// <param name="ReconstructionError">The largest ‖x̃_0 − x_0‖/‖x_0‖ in the epoch; null where it was not asked for.</param>
 public sealed record EpochMetrics(
     int Epoch,
@@ -31,8 +32,9 @@ public sealed record EpochMetrics(
     double StageShare,
     double OptimizerShare,
     long PeakBytes,
-    double? Residual,
-    long FailedSteps,
+    double? StateError,
+    double KeptStates,
+    double ReplayedStates,
     double? ReconstructionError);
 
 /// <summary>The progress of a run.</summary>

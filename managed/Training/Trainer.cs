@@ -173,9 +173,9 @@ public sealed class Trainer : IDisposable
         }
 
         MemoryProbe.ResetPeak();
-        var (total, right, count, step, failed) = (0.0, 0L, 0L, 0, 0L);
-        var inStages = 0.0;
-        double? residual = null, error = null;
+        var (total, right, count, step) = (0.0, 0L, 0L, 0);
+        var (inStages, kept, replayed) = (0.0, 0L, 0L);
+        double? stateError = null, error = null;
         var waited = train.Waited;
         (stepping, optimizing) = (TimeSpan.Zero, TimeSpan.Zero);
         var clock = Stopwatch.StartNew();
@@ -190,9 +190,10 @@ public sealed class Trainer : IDisposable
                 (total, right, count) = (total + (mean * batch.Count), right + correct, count + batch.Count);
                 foreach (var report in stages.Select(s => s.LastReport).OfType<StageReport>())
                 {
-                    residual = report.Residuals.Count > 0 ? Math.Max(residual ?? 0, report.Residuals.Max()) : residual;
-                    error = report.ReconstructionError is { } e ? Math.Max(error ?? 0, e) : error;
-                    failed += report.FailedSteps.Count;
+                    stateError = Largest(stateError, report.Error);
+                    error = Largest(error, report.ReconstructionError);
+                    kept += report.Steps.Count(s => s.Source == StateSource.Kept);
+                    replayed += report.Steps.Count(s => s.Source == StateSource.Replayed);
                     inStages += report.ForwardSeconds + report.BackwardSeconds;
                 }
 
@@ -205,6 +206,9 @@ public sealed class Trainer : IDisposable
         var (testLoss, testAccuracy) = Test(test);
         return new EpochMetrics(
             epoch + 1, total / count, (double)right / count, testLoss, testAccuracy, options.LearningRate * factor, seconds,
-            (train.Waited - waited).TotalSeconds / seconds, stepping.TotalSeconds / seconds, inStages / seconds, optimizing.TotalSeconds / seconds, peak, residual, failed, error);
+            (train.Waited - waited).TotalSeconds / seconds, stepping.TotalSeconds / seconds, inStages / seconds, optimizing.TotalSeconds / seconds, peak, stateError,
+            (double)kept / step, (double)replayed / step, error);
     }
+
+    private static double? Largest(double? one, double? other) => one > other ? one : other ?? one;
 }

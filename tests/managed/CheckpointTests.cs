@@ -10,7 +10,7 @@ namespace ResNetNodes.Tests;
 
 public sealed class CheckpointTests : IDisposable
 {
-    private static readonly EpochMetrics Epoch = new(1, 2.25, 0.125, 2.5, 0.25, 0.1, 3, 0.1, 0.8, 0.5, 0.1, 1L << 40, null, 3, 1e-9);
+    private static readonly EpochMetrics Epoch = new(1, 2.25, 0.125, 2.5, 0.25, 0.1, 3, 0.1, 0.8, 0.5, 0.1, 1L << 40, null, 3, 0.5, 1e-9);
 
     private readonly string path = Path.Combine(Directory.CreateTempSubdirectory("checkpoint").FullName, "c.bin");
 
@@ -50,6 +50,54 @@ public sealed class CheckpointTests : IDisposable
         Assert.Empty(Checkpoint.Load(path, target, null));
         Assert.Equal(expected, rand(1).item<float>());
         Assert.Equal(Bits(source), Bits(target));
+    }
+
+    /// <summary>What adaptive has learned of its steps decides which states come from where, and so the bits of gradients.</summary>
+    [Theory]
+    [InlineData(StageExecution.Layers)]
+    [InlineData(StageExecution.Callback)]
+    public void Resume_ContinuesBitForBitWhileStatesAreKeptAndReleased(StageExecution execution)
+    {
+        using var scope = NewDisposeScope();
+        TinyResNet Rough() => new(new TinyResNetOptions
+        {
+            Depth = 9,
+            Planes = 4,
+            Seed = 1,
+            ZeroInit = false,
+            Stage = new StageOptions { Execution = execution },
+        });
+        using var whole = Rough();
+        using var resumed = Rough();
+        var options = new TrainingOptions { LearningRate = 0.02 };
+        using var trainer = new Trainer(whole, options);
+        var states = new HashSet<int>();
+        void Train(Trainer one, TinyResNet model, int from, int to)
+        {
+            for (var i = from; i < to; i++)
+            {
+                // The functions shrink on the way: states are given up again.
+                using (no_grad())
+                {
+                    foreach (var (name, parameter) in model.Stage.named_parameters().Where(_ => i > 20))
+                    {
+                        parameter.mul_(name.EndsWith("4.weight", StringComparison.Ordinal) ? 0.8 : 1);
+                    }
+                }
+
+                one.TrainStep(Truth.Normal(i, 4, 3, 32, 32).to(ScalarType.Float32), arange(4, ScalarType.Int64));
+                states.Add(model.Stage.LastReport!.Steps.Count(step => step.Source == StateSource.Kept));
+            }
+        }
+
+        Train(trainer, whole, 0, 8);
+        trainer.Save(path);
+        using var other = new Trainer(resumed, options);
+        other.Resume(path);
+        Train(trainer, whole, 8, 60);
+        Train(other, resumed, 8, 60);
+        Assert.Equal(Bits(whole), Bits(resumed));
+        Assert.True(states.Count >= 2, $"kept: {string.Join(", ", states)}");
     }
 
     /// <summary>TorchSharp writes the optimizer's class into its state; files of before must be readable, and theirs readable before.</summary>

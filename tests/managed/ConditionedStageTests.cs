@@ -85,7 +85,10 @@ public sealed class ConditionedStageTests
         stage.call(Truth.Normal(1, 3, 4), Truth.Normal(2, 4)).sum().backward();
         StageReport report = stage.LastReport!;
         // Two iterations for each state, and the tape.
-        Assert.Equal((4, 4 * 3), (report.Residuals.Count, report.Evaluations));
+        Assert.Equal((4, 4 * 3), (report.Steps.Count, report.Evaluations));
+        StepReport step = report.Steps[1];
+        Assert.Equal((StateSource.Found, 3), (step.Source, step.Evaluations));
+        Assert.InRange(step.Error!.Value, 1e-12, report.Error!.Value);
     }
 
     [Fact]

@@ -26,7 +26,7 @@ public sealed class ReadmeExample
         var loss = stage.call(randn(8, 16, 10, 10)).pow(2).mean();
         loss.backward();
         optimizer.step();
-        Console.WriteLine($"{stage}: largest residual {stage.LastReport!.Residuals.Max():0.0e+0}");
+        Console.WriteLine($"{stage}: states are off by at most {stage.LastReport!.Error:0.0e+0}");
         // README ends
     }
 

@@ -84,8 +84,10 @@ TEST(Gradients, FrozenParametersGetNoneAndOthersTheSame) {
 
 TEST(Gradients, AreAddedToGivenTensors) {
   const Problem problem = make_problem({tiny_function(4)}, 5, {2, 4, 6, 6}, 10);
-  const Outcome all = run(problem, StageOptions());
-  const Stage stage(problem.functions, problem.depth, StageOptions());
+  StageOptions options;
+  options.reconstruction = ReconstructionKind::corrected;
+  const Outcome all = run(problem, options);
+  const Stage stage(problem.functions, problem.depth, options);
   const auto context = stage.forward(problem.x, problem.parameters, copies(problem.buffers), problem.training);
   std::vector<Tensor> into;
   for (const Tensor& p : problem.parameters) into.push_back(constant(Shape(p.sizes().begin(), p.sizes().end()), 2));
@@ -155,8 +157,8 @@ TEST(Callbacks, GiveTheGradientOfTheOutside) {
     options.reconstruction = plan.kind;
     options.count = plan.kind == ReconstructionKind::corrected || plan.kind == ReconstructionKind::adaptive ? 30 : 0;
     options.tolerance = 1e-12;
-    const Stage stage(outside.table(), depth, options);
-    const auto context = stage.forward(x, {}, {}, {});
+    const Stage stage(depth, options);
+    const auto context = stage.forward(x, outside.table());
     double factor = 1;
     for (const double a : outside.a) factor *= 1 + a / 5;
     EXPECT_LT(relative_error(values(context->output()), values(moved(constant({4, 3}, 0), x, factor))), 1e-14);
@@ -180,9 +182,9 @@ TEST(Callbacks, PassesThatOverlapHaveSlotsOfTheirOwn) {
   StageOptions options;
   options.reconstruction = ReconstructionKind::backprop;
   Outside outside{{0.3, -0.2}, {0, 0}, {}, Tensor()};
-  const Stage stage(outside.table(), 2, options);
+  const Stage stage(2, options);
   std::vector<std::unique_ptr<StageContext>> contexts;
-  for (const Tensor& x : inputs) contexts.push_back(stage.forward(x, {}, {}, {}));
+  for (const Tensor& x : inputs) contexts.push_back(stage.forward(x, outside.table()));
   for (size_t i = 0; i < 2; ++i) {
     outside.gradient = {0, 0};
     stage.backward(*contexts[i], grad, {}, {});
@@ -198,16 +200,16 @@ TEST(Callbacks, FailureLeavesTheStageUsable) {
   Outside outside{{0.1, 0.1}, {0, 0}, {}, Tensor()};
   Generator generator(1);
   const Tensor x = normal({2, 2}, generator);
-  const Stage stage(outside.table(), 2, StageOptions());
+  const Stage stage(2, StageOptions());
   outside.fail = true;
-  EXPECT_THROW(stage.forward(x, {}, {}, {}), CallbackError);
+  EXPECT_THROW(stage.forward(x, outside.table()), CallbackError);
   outside.fail = false;
-  const auto context = stage.forward(x, {}, {}, {});
+  const auto context = stage.forward(x, outside.table());
   outside.fail = true;
   EXPECT_THROW(stage.backward(*context, x, {}, {}), CallbackError);
   EXPECT_TRUE(outside.tapes.empty());
   outside.fail = false;
-  const auto again = stage.forward(x, {}, {}, {});
+  const auto again = stage.forward(x, outside.table());
   EXPECT_NO_THROW(stage.backward(*again, x, {}, {}));
 }
 
@@ -245,7 +247,7 @@ TEST(Errors, NameTheArgumentAndWhatWasExpected) {
   expect_error([&] { Stage(p.functions, 0, options); }, "depth is 0");
   expect_error([&] { Stage(std::vector<FunctionSpec>(), 2, options); }, "functions is empty");
   expect_error([&] { Stage({p.functions[0], p.functions[0]}, 3, options); }, "expected 1 or the depth 3");
-  expect_error([&] { Stage(CallbackTable(), 2, options); }, "callbacks.evaluate is null");
+  expect_error([&] { Stage(2, options).evaluate(p.x, CallbackTable()); }, "callbacks.evaluate is null");
   expect_error([&] { Stage({FunctionSpec{{conv(0, 4)}}}, 2, options); }, "in_features is 0");
   StageOptions heun;
   heun.solver = "heun";
@@ -258,7 +260,7 @@ TEST(Errors, NameTheArgumentAndWhatWasExpected) {
   expect_error([&] { Stage(p.functions, 2, graphs).evaluate(on_host(p.x), p.parameters, p.buffers, p.training); },
                "cuda_graphs needs CUDA tensors, x is on cpu");
   Outside outside;
-  expect_error([&] { Stage(outside.table(), 2, graphs); }, "cuda_graphs needs native layers");
+  expect_error([&] { Stage(2, graphs); }, "cuda_graphs needs native layers");
   const Stage narrowing({FunctionSpec{{conv(4, 3)}}}, 2, options);
   const Problem narrow = make_problem({FunctionSpec{{conv(4, 3)}}}, 2, {2, 4, 6, 6}, 12);
   expect_error([&] { narrowing.forward(narrow.x, narrow.parameters, {}, narrow.training); },

@@ -5,6 +5,7 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <functional>
@@ -244,12 +245,22 @@ inline Outcome pass(const Stage& stage, const Problem& problem) {
   return pass(stage, problem, copies(problem.buffers));
 }
 
-/// A training step. On a GPU `adaptive` gets the steps that it needs to come to rest: an iteration is added in each.
+/// The first training step of a stage.
 inline Outcome run(const Problem& problem, const StageOptions& options) {
-  const Stage stage(problem.functions, problem.depth, options);
-  const bool learns = options.reconstruction == ReconstructionKind::adaptive && problem.x.is_cuda();
-  for (int i = 0; learns && i < 40; ++i) pass(stage, problem);
-  return pass(stage, problem);
+  return pass(Stage(problem.functions, problem.depth, options), problem);
+}
+
+/// Steps of the report whose state came from there.
+inline int64_t count(const StageReport& report, StateSource source) {
+  return std::count_if(report.steps.begin(), report.steps.end(),
+                       [&](const StepReport& step) { return step.source == source; });
+}
+
+/// The largest error of a step that the report estimates.
+inline double largest_error(const StageReport& report) {
+  double largest = 0;
+  for (const StepReport& step : report.steps) largest = std::max(largest, step.error);
+  return largest;
 }
 
 /// <cotangent, stage(x)> for these parameters.

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "resnet_nodes/error.h"
+#include "tanh_problem.h"
 #include "truth.h"
 #include "walk/plans.h"
 
@@ -9,35 +10,6 @@ namespace resnet_nodes {
 namespace {
 
 using namespace truth;
-
-constexpr int64_t kWidth = 16;
-constexpr double kPi = 3.14159265358979323846;
-
-// f_n(x) = tanh(x W_n) B with W_n from a smooth curve or drawn anew for each n.
-Problem tanh_problem(int64_t depth, bool smooth, double scale = 1.0) {
-  Generator generator(7);
-  const Shape square{kWidth, kWidth};
-  const double unit = scale / std::sqrt(static_cast<double>(kWidth));
-  const Tensor b = normal(square, generator, unit);
-  const Tensor start = normal(square, generator, unit), sine = normal(square, generator, unit),
-               cosine = normal(square, generator, unit);
-  Problem problem{std::vector<FunctionSpec>(static_cast<size_t>(depth),
-                                            FunctionSpec{{linear(kWidth, kWidth, false), activation(LayerKind::tanh),
-                                                          linear(kWidth, kWidth, false)}}),
-                  depth,
-                  normal({32, kWidth}, generator),
-                  normal({32, kWidth}, generator),
-                  {},
-                  {},
-                  {}};
-  for (int64_t n = 0; n < depth; ++n) {
-    const double t = static_cast<double>(n) / static_cast<double>(depth);
-    const Tensor curve = moved(moved(start, sine, std::sin(kPi * t)), cosine, std::cos(kPi * t));
-    problem.parameters.push_back(smooth ? curve : normal(square, generator, unit));
-    problem.parameters.push_back(b);
-  }
-  return problem;
-}
 
 // The weights W_n alone: B is shared by all, and its error would be a mean of the others'.
 std::vector<double> weight_gradients(const Outcome& outcome) {
@@ -174,59 +146,6 @@ TEST(Reconstruction, StoredGradientIsTheDerivative) {
       expect_finite_differences(problem, options, run(problem, options), generator);
     }
   }
-}
-
-TEST(Adaptive, KeepsResidualsUnderItsTolerance) {
-  for (const double tolerance : {0.1, 0.01, 0.001}) {
-    for (const bool smooth : {true, false}) {
-      StageOptions options;
-      options.tolerance = tolerance;
-      const Outcome outcome = run(tanh_problem(64, smooth), options);
-      ASSERT_EQ(outcome.report.residuals.size(), 64U);
-      for (const double residual : outcome.report.residuals) EXPECT_LE(residual, tolerance);
-      EXPECT_TRUE(outcome.report.failed_steps.empty());
-    }
-  }
-}
-
-TEST(Adaptive, SpendsEvaluationsOnlyWhereNeeded) {
-  StageOptions options;
-  EXPECT_LT(run(tanh_problem(64, true), options).report.evaluations, 64 * 1.1);
-  EXPECT_LE(run(tanh_problem(64, false), options).report.evaluations, 64 * 2.1);
-}
-
-TEST(Adaptive, ReportsTheStepsThatItCannotReconstruct) {
-  const Problem problem = tanh_problem(8, false, 8.0);
-  StageOptions options;
-  options.step_size = 1.0;
-  const StageReport report = run(problem, options).report;
-  ASSERT_FALSE(report.failed_steps.empty());
-  for (const int64_t step : report.failed_steps)
-    EXPECT_GT(report.residuals.at(static_cast<size_t>(step)), options.tolerance);
-}
-
-// f(x) = 3 x, h = 1: the fixed point of x + 3 x = y repels, each iteration triples the error. What can't be undone must
-// not grow either: the walk's states stay within the output's size, where iterating would reach 3^6 times it in each
-// step.
-TEST(Adaptive, KeepsTheBestStateWhereTheFixedPointRepels) {
-  Problem problem = make_problem({FunctionSpec{{linear(4, 4, false)}}}, 5, {2, 4}, 3);
-  problem.parameters = {diagonal(4, 3)};
-  StageOptions options;
-  options.step_size = 1.0;
-  options.keep_input = true;
-  const Outcome outcome = run(problem, options);
-  EXPECT_EQ(outcome.report.failed_steps.size(), 5u);
-  const double growth = norm(values(outcome.output)) / norm(values(problem.x));
-  EXPECT_NEAR(growth, std::pow(4.0, 5), 1e-6);
-  EXPECT_LE(outcome.report.reconstruction_error, 4 * growth);
-}
-
-TEST(Adaptive, IsSettledWhereFunctionsAreZero) {
-  Problem problem = tanh_problem(8, true);
-  for (size_t i = 1; i < problem.parameters.size(); i += 2) problem.parameters[i] = constant({kWidth, kWidth}, 0);
-  const StageReport report = run(problem, StageOptions()).report;
-  EXPECT_TRUE(report.failed_steps.empty());
-  for (const double residual : report.residuals) EXPECT_EQ(residual, 0);
 }
 
 TEST(Reconstruction, ErrorOfTheInputIsReportedOnRequest) {

@@ -133,13 +133,3 @@ internal sealed class ExecutionGroup : PrecisionGroup
             : result;
     }
 }
-
-/// <summary>What happens where states can't be found again.</summary>
-internal sealed class FallbackGroup : OptionGroup
-{
-    [Option("checkpoint-on-failure", HelpText = "Store states from then on once a step could not be reconstructed.")]
-    [Section("method")]
-    public bool? CheckpointOnFailure { get => Switch(); set => Set(value); }
-
-    public bool Value => CheckpointOnFailure == true;
-}

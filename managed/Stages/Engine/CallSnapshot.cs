@@ -11,7 +11,7 @@ namespace ResNetNodes.Stages.Engine;
 /// </summary>
 /// <param name="Configuration">Functions and options; held until the call is over.</param>
 /// <param name="Stage">The native stage.</param>
-/// <param name="Callback">The functions as TorchSharp runs them; null where they are native layers. The stage is the call's own then.</param>
+/// <param name="Callback">The functions as TorchSharp runs them; null where they are native layers.</param>
 /// <param name="Parameters">The parameters of the functions, which autograd knows.</param>
 /// <param name="Wanted">Which of them want a gradient: 1, else 0.</param>
 /// <param name="Buffers">The buffers of native layers.</param>
@@ -31,16 +31,37 @@ internal sealed record CallSnapshot(
 {
     private int disposed;
 
-    /// <summary>The parameters that the native stage reads: a callback's functions have theirs themselves.</summary>
-    public IReadOnlyList<Tensor> NativeParameters => Callback is null ? Parameters : [];
-
-    /// <summary>The same for which of them want a gradient.</summary>
+    /// <summary>Which of the parameters that the native stage reads want a gradient: a callback's functions have theirs themselves.</summary>
     public int[] NativeWanted => Callback is null ? Wanted : [];
 
     /// <summary>Whether gradients of the parameters may go straight to their <c>.grad</c>.</summary>
     public bool AccumulatesInPlace => Callback is null && Configuration.Options.AccumulateGradientsInPlace;
 
-    /// <summary>Ends the call: its callback, that one's stage, and its hold on the configuration.</summary>
+    /// <summary>A forward pass of the native stage.</summary>
+    public Interop.StageContext Forward(Tensor x)
+    {
+        if (Callback is null)
+        {
+            return Stage.Forward(x, Parameters, Buffers, Modes);
+        }
+
+        using var table = Callback.Table;
+        return Stage.Forward(x, table);
+    }
+
+    /// <summary>The same where no way back follows.</summary>
+    public Tensor Evaluate(Tensor x)
+    {
+        if (Callback is null)
+        {
+            return Stage.Evaluate(x, Parameters, Buffers, Modes);
+        }
+
+        using var table = Callback.Table;
+        return Stage.Evaluate(x, table);
+    }
+
+    /// <summary>Ends the call: its callback, and its hold on the configuration.</summary>
     public void Dispose()
     {
         if (Interlocked.Exchange(ref disposed, 1) != 0)
@@ -48,12 +69,7 @@ internal sealed record CallSnapshot(
             return;
         }
 
-        if (Callback is not null)
-        {
-            Stage.Dispose();
-            Callback.Dispose();
-        }
-
+        Callback?.Dispose();
         Configuration.Leave();
     }
 }

@@ -30,7 +30,7 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
         (shape, type, device) = (x.shape, x.dtype, x.device);
         try
         {
-            context = Run(() => snapshot.Stage.Forward(x, snapshot.NativeParameters, snapshot.Buffers, snapshot.Modes));
+            context = Run(() => snapshot.Forward(x));
             // Not the very tensor that the context holds: autograd ties what is returned to this call, and neither could ever be freed.
             using var output = context.Output();
             return output.detach();
@@ -62,7 +62,7 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
     {
         try
         {
-            return Run(() => snapshot.Stage.Evaluate(x, snapshot.NativeParameters, snapshot.Buffers, snapshot.Modes));
+            return Run(() => snapshot.Evaluate(x));
         }
         finally
         {

@@ -13,12 +13,12 @@ internal sealed class StageConfiguration : IDisposable
 {
     private readonly StageFunctions functions;
     private readonly LayerMapping? mapping;
-    private readonly Stage? native;
+    private readonly Stage native;
     private readonly IReadOnlyList<long> uses;
     private int holders = 1;
     private int disposed;
 
-    private StageConfiguration(StageFunctions functions, StageOptions options, LayerMapping? mapping, Stage? native, IReadOnlyList<long> uses, string reason) =>
+    private StageConfiguration(StageFunctions functions, StageOptions options, LayerMapping? mapping, Stage native, IReadOnlyList<long> uses, string reason) =>
         (this.functions, Options, this.mapping, this.native, this.uses, Reason) = (functions, options, mapping, native, uses, reason);
 
     public StageOptions Options { get; }
@@ -39,7 +39,7 @@ internal sealed class StageConfiguration : IDisposable
         var mapping = reason.Length == 0 ? LayerMapping.TryMap(functions.Modules, out reason) : null;
         if (mapping is not null)
         {
-            return new(functions, options, mapping, Layers(mapping, functions.Depth, options), uses, "all layers are known");
+            return new(functions, options, mapping, Native(mapping, functions.Depth, options), uses, "all layers are known");
         }
 
         if (options.Execution == StageExecution.Layers)
@@ -54,7 +54,9 @@ internal sealed class StageConfiguration : IDisposable
                 : $"ComputeType.BFloat16 needs native layers: {reason}; cast inside the modules instead");
         }
 
-        return new(functions, options, null, null, uses, options.Execution == StageExecution.Callback ? "asked for" : reason);
+        return new(
+            functions, options, null, Native(null, functions.Depth, options), uses,
+            options.Execution == StageExecution.Callback ? "asked for" : reason);
     }
 
     /// <summary>
@@ -92,11 +94,11 @@ internal sealed class StageConfiguration : IDisposable
             var recorded = is_grad_enabled() && (x.requires_grad || wanted.Contains(1) || extras.Any(e => e.requires_grad));
             if (mapping is not null)
             {
-                return new(this, native!, null, parameters, wanted, mapping.Buffers(), mapping.Modes(), extras, recorded);
+                return new(this, native, null, parameters, wanted, mapping.Buffers(), mapping.Modes(), extras, recorded);
             }
 
             var callback = new ModuleCallback(functions, extras, training, recorded);
-            return new(this, Callbacks(callback), callback, parameters, wanted, [], [], extras, recorded);
+            return new(this, native, callback, parameters, wanted, [], [], extras, recorded);
         }
         catch
         {
@@ -110,18 +112,33 @@ internal sealed class StageConfiguration : IDisposable
     public void CountBatches(int[] modes) => mapping?.CountBatches(modes, UsesOf);
 
     /// <summary>How each function is evaluated on a state like x.</summary>
-    public IReadOnlyList<string> Paths(Tensor x)
+    public IReadOnlyList<string> Paths(Tensor x) =>
+        [.. Enumerable.Range(0, functions.Modules.Count).Select(n => native.FunctionPath(n, x))];
+
+    /// <summary>What the native stage has learned of its steps, as numbers; none where its reconstruction learns nothing.</summary>
+    public double[] Learned()
     {
-        if (native is not null)
+        using var numbers = native.Learned();
+        return [.. numbers];
+    }
+
+    /// <summary>Goes on with what a stage of the same depth, solver and reconstruction has learned.</summary>
+    /// <param name="learned">What <see cref="Learned"/> has given there.</param>
+    /// <exception cref="ResNetNodesException">It is that of another stage.</exception>
+    public void Restore(IEnumerable<double> learned)
+    {
+        using var numbers = new DoubleList(learned);
+        native.RestoreLearned(numbers);
+    }
+
+    /// <summary>Goes on with what another configuration of the same functions has learned, where that still holds.</summary>
+    public void TakeOver(StageConfiguration before)
+    {
+        var (now, then) = (Options, before.Options);
+        if ((now.Reconstruction, now.Solver, now.StepSize) == (then.Reconstruction, then.Solver, then.StepSize))
         {
-            return PathsOf(native);
+            Restore(before.Learned());
         }
-
-        using var callback = new ModuleCallback(functions, [], training: false, recorded: false);
-        using var stage = Callbacks(callback);
-        return PathsOf(stage);
-
-        IReadOnlyList<string> PathsOf(Stage stage) => [.. Enumerable.Range(0, functions.Modules.Count).Select(n => stage.FunctionPath(n, x))];
     }
 
     /// <summary>Holds it for a call; false where the last holder has left.</summary>
@@ -141,7 +158,7 @@ internal sealed class StageConfiguration : IDisposable
     {
         if (Interlocked.Decrement(ref holders) == 0)
         {
-            native?.Dispose();
+            native.Dispose();
             mapping?.Functions.Dispose();
         }
     }
@@ -155,24 +172,17 @@ internal sealed class StageConfiguration : IDisposable
         }
     }
 
-    private static Stage Layers(LayerMapping mapping, int depth, StageOptions options)
+    private static Stage Native(LayerMapping? mapping, int depth, StageOptions options)
     {
         using var nativeOptions = options.ToNative();
         try
         {
-            return new Stage(mapping.Functions, depth, nativeOptions);
+            return mapping is not null ? new Stage(mapping.Functions, depth, nativeOptions) : new Stage(depth, nativeOptions);
         }
         catch (ResNetNodesException exception)
         {
             throw new ArgumentException(exception.Message, exception);
         }
-    }
-
-    private Stage Callbacks(ModuleCallback callback)
-    {
-        using var nativeOptions = Options.ToNative();
-        using var table = callback.Table;
-        return new Stage(table, functions.Depth, nativeOptions);
     }
 
     // Evaluations of a module in one forward pass; a shared one does those of all functions.

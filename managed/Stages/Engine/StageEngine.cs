@@ -18,7 +18,7 @@ internal sealed class StageEngine : IDisposable
     public StageEngine(string name, StageFunctions functions, StageOptions? options)
     {
         (this.name, this.functions) = (name, functions);
-        results = new StageResults(name, Reported);
+        results = new StageResults(name);
         configuration = StageConfiguration.Of(functions, options ?? new StageOptions());
     }
 
@@ -29,6 +29,25 @@ internal sealed class StageEngine : IDisposable
     public string ExecutionReason => Current().Reason;
 
     public StageReport? LastReport => results.Last;
+
+    /// <summary>
+    /// What the steps have been learned to need, as numbers that a checkpoint keeps. Set where the reconstruction learns nothing: without
+    /// effect.
+    /// </summary>
+    /// <exception cref="ResNetNodesException">Set to those of another stage.</exception>
+    public IReadOnlyList<double> Learned
+    {
+        get => With(current => current.Learned());
+        set => With(current =>
+        {
+            if (current.Learned().Length > 0)
+            {
+                current.Restore(value);
+            }
+
+            return value;
+        });
+    }
 
     public StageOptions Options
     {
@@ -116,17 +135,24 @@ internal sealed class StageEngine : IDisposable
                 return false;
             }
 
+            next.TakeOver(before);
             Volatile.Write(ref configuration, next);
             before.Dispose();
             return true;
         }
     }
 
-    private void Reported(StageReport report)
+    private T With<T>(Func<StageConfiguration, T> read)
     {
-        if (Options.CheckpointOnFailure && report.FailedSteps.Count > 0)
+        results.ThrowIfDisposed();
+        var current = Held();
+        try
         {
-            Options = Options with { Reconstruction = Reconstruction.Checkpoint() };
+            return read(current);
+        }
+        finally
+        {
+            current.Leave();
         }
     }
 

@@ -5,8 +5,7 @@ namespace ResNetNodes.Stages.Engine;
 
 /// <summary>What the backward passes of a stage have reported. Calls may come from any thread.</summary>
 /// <param name="owner">The stage's name, for the error of a call that outlives it.</param>
-/// <param name="reported">Called with each report when it is read.</param>
-internal sealed class StageResults(string owner, Action<StageReport> reported) : IDisposable
+internal sealed class StageResults(string owner) : IDisposable
 {
     [ThreadStatic]
     private static List<Tensor?>? returned;
@@ -108,7 +107,5 @@ internal sealed class StageResults(string owner, Action<StageReport> reported) :
             using var report = context.Report();
             last = new StageReport(report);
         }
-
-        reported(last);
     }
 }

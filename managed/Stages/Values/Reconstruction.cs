@@ -76,8 +76,11 @@ public sealed record Reconstruction
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="order"/> is neither 2 nor 3.</exception>
     public static Reconstruction Extrapolated(int order = 2) => Counted(ReconstructionKind.Extrapolated, order, nameof(order));
 
-    /// <summary>Iterates each step until its residual is below a tolerance, and reports the steps where it can't. The default.</summary>
-    /// <param name="tolerance">Residual of a reconstructed state, relative to its increment; positive. Null: 0.1.</param>
+    /// <summary>
+    /// Finds each state to a tolerance, and keeps or replays those that it can't find so: at most 2√N of N, as many as checkpoint. The
+    /// default.
+    /// </summary>
+    /// <param name="tolerance">Estimated error ‖x̃ − x_n‖ / ‖x_n‖ of a state at which a gradient is taken; positive. Null: 1e-3.</param>
     /// <returns>The method.</returns>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="tolerance"/> is not a positive finite number.</exception>
     public static Reconstruction Adaptive(double? tolerance = null)

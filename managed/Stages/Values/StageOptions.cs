@@ -32,9 +32,6 @@ public sealed record StageOptions
     /// <summary>Keep x_0 (one tensor a stage) and report ‖x̃_0 − x_0‖/‖x_0‖ after each backward pass.</summary>
     public bool ReportReconstructionError { get; init; }
 
-    /// <summary>After a backward pass that could not reconstruct a step, continue with stored states (checkpoint).</summary>
-    public bool CheckpointOnFailure { get; init; }
-
     /// <summary>
     /// Add parameter gradients directly to the parameters' <c>.grad</c> in a plain <c>loss.backward()</c>, bypassing autograd: no second
     /// copy of all gradients, and less work per layer. <c>torch.autograd.grad</c> and backward passes that name their inputs get gradients

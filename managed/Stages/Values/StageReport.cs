@@ -5,22 +5,18 @@ public sealed record StageReport
 {
     internal StageReport(Interop.StageReport report)
     {
-        Residuals = [.. report.Residuals];
-        FailedSteps = [.. report.FailedSteps];
+        Steps = [.. report.Steps.Select(step => new StepReport(step))];
         Evaluations = report.Evaluations;
         ReconstructionError = report.ReconstructionError >= 0 ? report.ReconstructionError : null;
         ForwardSeconds = report.ForwardSeconds;
         BackwardSeconds = report.BackwardSeconds;
     }
 
-    /// <summary>
-    /// For each step ‖x̃ − (y − Φ(x̃))‖ / ‖Φ(x̃)‖: how well the state at which the gradient was taken solves its equation. Empty for
-    /// methods that do not correct (backprop, checkpoint, inverse).
-    /// </summary>
-    public IReadOnlyList<double> Residuals { get; }
+    /// <summary>Its steps, in the order of the forward pass.</summary>
+    public IReadOnlyList<StepReport> Steps { get; }
 
-    /// <summary>Adaptive: the steps whose residual stayed above the tolerance.</summary>
-    public IReadOnlyList<long> FailedSteps { get; }
+    /// <summary>The largest <see cref="StepReport.Error"/> of a step; null where the method does not measure it (inverse).</summary>
+    public double? Error => Steps.Max(step => step.Error);
 
     /// <summary>Evaluations of residual functions in the backward pass, including those that keep a tape.</summary>
     public long Evaluations { get; }

@@ -66,7 +66,7 @@ struct StageOptions {
   /// checkpoint: steps between stored states; corrected: iterations; extrapolated: order (2 or 3); adaptive: iterations
   /// at most. 0 stands for the method's own default.
   int64_t count = 0;
-  double tolerance = 0.1;   ///< adaptive: residual of a reconstructed state, relative to its increment
+  double tolerance = 1e-3;  ///< adaptive: estimated error of a reconstructed state, relative to it
   double step_size = 0;     ///< h; 0 stands for 1/N
   bool keep_input = false;  ///< store x_0 and report |x~_0 - x_0| / |x_0| after backward
   /// Record forward and backward passes as CUDA graphs when input shape and parameter addresses repeat, and launch

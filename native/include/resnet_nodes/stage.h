@@ -17,12 +17,25 @@ namespace resnet_nodes {
 
 using torch::stable::Tensor;
 
+/// Where the state came from at which a step's gradient was taken.
+enum class StateSource {
+  found,     ///< reconstructed from the one after it
+  kept,      ///< stored by the forward pass
+  replayed,  ///< computed again from a stored one before it
+};
+
+/// One step of the backward pass.
+struct StepReport {
+  /// Estimate of |x~ - x_n| / |x_n|, x~ being the state at which the gradient was taken: 0 where it was kept or
+  /// replayed, -1 where the method does not measure it (inverse).
+  double error = -1;
+  int64_t evaluations = 0;  ///< of residual functions, those of a replay for it included
+  StateSource source = StateSource::found;
+};
+
 /// What the backward pass found out about itself.
 struct StageReport {
-  /// Of each step, |x~ - (y - Phi(x~))| / |Phi(x~)|: how well the state where the gradient was taken solves its
-  /// equation. Empty where the method does not correct (backprop, checkpoint, inverse).
-  std::vector<double> residuals;
-  std::vector<int64_t> failed_steps;  ///< adaptive: the steps whose residual stayed above the tolerance
+  std::vector<StepReport> steps;     ///< of step 0 ... N-1
   int64_t evaluations = 0;           ///< residual function evaluations of the backward pass, those with a tape included
   double reconstruction_error = -1;  ///< |x~_0 - x_0| / |x_0|; -1 where it was not asked for
   double forward_seconds = 0;        ///< wall time inside of Stage::forward; callbacks included
@@ -59,14 +72,14 @@ class RESNET_NODES_API StageContext {
 };
 
 /// x_{n+1} = x_n + h f_n(x_n), n = 0 ... N-1: the residual recursion of the paper, or that of another solver. What it
-/// computes never changes; what it remembers from pass to pass (workspaces, adaptive's choices where their figures
-/// arrive late, recorded graphs) only makes it faster. Calls may come from any thread.
+/// computes never changes; what it remembers from pass to pass (workspaces, adaptive's choices, recorded graphs) only
+/// makes it faster. Calls may come from any thread.
 class RESNET_NODES_API Stage {
  public:
   /// `functions`: `depth` of them, or one that all steps share. Throws Error on a bad list or option.
   Stage(const std::vector<FunctionSpec>& functions, int64_t depth, const StageOptions& options);
-  /// `depth` external functions.
-  Stage(const CallbackTable& callbacks, int64_t depth, const StageOptions& options);
+  /// `depth` external functions, which each forward pass brings along.
+  Stage(int64_t depth, const StageOptions& options);
   ~Stage();
   Stage(const Stage&) = delete;
   Stage& operator=(const Stage&) = delete;
@@ -87,9 +100,13 @@ class RESNET_NODES_API Stage {
   /// of the functions' lists. 1: the batch's statistics, and the running ones change; 0: the running ones.
   Tensor evaluate(const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers,
                   const std::vector<int32_t>& training) const;
-  /// x_N and what backward needs: x_N itself and 2C numbers a batch normalization; more for backprop and checkpoint.
+  /// x_N and what backward needs: x_N itself and 2C numbers a batch normalization; x_0 and the states of steps that it
+  /// could not find for adaptive, at most 2 sqrt(N) in all; more for backprop and checkpoint.
   std::unique_ptr<StageContext> forward(const Tensor& x, const std::vector<Tensor>& parameters,
                                         const std::vector<Tensor>& buffers, const std::vector<int32_t>& training) const;
+  // The same for a stage of external functions, which have to live until the pass's way back is over.
+  Tensor evaluate(const Tensor& x, const CallbackTable& functions) const;
+  std::unique_ptr<StageContext> forward(const Tensor& x, const CallbackTable& functions) const;
   /// dL/dx_N -> dL/dx_0 and dL/dparameters, summed where steps share a function; they are read from `context`.
   /// `wanted`: one flag a parameter (0: frozen, costs nothing). `accumulate_into`: empty, or one tensor a parameter to
   /// which its gradient is added instead of being returned; undefined entries are returned as usual.
@@ -98,6 +115,12 @@ class RESNET_NODES_API Stage {
   /// After such an error, as after any other about arguments, the context is as before.
   void backward(StageContext& context, const Tensor& grad_output, const std::vector<int32_t>& wanted,
                 const std::vector<Tensor>& accumulate_into) const;
+
+  /// What adaptive has learned of the steps, as numbers: a stage of the same depth and options that gets them goes on
+  /// as this one would, bit for bit. Empty for other methods. Blocks until a GPU has finished the last pass.
+  std::vector<double> learned() const;
+  /// Throws Error where they are not those of such a stage; it is left as it was.
+  void restore_learned(const std::vector<double>& learned) const;
 
  private:
   struct Impl;

@@ -100,7 +100,7 @@ Corrected LayerFunctions::correct_step(Use use, const Tensor& y, const Tensor& p
       [&](auto& f) {
         Corrected found = f.correct(y, predicted, a, keep_slope, cotangent, *fused_tape(&tape));
         if (norms_place().defined()) {
-          set_norms(norms_place(), std::exchange(found.norms, StepNorms()), distance(predicted, y));
+          set_norms(norms_place(), std::exchange(found.norms, StepNorms()));
         }
         return found;
       },

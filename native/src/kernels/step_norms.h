@@ -8,9 +8,10 @@ namespace resnet_nodes {
 struct StepNorms {
   double difference = 0;  ///< sum of (x~ - out)^2
   double reference = 0;   ///< sum of the squared increment
+  double state = 0;       ///< sum of out^2
 };
 
-/// The same where they stay with the tensors, as doubles in this order: of x~ - out, of the increment, of y, of x~ - y.
-enum MeasuredNorm { kDifference = 0, kReference = 1, kState = 2, kMoved = 3, kMeasuredNorms = 4 };
+/// The same where they stay with the tensors, as doubles in this order.
+enum MeasuredNorm { kDifference = 0, kReference = 1, kState = 2, kMeasuredNorms = 3 };
 
 }  // namespace resnet_nodes

@@ -12,15 +12,14 @@ double input_error(double difference, double reference) {
 }
 
 void StageContext::Impl::complete_report(const std::vector<double>& norms) {
-  report.residuals.clear();
-  for (int64_t n = 0; corrects && n < steps; ++n) {
-    const MeasuredStep step = MeasuredStep::of(norms, n);
-    report.residuals.push_back(step.residual());
-    if (policy && !policy->settles(step.residual()) && !step.is_rounding(unit)) report.failed_steps.push_back(n);
+  if (corrects && !norms.empty()) complete(found.steps, norms, found.unit);
+  report.steps.clear();
+  for (const StepFindings& step : found.steps) report.steps.push_back({step.error, step.evaluations, step.source});
+  if (has_input_error && !norms.empty()) {
+    const StepNorms input = arrived(norms, input_row(steps));
+    report.reconstruction_error = input_error(input.difference, input.reference);
   }
-  const double* input_norms = arrived_row(norms, input_row(steps));
-  if (has_input_error) report.reconstruction_error = input_error(input_norms[kDifference], input_norms[kReference]);
-  found.reset();
+  found.norms.reset();
 }
 
 void StageContext::Impl::require_done() const {
@@ -50,11 +49,11 @@ std::vector<Tensor> StageContext::parameter_gradients() const {
 StageReport StageContext::report() const {
   std::unique_lock<std::mutex> lock(impl_->mutex);
   impl_->require_done();
-  if (const std::shared_ptr<const Readback> found = impl_->found) {
+  if (const std::shared_ptr<const Readback> found = impl_->found.norms) {
     lock.unlock();
     const std::vector<double> norms = found->values();
     lock.lock();
-    if (impl_->found != nullptr) impl_->complete_report(norms);  // another thread may have done it
+    if (impl_->found.norms != nullptr) impl_->complete_report(norms);  // another thread may have done it
   }
   return impl_->report;
 }
@@ -62,7 +61,7 @@ StageReport StageContext::report() const {
 bool StageContext::report_is_ready() const {
   const std::lock_guard<std::mutex> lock(impl_->mutex);
   impl_->require_done();
-  return impl_->found == nullptr || impl_->found->arrived();
+  return impl_->found.norms == nullptr || impl_->found.norms->arrived();
 }
 
 void StageContext::keep_report_alone() {

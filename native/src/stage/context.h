@@ -4,7 +4,6 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <vector>
 
 #include "resnet_nodes/stage.h"
@@ -32,14 +31,12 @@ struct StageContext::Impl {
   Tensor input_gradient;
   std::vector<Tensor> parameter_gradients;
   StageReport report;
-  // Where figures have stayed on the device: what completes the report when it is asked for.
-  std::shared_ptr<const Readback> found;
-  double unit = 0;
+  // What completes the report when it is asked for, where figures have stayed on the device.
+  PassFindings found;
   bool corrects = false;
-  std::optional<AdaptivePolicy> policy;
   bool has_input_error = false;
 
-  /// With the figures of `found`, arrived. The mutex is held, as for the next.
+  /// With the norms of `found`, arrived; empty where there are none. The mutex is held, as for the next.
   void complete_report(const std::vector<double>& norms);
   void require_done() const;
 };

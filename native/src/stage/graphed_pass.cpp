@@ -15,8 +15,9 @@ namespace {
 // Passes that run by operators before one is recorded: LibTorch and cuDNN choose and set up on first use, some of it
 // by a wait.
 constexpr int64_t kWarmUp = 2;
-// Shapes of x at a time: that of all batches, and that of the last one of an epoch.
-constexpr size_t kShapes = 2;
+// Forward passes at a time: of all batches and of the last one of an epoch, each with the states that it keeps and with
+// those that it may keep next.
+constexpr size_t kForward = 4;
 // Ways back that are remembered, and passes after which one that has not recurred is dropped: adaptive looks every
 // ninth pass if extrapolation would do.
 constexpr size_t kWaysBack = 16;
@@ -67,7 +68,8 @@ Entry& latest(std::list<Entry>& entries, size_t most, Entry fresh, const Is& is)
 }  // namespace
 
 GraphedPass::GraphedPass(const PassPlan& plan, const Tensor& x, const std::vector<Tensor>& parameters,
-                         const std::vector<Tensor>& buffers, const std::vector<int32_t>& training)
+                         const std::vector<Tensor>& buffers, const std::vector<int32_t>& training,
+                         const Choices& choices)
     : plan_(plan),
       parameters_(parameters),
       x_(torch::stable::empty_like(x)),
@@ -75,8 +77,9 @@ GraphedPass::GraphedPass(const PassPlan& plan, const Tensor& x, const std::vecto
       pool_(new_graph_pool(x)),
       there_(new_graph_capture(x, pool_)) {
   keep_gradients({});
-  there_->record([this, buffers, training]() -> std::vector<Tensor> {
+  there_->record([this, buffers, training, choices]() -> std::vector<Tensor> {
     pass_ = ForwardPass();
+    pass_.choices = choices;
     pass_.functions = bind_layers(plan_, parameters_, buffers, training, plan_.evaluations());
     pass_.stored.kept = true;
     run_forward(plan_, x_, pass_);
@@ -90,7 +93,7 @@ Tensor GraphedPass::forward(const Tensor& x) {
 }
 
 BackwardPass GraphedPass::backward(const Tensor& grad, const std::vector<int32_t>& wanted,
-                                   const std::vector<Tensor>& accumulate_into, const std::vector<StepChoice>& choices) {
+                                   const std::vector<Tensor>& accumulate_into, const Choices& choices) {
   if (wanted != wanted_) keep_gradients(wanted);
   WayBack& way = way_back(choices);
   if (way.graph == nullptr) {
@@ -114,7 +117,7 @@ BackwardPass GraphedPass::backward(const Tensor& grad, const std::vector<int32_t
   return result;
 }
 
-GraphedPass::WayBack& GraphedPass::way_back(const std::vector<StepChoice>& choices) {
+GraphedPass::WayBack& GraphedPass::way_back(const Choices& choices) {
   WayBack fresh;
   fresh.choices = choices;
   WayBack& way = latest(back_, kWaysBack, std::move(fresh),
@@ -169,7 +172,7 @@ std::vector<Tensor> GraphedPass::views(const Tensor& all) const {
 
 std::shared_ptr<GraphedPass> GraphedPasses::take(const Tensor& x, const std::vector<Tensor>& parameters,
                                                  const std::vector<Tensor>& buffers,
-                                                 const std::vector<int32_t>& training) {
+                                                 const std::vector<int32_t>& training, const Choices& choices) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (std::vector<int64_t> now = places(parameters, buffers); now != tensors_) {
     tensors_ = std::move(now);
@@ -178,10 +181,16 @@ std::shared_ptr<GraphedPass> GraphedPasses::take(const Tensor& x, const std::vec
   std::vector<int64_t> key{x.is_cuda() ? address(current_cuda_stream(x)) : 0};
   add_shape(key, x);
   key.insert(key.end(), training.begin(), training.end());
-  Kept& kept = latest(kept_, kShapes, Kept{key, 0, nullptr}, [&](const Kept& known) { return known.key == key; });
+  const std::vector<int64_t> steps = plan_.walk.policy ? kept_steps(choices) : std::vector<int64_t>();
+  Kept& kept = latest(kept_, kForward, Kept{key, steps, 0, nullptr},
+                      [&](const Kept& known) { return known.key == key && known.steps == steps; });
   if (kept.pass == nullptr) {
     if (++kept.seen <= kWarmUp) return nullptr;
-    kept.pass = std::make_shared<GraphedPass>(plan_, x, parameters, buffers, training);
+    // Its memory stays allocated: that of a pass with other states goes first.
+    for (Kept& other : kept_) {
+      if (other.key == key && other.steps != steps) other.seen = 0, other.pass.reset();
+    }
+    kept.pass = std::make_shared<GraphedPass>(plan_, x, parameters, buffers, training, choices);
   }
   if (kept.pass->busy.exchange(true)) return nullptr;
   // Lets the pass go, with the last owner, instead of deleting it: that is `pass`'s.

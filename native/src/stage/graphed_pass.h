@@ -17,16 +17,16 @@ namespace resnet_nodes {
 /// or until its owner lets go of it.
 class GraphedPass {
  public:
-  /// `x`: as the passes' inputs will be; its values do not matter.
+  /// `x`: as the passes' inputs will be; its values do not matter. `choices`: those of all passes keep the same states.
   GraphedPass(const PassPlan& plan, const Tensor& x, const std::vector<Tensor>& parameters,
-              const std::vector<Tensor>& buffers, const std::vector<int32_t>& training);
+              const std::vector<Tensor>& buffers, const std::vector<int32_t>& training, const Choices& choices);
 
   /// x_N, the caller's own.
   Tensor forward(const Tensor& x);
   /// The way back from the last forward pass, as Stage::backward has it: a graph where one is there for these choices
   /// or they have recurred often enough; by operators otherwise. The caller owns all that it returns.
   BackwardPass backward(const Tensor& grad, const std::vector<int32_t>& wanted,
-                        const std::vector<Tensor>& accumulate_into, const std::vector<StepChoice>& choices);
+                        const std::vector<Tensor>& accumulate_into, const Choices& choices);
   /// What the last forward pass has left.
   const ForwardPass& left() const { return pass_; }
 
@@ -35,14 +35,14 @@ class GraphedPass {
 
  private:
   struct WayBack {
-    std::vector<StepChoice> choices;
+    Choices choices;
     int64_t seen = 0;
     int64_t last_pass = 0;
     std::unique_ptr<GraphCapture> graph;
     BackwardPass result;  // of the graph, without what it computes
   };
 
-  WayBack& way_back(const std::vector<StepChoice>& choices);
+  WayBack& way_back(const Choices& choices);
   bool make_room();
   void record(WayBack& way);
   void keep_gradients(const std::vector<int32_t>& wanted);
@@ -67,11 +67,13 @@ class GraphedPasses {
   /// The graphs for a pass with x, which is theirs until it lets go of them; null where this pass runs by operators:
   /// its shape is new, or another pass of it is under way.
   std::shared_ptr<GraphedPass> take(const Tensor& x, const std::vector<Tensor>& parameters,
-                                    const std::vector<Tensor>& buffers, const std::vector<int32_t>& training);
+                                    const std::vector<Tensor>& buffers, const std::vector<int32_t>& training,
+                                    const Choices& choices);
 
  private:
   struct Kept {
-    std::vector<int64_t> key;
+    std::vector<int64_t> key;    // of x: its stream, shape and modes
+    std::vector<int64_t> steps;  // whose states the forward pass keeps
     int64_t seen = 0;
     std::shared_ptr<GraphedPass> pass;
   };

@@ -18,15 +18,19 @@ class StageMemory {
   bool has_graphs() const { return graphs_ != nullptr; }
   /// The graphs for a pass (GraphedPasses::take); null where it runs by operators.
   std::shared_ptr<GraphedPass> graphs_for(const Tensor& x, const std::vector<Tensor>& parameters,
-                                          const std::vector<Tensor>& buffers, const std::vector<int32_t>& training);
-  /// What adaptive has learned for a way back with this cotangent; empty where it decides at once, and for other plans.
-  std::vector<StepChoice> choices_for(const Tensor& grad);
+                                          const std::vector<Tensor>& buffers, const std::vector<int32_t>& training,
+                                          const Choices& choices);
+  /// What adaptive has learned for a pass that begins with x; nothing for other plans.
+  Choices choices_for(const Tensor& x);
   /// What a way back with those choices has found.
-  void learn(std::vector<StepChoice> choices, const std::shared_ptr<const Readback>& found, double unit);
+  void learn(Choices choices, PassFindings found);
+  /// What it has learned, as numbers; none for other plans. And back: throws Error where they are another stage's.
+  std::vector<double> learned() const;
+  void restore(const std::vector<double>& learned);
 
  private:
-  std::unique_ptr<LearnedChoices> choices_;  // of adaptive
-  std::unique_ptr<GraphedPasses> graphs_;    // of cuda_graphs
+  std::unique_ptr<LearnedSteps> steps_;    // of adaptive
+  std::unique_ptr<GraphedPasses> graphs_;  // of cuda_graphs
 };
 
 }  // namespace resnet_nodes

@@ -4,12 +4,21 @@
 #include <cmath>
 #include <utility>
 
+#include "tensors/norms.h"
+#include "tensors/sample.h"
+
 namespace resnet_nodes {
 namespace {
 
-int64_t checkpoint_distance(const PassPlan& plan) {
-  if (plan.options.count > 0) return plan.options.count;
-  return std::max<int64_t>(1, static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(plan.steps)))));
+// The steps whose states are kept.
+std::vector<int64_t> kept_steps(const PassPlan& plan, const Choices& choices) {
+  if (plan.walk.stores == Stores::choice) return kept_steps(choices);
+  std::vector<int64_t> kept;
+  if (plan.walk.stores != Stores::states) return kept;
+  const auto root = static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(plan.steps))));
+  const int64_t every = plan.options.count > 0 ? plan.options.count : std::max<int64_t>(1, root);
+  for (int64_t n = 0; n < plan.steps; n += every) kept.push_back(n);
+  return kept;
 }
 
 // The tape that a step is to write, kept among the others.
@@ -27,39 +36,42 @@ std::unique_ptr<ResidualFunctions> bind_layers(const PassPlan& plan, const std::
   return std::make_unique<LayerFunctions>(plan.table, plan.workspaces, parameters, buffers, training, uses);
 }
 
-Tensor run_steps(const PassPlan& plan, ResidualFunctions& functions, const Tensor& x, StoredStates* stored) {
-  const Stores stores = stored != nullptr ? plan.walk.stores : Stores::nothing;
-  if (stores == Stores::states) stored->every = checkpoint_distance(plan);
+Tensor run_steps(const PassPlan& plan, ResidualFunctions& functions, const Tensor& x) {
   Tensor state = x;
   for (int64_t n = 0; n < plan.steps; ++n) {
-    StepTape* tape = stores == Stores::tapes ? &new_tape(plan, functions, *stored) : nullptr;
-    if (stores == Stores::states && n % stored->every == 0) stored->states.push_back(state);
     const Tensor before = state;
-    state = plan.solver->step(functions, n, before, plan.h, tape);
-    if (stores == Stores::nothing) functions.recycle(before);
+    state = plan.solver->step(functions, n, before, plan.h, nullptr);
+    functions.recycle(before);
   }
   return state;
 }
 
 void run_forward(const PassPlan& plan, const Tensor& x, ForwardPass& pass) {
+  ResidualFunctions& functions = *pass.functions;
   if (plan.options.keep_input) pass.input = x;
-  pass.output = run_steps(plan, *pass.functions, x, &pass.stored);
+  for (const int64_t n : kept_steps(plan, pass.choices)) pass.stored.states[n] = Tensor();
+  Tensor state = x;
+  for (int64_t n = 0; n < plan.steps; ++n) {
+    StepTape* tape = plan.walk.stores == Stores::tapes ? &new_tape(plan, functions, pass.stored) : nullptr;
+    const Tensor before = state;
+    state = plan.solver->step(functions, n, before, plan.h, tape);
+    if (plan.walk.policy) pass.stored.samples.push_back(sampled(before));
+    if (const auto kept = pass.stored.states.find(n); kept != pass.stored.states.end()) {
+      kept->second = before;
+    } else if (tape == nullptr) {
+      functions.recycle(before);
+    }
+  }
+  pass.output = state;
 }
 
-BackwardPass run_backward(const PassPlan& plan, ForwardPass& pass, const Tensor& grad,
-                          const std::vector<StepChoice>& choices) {
+BackwardPass run_backward(const PassPlan& plan, ForwardPass& pass, const Tensor& grad, const Choices& choices) {
   const Recursion recursion{*plan.solver, *pass.functions, plan.steps, plan.h};
-  const bool reconstructs = plan.walk.stores == Stores::nothing;
   BackwardPass result;
-  if (arrives_late(grad) && reconstructs && (plan.walk.correct || pass.input.defined())) {
+  if (arrives_late(grad) && plan.walk.reconstructs() && (plan.walk.correct || pass.input.defined())) {
     result.norms = new_norms(grad, row_count(plan.steps));
   }
-  if (reconstructs) {
-    auto predictor = choices.empty() ? plan.walk.new_predictor() : chosen_predictor(choices, result.norms);
-    result.walk = walk_back(plan.walk, std::move(predictor), recursion, pass.output, grad, result.norms);
-  } else {
-    result.walk = walk_back_stored(pass.stored, recursion, grad);
-  }
+  result.walk = walk_back(plan.walk, recursion, pass.stored, choices, pass.output, grad, result.norms);
   if (pass.input.defined() && result.norms.defined()) {
     distance_measured(result.walk.state, pass.input, norm_row(result.norms, input_row(plan.steps)));
   }

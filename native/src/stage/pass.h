@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "functions/layer_functions.h"
-#include "walk/adaptive/learned.h"
 #include "walk/walk_back.h"
 
 namespace resnet_nodes {
@@ -30,6 +29,7 @@ struct ForwardPass {
   std::unique_ptr<ResidualFunctions> functions;
   Tensor input;  ///< where it was asked for
   Tensor output;
+  Choices choices;
   StoredStates stored;
 };
 
@@ -44,13 +44,13 @@ struct BackwardPass {
 std::unique_ptr<ResidualFunctions> bind_layers(const PassPlan& plan, const std::vector<Tensor>& parameters,
                                                const std::vector<Tensor>& buffers, const std::vector<int32_t>& training,
                                                int64_t uses);
-/// x_N from x = x_0, with what the plan's options store in `stored`; null where no way back follows.
-Tensor run_steps(const PassPlan& plan, ResidualFunctions& functions, const Tensor& x, StoredStates* stored);
-/// Goes from x = x_0 to x_N. `pass.functions` are bound; `pass.stored.kept` says whether several ways back may follow.
+/// x_N from x = x_0 alone.
+Tensor run_steps(const PassPlan& plan, ResidualFunctions& functions, const Tensor& x);
+/// Goes from x = x_0 to x_N. `pass.functions` are bound and `pass.choices` made; `pass.stored.kept` says whether
+/// several ways back may follow.
 void run_forward(const PassPlan& plan, const Tensor& x, ForwardPass& pass);
-/// Goes back. `pass.functions` know where gradients go. `choices`: adaptive's where figures arrive late, empty
-/// otherwise.
-BackwardPass run_backward(const PassPlan& plan, ForwardPass& pass, const Tensor& grad,
-                          const std::vector<StepChoice>& choices);
+/// Goes back, with these choices: those of the forward pass, or others that keep the same states. `pass.functions` know
+/// where gradients go.
+BackwardPass run_backward(const PassPlan& plan, ForwardPass& pass, const Tensor& grad, const Choices& choices);
 
 }  // namespace resnet_nodes

@@ -15,6 +15,7 @@
 #include "stage/memory.h"
 #include "tensors/describe.h"
 #include "tensors/layout.h"
+#include "tensors/norms.h"
 #include "tensors/operators.h"
 
 namespace resnet_nodes {
@@ -63,6 +64,14 @@ PassPlan plan_of(std::shared_ptr<const LayerTable> table, int64_t depth, const S
   return plan;
 }
 
+// What a pass is called with: layers with their parameters, or external functions.
+struct Functions {
+  const std::vector<Tensor>& parameters;
+  const std::vector<Tensor>& buffers;
+  const std::vector<int32_t>& training;
+  const CallbackTable* callbacks;  // null for layers
+};
+
 // A result as its caller gets it; a copy only where its elements stand in another order.
 Tensor in_order(const Tensor& result, bool row_major) { return row_major ? torch::stable::contiguous(result) : result; }
 
@@ -70,7 +79,6 @@ Tensor in_order(const Tensor& result, bool row_major) { return row_major ? torch
 
 struct Stage::Impl {
   LiveObject live;
-  CallbackTable callbacks;
   int64_t depth;
   const PassPlan plan;
   StageMemory memory;
@@ -79,14 +87,18 @@ struct Stage::Impl {
       : depth(depth_in), plan(plan_of(std::move(table), depth, options)), memory(plan) {}
 
   // The state as the stage works on it; what belongs to it is checked.
-  Tensor prepare(const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers,
-                 const std::vector<int32_t>& training) const {
+  Tensor prepare(const Tensor& x, const Functions& given) const {
     check_state(x);
     if (memory.has_graphs()) check_recorded(x);
+    if ((plan.table == nullptr) != (given.callbacks != nullptr)) {
+      throw Error(plan.table
+                      ? "functions are given, but the stage has native layers; pass parameters, buffers and modes"
+                      : "parameters, buffers or modes are given, but the stage has external functions; pass those");
+    }
     if (plan.table) {
-      plan.table->check(x, parameters, buffers, training);
-    } else if (!parameters.empty() || !buffers.empty() || !training.empty()) {
-      throw Error("parameters, buffers or modes are given, but external functions keep their own; pass empty lists");
+      plan.table->check(x, given.parameters, given.buffers, given.training);
+    } else {
+      CallbackFunctions::check(*given.callbacks);
     }
     return laid_out(x);
   }
@@ -106,28 +118,27 @@ struct Stage::Impl {
     left.functions->check_gradients(wanted, accumulate_into);
   }
 
-  // Parameters bound for one pass.
-  std::unique_ptr<ResidualFunctions> bind(const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers,
-                                          const std::vector<int32_t>& training, int64_t uses) const {
-    if (plan.table) return bind_layers(plan, parameters, buffers, training, uses);
-    return std::make_unique<CallbackFunctions>(callbacks);
+  // Bound for one pass.
+  std::unique_ptr<ResidualFunctions> bind(const Functions& given, int64_t uses) const {
+    if (plan.table) return bind_layers(plan, given.parameters, given.buffers, given.training, uses);
+    return std::make_unique<CallbackFunctions>(*given.callbacks);
   }
+
+  Tensor evaluate(const Tensor& x, const Functions& given) const;
+  std::unique_ptr<StageContext> forward(const Tensor& x, const Functions& given);
 };
 
 Stage::Stage(const std::vector<FunctionSpec>& functions, int64_t depth, const StageOptions& options)
     : impl_(std::make_unique<Impl>(std::make_shared<LayerTable>(functions, depth, options.compute_type), depth,
                                    options)) {}
 
-Stage::Stage(const CallbackTable& callbacks, int64_t depth, const StageOptions& options)
-    : impl_(std::make_unique<Impl>(nullptr, depth, options)) {
-  CallbackFunctions::check(callbacks);
+Stage::Stage(int64_t depth, const StageOptions& options) : impl_(std::make_unique<Impl>(nullptr, depth, options)) {
   if (options.compute_type != ComputeType::same_as_state) {
     throw Error("compute_type is bfloat16, but external functions choose their own type; cast inside them");
   }
   if (options.cuda_graphs) {
     throw Error("cuda_graphs needs native layers: what external functions do can't be recorded; leave it off");
   }
-  impl_->callbacks = callbacks;
 }
 
 Stage::~Stage() = default;
@@ -148,45 +159,65 @@ std::string Stage::function_path(int64_t function, const Tensor& x) const {
   return impl_->plan.table ? impl_->plan.table->path(function, x) : "callbacks";
 }
 
-Tensor Stage::evaluate(const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers,
-                       const std::vector<int32_t>& training) const {
+Tensor Stage::Impl::evaluate(const Tensor& x, const Functions& given) const {
   const NoGradient guard;
   const DeviceGuard device(x);
-  const Tensor state = impl_->prepare(x, parameters, buffers, training);
-  const Tensor output = run_steps(impl_->plan, *impl_->bind(parameters, buffers, training, 0), state, nullptr);
-  return in_order(output, impl_->gives_row_major(x));
+  const Tensor state = prepare(x, given);
+  return in_order(run_steps(plan, *bind(given, 0), state), gives_row_major(x));
 }
 
-std::unique_ptr<StageContext> Stage::forward(const Tensor& x, const std::vector<Tensor>& parameters,
-                                             const std::vector<Tensor>& buffers,
-                                             const std::vector<int32_t>& training) const {
+std::unique_ptr<StageContext> Stage::Impl::forward(const Tensor& x, const Functions& given) {
   const Clock::time_point start = Clock::now();
   const NoGradient guard;
   const DeviceGuard device(x);
-  const PassPlan& plan = impl_->plan;
   auto context = std::make_unique<StageContext::Impl>();
-  const Tensor state = impl_->prepare(x, parameters, buffers, training);
+  const Tensor state = prepare(x, given);
   context->steps = plan.steps;
-  context->row_major = impl_->gives_row_major(x);
-  const bool reconstructs = plan.walk.stores == Stores::nothing;
-  context->versions.note_parameters(plan, parameters);
-  context->graphed = impl_->memory.graphs_for(state, parameters, buffers, training);
+  context->row_major = gives_row_major(x);
+  context->versions.note_parameters(plan, given.parameters);
+  ForwardPass& pass = context->pass;
+  pass.choices = memory.choices_for(state);
+  context->graphed = memory.graphs_for(state, given.parameters, given.buffers, given.training, pass.choices);
   if (context->graphed) {
     context->output = in_order(context->graphed->forward(state), context->row_major);
   } else {
-    if (same_memory(state, x) && (!reconstructs || plan.options.keep_input)) context->versions.note_input(x);
-    context->pass.functions = impl_->bind(parameters, buffers, training, plan.evaluations());
-    run_forward(plan, state, context->pass);
-    context->output = in_order(context->pass.output, context->row_major);
-    if (!reconstructs) {
-      context->pass.output = Tensor();
-    } else if (same_memory(context->output, context->pass.output)) {
+    const bool reads_input = plan.walk.stores != Stores::nothing || plan.options.keep_input;
+    if (same_memory(state, x) && reads_input) context->versions.note_input(x);
+    pass.functions = bind(given, plan.evaluations());
+    run_forward(plan, state, pass);
+    context->output = in_order(pass.output, context->row_major);
+    if (!plan.walk.reconstructs()) {
+      pass.output = Tensor();
+    } else if (same_memory(context->output, pass.output)) {
       context->versions.note_output(context->output);
     }
   }
   context->report.forward_seconds = seconds_since(start);
   return std::make_unique<StageContext>(std::move(context));
 }
+
+Tensor Stage::evaluate(const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers,
+                       const std::vector<int32_t>& training) const {
+  return impl_->evaluate(x, {parameters, buffers, training, nullptr});
+}
+
+Tensor Stage::evaluate(const Tensor& x, const CallbackTable& functions) const {
+  return impl_->evaluate(x, {{}, {}, {}, &functions});
+}
+
+std::unique_ptr<StageContext> Stage::forward(const Tensor& x, const std::vector<Tensor>& parameters,
+                                             const std::vector<Tensor>& buffers,
+                                             const std::vector<int32_t>& training) const {
+  return impl_->forward(x, {parameters, buffers, training, nullptr});
+}
+
+std::unique_ptr<StageContext> Stage::forward(const Tensor& x, const CallbackTable& functions) const {
+  return impl_->forward(x, {{}, {}, {}, &functions});
+}
+
+std::vector<double> Stage::learned() const { return impl_->memory.learned(); }
+
+void Stage::restore_learned(const std::vector<double>& learned) const { impl_->memory.restore(learned); }
 
 void Stage::backward(StageContext& public_context, const Tensor& grad_output, const std::vector<int32_t>& wanted,
                      const std::vector<Tensor>& accumulate_into) const {
@@ -212,7 +243,7 @@ void Stage::backward(StageContext& public_context, const Tensor& grad_output, co
     context.output = Tensor();
   }
   const Tensor grad = impl_->laid_out(grad_output);
-  std::vector<StepChoice> choices = impl_->memory.choices_for(grad);
+  Choices choices = std::move(pass.choices);
   BackwardPass back;
   if (graphed) {
     back = graphed->backward(grad, wanted, accumulate_into, choices);
@@ -221,30 +252,27 @@ void Stage::backward(StageContext& public_context, const Tensor& grad_output, co
     back = run_backward(impl_->plan, pass, grad, choices);
   }
   const Tensor input = graphed ? graphed->left().input : pass.input;
-  StageReport& report = back.walk.report;
+  StageReport report;
+  report.evaluations = back.walk.evaluations;
   if (back.walk.state.defined()) {
     const StepNorms off = distance(back.walk.state, input);
     report.reconstruction_error = input_error(off.difference, off.reference);
   } else if (input.defined() && !back.norms.defined()) {
     report.reconstruction_error = 0;  // backprop reconstructs nothing
   }
-  const double unit = rounding_unit(grad);
-  std::shared_ptr<const Readback> found;
-  if (back.norms.defined()) {
-    found = std::make_shared<const Readback>(back.norms);
-    impl_->memory.learn(std::move(choices), found, unit);
-  }
+  PassFindings& found = back.walk.found;
+  if (back.norms.defined()) found.norms = std::make_shared<const Readback>(back.norms);
+  impl_->memory.learn(std::move(choices), found);
   const Tensor input_gradient = in_order(back.walk.grad, context.row_major);
   const std::lock_guard<std::mutex> lock(context.mutex);
-  context.policy = impl_->plan.walk.policy;
   context.corrects = impl_->plan.walk.correct;
-  context.has_input_error = input.defined() && found != nullptr;
+  context.has_input_error = input.defined() && found.norms != nullptr;
   context.found = std::move(found);
-  context.unit = unit;
   context.input_gradient = input_gradient;
   context.parameter_gradients = std::move(back.gradients);
   report.forward_seconds = context.report.forward_seconds;
   context.report = std::move(report);
+  if (context.found.norms == nullptr) context.complete_report({});
   context.report.backward_seconds = seconds_since(start);
   context.done = true;
 }

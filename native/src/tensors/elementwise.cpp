@@ -82,6 +82,7 @@ StepNorms sum_of(const std::vector<StepNorms>& parts) {
   for (const StepNorms& part : parts) {
     sum.difference += part.difference;
     sum.reference += part.reference;
+    sum.state += part.state;
   }
   return sum;
 }

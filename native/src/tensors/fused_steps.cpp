@@ -55,11 +55,9 @@ Tensor correct_measured(const Tensor& y, const Tensor& f, const Tensor& predicte
                         const Tensor& out) {
   check_alike("correct", {{"y", y}, {"f", f}, {"predicted", predicted}}, out);
   if (has_cpu_kernels(y)) {
-    // First: `out` may be y or `predicted`.
-    const StepNorms moved = distance(predicted, y);
     StepNorms found;
     const Tensor result = correct(y, f, predicted, a, found, out);
-    set_norms(norms, found, moved);
+    set_norms(norms, found);
     return result;
   }
   if (const CudaKernels* cuda = cuda_kernels_for(y)) {
@@ -74,7 +72,7 @@ Tensor correct_measured(const Tensor& y, const Tensor& f, const Tensor& predicte
     return dense.finish(out);
   }
   const Tensor result = plus_scaled(y, f, -a);
-  measure_by_operators(norms, result, y, f, predicted, a);
+  measure_by_operators(norms, result, f, predicted, a);
   return written_to(out, result);
 }
 

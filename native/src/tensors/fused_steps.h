@@ -24,10 +24,10 @@ struct Corrected {
 Tensor add_scaled(const Tensor& x, const Tensor& f, double a, const Tensor& out = Tensor());
 /// x + a (f + g).
 Tensor add_scaled_sum(const Tensor& x, const Tensor& f, const Tensor& g, double a, const Tensor& out = Tensor());
-/// y - a f, and the sums of squares of predicted - out and of a f.
+/// y - a f, and the sums of squares of predicted - out, of a f and of out.
 Tensor correct(const Tensor& y, const Tensor& f, const Tensor& predicted, double a, StepNorms& norms,
                const Tensor& out = Tensor());
-/// The same with four norms (MeasuredNorm) in `norms`, float64 on y's device: nothing waits for it.
+/// The same with the norms (MeasuredNorm) in `norms`, float64 on y's device: nothing waits for it.
 Tensor correct_measured(const Tensor& y, const Tensor& f, const Tensor& predicted, double a, const Tensor& norms,
                         const Tensor& out = Tensor());
 /// y - a (c[0] f[0] + c[1] f[1] + c[2] f[2]), 1 to 3 of each.

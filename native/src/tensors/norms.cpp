@@ -43,8 +43,7 @@ StepNorms distance(const Tensor& x, const Tensor& reference) {
 void distance_measured(const Tensor& x, const Tensor& reference, const Tensor& norms) {
   check_alike("distance", {{"x", x}, {"reference", reference}}, Tensor());
   if (has_cpu_kernels(x)) {
-    const StepNorms found = distance(x, reference);
-    doubles(norms)[kDifference] = found.difference, doubles(norms)[kReference] = found.reference;
+    set_norms(norms, distance(x, reference));
   } else if (const CudaKernels* cuda = cuda_kernels_for(x)) {
     // Beside x: nothing is written, but x may have gaps.
     const DenseArguments dense({{"x", x}, {"reference", reference}}, Tensor());
@@ -56,6 +55,7 @@ void distance_measured(const Tensor& x, const Tensor& reference, const Tensor& n
   } else {
     set_norm(norms, kDifference, squared_distance(x, reference));
     set_norm(norms, kReference, sum_of_squares(reference));
+    set_norm(norms, kState, sum_of_squares(reference));
   }
 }
 
@@ -69,24 +69,21 @@ Tensor norm_row(const Tensor& norms, int64_t row) {
   return torch::stable::narrow(all, 0, row * kMeasuredNorms, kMeasuredNorms);
 }
 
-void set_norms(const Tensor& norms, const StepNorms& found, const StepNorms& moved) {
-  double* values = doubles(norms);
-  values[kDifference] = found.difference, values[kReference] = found.reference;
-  values[kState] = moved.reference, values[kMoved] = moved.difference;
+void set_norms(const Tensor& norms, const StepNorms& found) {
+  auto* values = static_cast<double*>(norms.mutable_data_ptr());
+  values[kDifference] = found.difference, values[kReference] = found.reference, values[kState] = found.state;
 }
 
-void measure_by_operators(const Tensor& norms, const Tensor& out, const Tensor& y, const Tensor& f,
-                          const Tensor& predicted, double a) {
+void measure_by_operators(const Tensor& norms, const Tensor& out, const Tensor& f, const Tensor& predicted, double a) {
   set_norm(norms, kDifference, squared_distance(predicted, out));
   set_norm(norms, kReference, scaled(sum_of_squares(f), a * a));
-  set_norm(norms, kState, sum_of_squares(y));
-  set_norm(norms, kMoved, squared_distance(predicted, y));
+  set_norm(norms, kState, sum_of_squares(out));
 }
 
 StepNorms read_norms(const Tensor& norms) {
   const Tensor here = torch::stable::to(norms, torch::stable::Device(torch::headeronly::DeviceType::CPU));
   const auto* values = static_cast<const double*>(here.const_data_ptr());
-  return {values[kDifference], values[kReference]};
+  return {values[kDifference], values[kReference], values[kState]};
 }
 
 double rounding_unit(const Tensor& x) {

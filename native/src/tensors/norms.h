@@ -9,21 +9,20 @@ namespace resnet_nodes {
 
 using torch::stable::Tensor;
 
-/// Sums of squares of x - reference and of reference.
+/// Sums of squares of x - reference and of reference; its state is the reference.
 StepNorms distance(const Tensor& x, const Tensor& reference);
-/// The same in the first two of `norms` (MeasuredNorm), float64 on x's device.
+/// The same in `norms` (MeasuredNorm), float64 on x's device.
 void distance_measured(const Tensor& x, const Tensor& reference, const Tensor& norms);
 
 /// Zeros for `rows` rows of norms (MeasuredNorm), on x's device.
 Tensor new_norms(const Tensor& x, int64_t rows = 1);
 /// One of those rows, to be written on the device.
 Tensor norm_row(const Tensor& norms, int64_t row);
-/// Norms that the CPU has found, in a row: of a correction, and of predicted - y and y.
-void set_norms(const Tensor& norms, const StepNorms& found, const StepNorms& moved);
-/// The four norms of a correction by LibTorch's operators: of predicted - out, of a f, of y, of predicted - y.
-void measure_by_operators(const Tensor& norms, const Tensor& out, const Tensor& y, const Tensor& f,
-                          const Tensor& predicted, double a);
-/// The first two numbers of a row. Blocks until the device has them.
+/// Norms that the CPU has found, in a row.
+void set_norms(const Tensor& norms, const StepNorms& found);
+/// Those of a correction by LibTorch's operators: of predicted - out, of a f, of out.
+void measure_by_operators(const Tensor& norms, const Tensor& out, const Tensor& f, const Tensor& predicted, double a);
+/// A row. Blocks until the device has it.
 StepNorms read_norms(const Tensor& norms);
 
 /// The distance of 1 and the next number of x's dtype.

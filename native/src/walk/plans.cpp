@@ -15,9 +15,8 @@ struct Row {
   WalkPlan (*make)(const StageOptions& options, int64_t count);
 };
 
-WalkPlan reconstructing(std::function<std::unique_ptr<Predictor>()> new_predictor, bool correct,
-                        std::optional<AdaptivePolicy> policy = std::nullopt) {
-  return {Stores::nothing, std::move(new_predictor), correct, policy};
+WalkPlan correcting(std::function<std::unique_ptr<Predictor>()> new_predictor) {
+  return {Stores::nothing, [make = std::move(new_predictor)](const WalkInputs&) { return make(); }, true, std::nullopt};
 }
 
 const std::vector<Row>& rows() {
@@ -29,33 +28,31 @@ const std::vector<Row>& rows() {
       {{Kind::backprop, "backprop", "store the tape of every step: exact; memory grows with depth", kNone, "", 0, 0, 0,
         0, false, 3, false, false},
        [](const StageOptions&, int64_t) {
-         return WalkPlan{Stores::tapes, nullptr, false, std::nullopt};
+         return WalkPlan{Stores::tapes, stored_predictor, false, std::nullopt};
        }},
       {{Kind::checkpoint, "checkpoint", "store every k-th state and replay the steps between: exact", kCount, "k", 0, 1,
         0, 0, false, 4, false, false},
        [](const StageOptions&, int64_t) {
-         return WalkPlan{Stores::states, nullptr, false, std::nullopt};
+         return WalkPlan{Stores::states, stored_predictor, false, std::nullopt};
        }},
       // The paper's (arXiv 2205.14612, section 4).
       {{Kind::inverse, "inverse", "the paper's: the solver's reverse step", kNone, "", 0, 0, 0, 1, false, 5, false,
         true},
-       [](const StageOptions&, int64_t) { return reconstructing(undo_predictor, false); }},
+       [](const StageOptions&, int64_t) {
+         return WalkPlan{Stores::nothing, [](const WalkInputs&) { return undo_predictor(); }, false, std::nullopt};
+       }},
       {{Kind::corrected, "corrected", "k fixed-point iterations, then a correction that costs nothing", kCount, "k", 1,
         1, 0, 2, true, 5, true, true},
-       [](const StageOptions&, int64_t count) {
-         return reconstructing([count] { return fixed_point_predictor(count); }, true);
-       }},
+       [](const StageOptions&, int64_t count) { return correcting([count] { return fixed_point_predictor(count); }); }},
       {{Kind::extrapolated, "extrapolated", "foresee the state from the last m increments; for weights smooth in depth",
         kCount, "m", 2, 2, 3, 3, true, 4, false, true},
        [](const StageOptions&, int64_t count) {
-         return reconstructing([count] { return extrapolation_predictor(count); }, true);
+         return correcting([count] { return extrapolation_predictor(count); });
        }},
-      {{Kind::adaptive, "adaptive",
-        "iterate each step until its residual is below a tolerance, and say where it is not", kTolerance, "tolerance",
-        AdaptivePolicy::kIterations, 1, 0, 2, false, 5, false, true},
+      {{Kind::adaptive, "adaptive", "find each state to a tolerance, and keep those that can't be found", kTolerance,
+        "tolerance", AdaptivePolicy::kIterations, 1, 0, 2, false, 5, false, true},
        [](const StageOptions& options, int64_t count) {
-         return reconstructing([] { return distrustful_extrapolation_predictor(AdaptivePolicy::kOrder); }, true,
-                               AdaptivePolicy{options.tolerance, count});
+         return WalkPlan{Stores::choice, adaptive_predictor, true, AdaptivePolicy{options.tolerance, count}};
        }},
   };
   return table;

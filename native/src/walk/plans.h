@@ -15,15 +15,19 @@ namespace resnet_nodes {
 enum class Stores {
   nothing,
   tapes,   ///< of every step
-  states,  ///< of some steps; the steps between are replayed
+  states,  ///< of every k-th step
+  choice,  ///< states of those steps that adaptive has chosen
 };
 
 /// How a way back finds its states. The same for all passes of a stage: what a walk changes is in its predictor.
 struct WalkPlan {
   Stores stores = Stores::nothing;
-  std::function<std::unique_ptr<Predictor>()> new_predictor;  ///< of one walk; empty for plans that store
-  bool correct = false;                                       ///< update: y <- y - Phi(x~); otherwise y <- x~
+  std::function<std::unique_ptr<Predictor>(const WalkInputs&)> new_predictor;  ///< of one walk
+  bool correct = false;                  ///< update: y <- y - Phi(x~); otherwise y <- x~
   std::optional<AdaptivePolicy> policy;  ///< stop: iterate until it takes the step for found; none: never iterate
+
+  /// Whether the walk begins at x_N and finds states; otherwise all are stored or replayed.
+  bool reconstructs() const { return stores == Stores::nothing || stores == Stores::choice; }
 };
 
 /// The plan of a stage's options, which are checked.

@@ -141,12 +141,12 @@ StepNorms correct(float* state, float* slope, const float* y, const float* predi
                   const float* scale, const float* shift, double h, const ConvShape& shape) {
   const float step = static_cast<float>(h);
   StepNorms norms;
-  Vector<kLanes> differences, references;
+  Vector<kLanes> differences, references, states;
   for_rows<kLanes>(shape, [&](int64_t channel) {
     const Vector<kLanes> a = at<kLanes>(scale + channel), b = at<kLanes>(shift + channel);
-    differences = references = Vector<kLanes>{};
+    differences = references = states = Vector<kLanes>{};
     return Rows{[&, a, b](int64_t from, int64_t) {
-                  Vector<kLanes> difference{}, reference{};  // of one row: shorter sums, less rounding
+                  Vector<kLanes> difference{}, reference{}, norm{};  // of one row: shorter sums, less rounding
                   for (int64_t k = 0; k < shape.width; ++k) {
                     const int64_t i = from + k * shape.channels;
                     const Vector<kLanes> f = a * at<kLanes>(x + i) + b, increment = step * f;
@@ -154,15 +154,18 @@ StepNorms correct(float* state, float* slope, const float* y, const float* predi
                     const Vector<kLanes> off = at<kLanes>(predicted + i) - found;
                     difference += off * off;
                     reference += increment * increment;
+                    norm += found * found;
                     if (slope != nullptr) at<kLanes>(slope + i) = f;
                     at<kLanes>(state + i) = found;
                   }
                   differences += difference;
                   references += reference;
+                  states += norm;
                 },
                 [&] {
                   norms.difference += total_of<kLanes>(differences);
                   norms.reference += total_of<kLanes>(references);
+                  norms.state += total_of<kLanes>(states);
                 }};
   });
   return norms;

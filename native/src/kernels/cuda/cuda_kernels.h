@@ -23,11 +23,11 @@ struct CudaKernels {
   /// out = y - a (c[0] f[0] + ... + c[terms - 1] f[terms - 1]), terms = 1 ... 3.
   const char* (*extrapolate)(ElementType type, void* out, const void* y, const void* const* f, const double* c,
                              int64_t terms, double a, int64_t count, void* stream);
-  /// out = y - a f; norms (4 doubles on the device): of predicted - out, of a f, of y, of predicted - y. `scratch`:
+  /// out = y - a f; norms (MeasuredNorm, doubles on the device): of predicted - out, of a f, of out. `scratch`:
   /// `scratch_doubles` of them on the device. The same bits on every device and in every run: the partition is fixed.
   const char* (*correct)(ElementType type, void* out, const void* y, const void* f, const void* predicted, double a,
                          int64_t count, double* norms, double* scratch, void* stream);
-  /// norms (4 doubles on the device): of x - reference, of reference, 0, 0.
+  /// norms (as above): of x - reference, of reference, of reference.
   const char* (*distance)(ElementType type, const void* x, const void* reference, int64_t count, double* norms,
                           double* scratch, void* stream);
   int64_t scratch_doubles;

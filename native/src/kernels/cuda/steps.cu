@@ -86,12 +86,10 @@ __global__ void __launch_bounds__(kThreads) correct_kernel(T* out, Inputs<T, 3> 
     const W increment = a * v[1];
     const T found = narrow<T>(v[0] - increment);
     const double off = static_cast<double>(v[2]) - static_cast<double>(wide(found));
-    const double moved = static_cast<double>(v[2]) - static_cast<double>(v[0]);
-    const auto step = static_cast<double>(increment), state = static_cast<double>(v[0]);
+    const auto step = static_cast<double>(increment), state = static_cast<double>(wide(found));
     sums[kDifference] += off * off;
     sums[kReference] += step * step;
     sums[kState] += state * state;
-    sums[kMoved] += moved * moved;
     return found;
   });
   leave(scratch + static_cast<int64_t>(blockIdx.x) * kMeasuredNorms, sums);
@@ -105,6 +103,7 @@ __global__ void __launch_bounds__(kThreads) distance_kernel(Inputs<T, 2> in, Spl
     const double off = static_cast<double>(v[0]) - base;
     sums[kDifference] += off * off;
     sums[kReference] += base * base;
+    sums[kState] += base * base;
     return narrow<T>(v[0]);
   });
   leave(scratch + static_cast<int64_t>(blockIdx.x) * kMeasuredNorms, sums);

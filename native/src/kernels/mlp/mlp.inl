@@ -203,13 +203,15 @@ StepNorms correct(float* state, float* slope, const float* y, const float* predi
   const float step = static_cast<float>(a);
   const Mask mask = last_lanes(shape.width);
   // One for each register of a tile: sums that wait for one another would hold it up.
-  Vector differences[kCombineVectors] = {}, references[kCombineVectors] = {};
+  Vector differences[kCombineVectors] = {}, references[kCombineVectors] = {}, states[kCombineVectors] = {};
   const auto finish = [&](int64_t i, int64_t v, bool ends, Vector f) {
     const Vector increment = step * f, found = at(y + i) - increment;
     const Vector off = at(predicted + i) - found;
-    const Vector counted = ends ? masked(off, mask) : off, counted_step = ends ? masked(increment, mask) : increment;
-    differences[v] += counted * counted;
-    references[v] += counted_step * counted_step;
+    const auto counted = [&](Vector value) { return ends ? masked(value, mask) : value; };
+    const Vector difference = counted(off), reference = counted(increment), norm = counted(found);
+    differences[v] += difference * difference;
+    references[v] += reference * reference;
+    states[v] += norm * norm;
     at(state + i) = found;
   };
   if (slope == nullptr) {
@@ -224,6 +226,7 @@ StepNorms correct(float* state, float* slope, const float* y, const float* predi
   for (int64_t v = 0; v < kCombineVectors; ++v) {
     norms.difference += total_of(differences[v]);
     norms.reference += total_of(references[v]);
+    norms.state += total_of(states[v]);
   }
   return norms;
 }

@@ -72,18 +72,19 @@ void add_scaled_sum(T* out, const T* x, const T* f, const T* g, double a, int64_
 template <typename T>
 StepNorms correct(T* out, const T* y, const T* f, const T* predicted, double a, int64_t count) {
   const T scale = static_cast<T>(a);
-  Sums difference, reference;
+  Sums difference, reference, state;
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
     for (int64_t part = 0; part < kParts; ++part) {
       const int64_t k = i + part * kPart;
       const Part<T> increment = scale * part_at(f + k);
       const Part<T> found = part_at(y + k) - increment;
-      const Doubles off =
-          __builtin_convertvector(part_at(predicted + k), Doubles) - __builtin_convertvector(found, Doubles);
+      const Doubles wide = __builtin_convertvector(found, Doubles);
+      const Doubles off = __builtin_convertvector(part_at(predicted + k), Doubles) - wide;
       const Doubles step = __builtin_convertvector(increment, Doubles);
       difference.parts[part] += off * off;
       reference.parts[part] += step * step;
+      state.parts[part] += wide * wide;
       part_at(out + k) = found;
     }
   }
@@ -93,9 +94,10 @@ StepNorms correct(T* out, const T* y, const T* f, const T* predicted, double a, 
     const double off = static_cast<double>(predicted[i]) - static_cast<double>(found);
     difference.add(lane, off * off);
     reference.add(lane, static_cast<double>(increment) * static_cast<double>(increment));
+    state.add(lane, static_cast<double>(found) * static_cast<double>(found));
     out[i] = found;
   }
-  return {difference.total(), reference.total()};
+  return {difference.total(), reference.total(), state.total()};
 }
 
 template <typename T, int64_t kTerms>
@@ -140,7 +142,7 @@ StepNorms distance(const T* x, const T* reference_values, int64_t count) {
     difference.add(lane, off * off);
     reference.add(lane, base * base);
   }
-  return {difference.total(), reference.total()};
+  return {difference.total(), reference.total(), reference.total()};
 }
 
 template <typename T>

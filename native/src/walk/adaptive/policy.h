@@ -1,22 +1,14 @@
 // policy.h: what `adaptive` decides, and from which figures. It decides at once where they are on the host (settle.h),
-// and for the next pass where they arrive late (learned.h).
+// and for the next pass where they arrive late; what it keeps is for the next pass in either case (learned.h).
 #pragma once
 
 #include <cstdint>
 
-#include "tensors/norms.h"
-
 namespace resnet_nodes {
 
-/// From sums of squares: |x~ - out| / |increment|; infinity where only the increment is 0.
-double relative_residual(double difference, double increment);
-/// From sums of squares: whether a state of this rounding unit can't be found any better, as where an increment is
-/// nearly 0.
-bool is_rounding(double difference, double state, double unit);
-
-/// When a step is found, when an iteration helps, and when a prediction is worth its place.
+/// When a step is found, when an iteration helps, when a prediction is worth its place, and when a state is.
 struct AdaptivePolicy {
-  double tolerance = 0;    ///< of the residual
+  double tolerance = 0;    ///< of the relative error of the state at which the product is taken
   int64_t iterations = 0;  ///< beyond the first prediction, at most
 
   /// Iterations where the caller does not say.
@@ -25,17 +17,22 @@ struct AdaptivePolicy {
   static constexpr int64_t kOrder = 2;
   /// Steps, or passes, after which what was given up is looked at again.
   static constexpr int64_t kLookAgain = 8;
+  /// Passes after which a kept state is first looked at; twice as many each time that it was kept anew, up to the most.
+  static constexpr int64_t kFirstWait = 16;
+  static constexpr int64_t kLongestWait = 1024;
+  /// Evaluations of a step that finding it is worth: those of `corrected`. A dearer one is kept.
+  static constexpr int64_t kWorth = 2;
+  /// Where figures arrive a pass late, a step's error may grow by this much until they do.
+  static constexpr double kLateMargin = 4;
 
-  /// Whether the step is found.
-  bool settles(double residual) const { return residual <= tolerance; }
-  /// Whether the fixed point repels, h Lip(Phi) >= 1, from sums of squares: an iteration that moved x~ by `moved` and
-  /// led no nearer than `difference` led away, and so does the corrected update. (The residual does not say so: where
-  /// states grow, increments grow along.)
-  static bool repels(double difference, double moved) { return !(difference < moved); }
+  /// The same for figures that arrive late.
+  AdaptivePolicy late() const { return {tolerance / kLateMargin, iterations}; }
+  /// Whether a step with this error is found.
+  bool settles(double error) const { return error <= tolerance; }
+  /// Whether a step that was kept is given up: with room to spare, or it would soon be kept again.
+  bool releases(double error) const { return error <= tolerance / 2; }
   /// Whether a prediction that is `off` is a better start than y, which is off by the increment, after one evaluation.
-  static bool is_worthwhile(double off, double increment) { return off < 0.5 * increment; }
-  /// Whether a step that needed `count` iterations would settle with one less.
-  bool one_less_settles(double residual, int64_t count) const;
+  static bool is_worthwhile(double off, double increment) { return off <= 0.5 * increment; }
 };
 
 }  // namespace resnet_nodes

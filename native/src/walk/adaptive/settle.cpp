@@ -1,52 +1,53 @@
 #include "walk/adaptive/settle.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "tensors/norms.h"
+#include "tensors/sample.h"
 
 namespace resnet_nodes {
-namespace {
 
-double residual_of(const Corrected& found) { return relative_residual(found.norms.difference, found.norms.reference); }
-
-bool is_rounding_only(const Corrected& found, const Tensor& y) {
-  return is_rounding(found.norms.difference, distance(y, y).reference, rounding_unit(y));
-}
-
-}  // namespace
-
-Corrected StepBack::correct(const Tensor& x) const {
+Corrected StepBack::correct(const Tensor& x) {
+  evaluations += recursion.solver.evaluations_per_step();
   return recursion.solver.correct(recursion.functions, n, y, x, recursion.h, keep_slope, cotangent, tape);
 }
 
-SettledStep settle(const AdaptivePolicy* policy, const StepBack& step, const Tensor& predicted) {
+double StepBack::seen_error(const Tensor& x) const {
+  if (!sample.defined()) return 0;
+  const StepNorms off = distance(sampled(x), sample);
+  return relative_error(off.difference, off.reference);
+}
+
+SettledStep settle(const AdaptivePolicy& policy, const ErrorEstimate& estimate, StepBack& step, const Tensor& predicted,
+                   int64_t iterations, double contraction, int64_t limit) {
   ResidualFunctions& functions = step.recursion.functions;
-  SettledStep result{predicted, step.correct(predicted), 0, 0, true};
+  SettledStep result{predicted, step.correct(predicted), 0, contraction, 0, true};
   Corrected& found = result.found;
-  result.first_residual = result.residual = residual_of(found);
-  if (policy == nullptr) return result;
-  result.settled = policy->settles(result.residual);
-  for (int64_t k = 0; !result.settled && k < policy->iterations && !is_rounding_only(found, step.y); ++k) {
-    const Tensor before = result.predicted;
-    const double moved = found.norms.difference;
+  result.first_residual = relative_error(found.norms.difference, found.norms.reference);
+  if (iterations > 0) result.contraction = estimate.contraction(found.norms, iterations);
+  const int64_t most = std::min(policy.iterations, limit - 1);
+  const auto error = [&] {
+    return std::max(estimate.at(found.norms, result.contraction), step.seen_error(result.predicted));
+  };
+  bool unexplained = false;
+  for (int64_t k = 0; !policy.settles(result.error = error()); ++k) {
+    int64_t missing = estimate.missing(found.norms, result.contraction, policy.tolerance);
+    // A foreseen state may be far off though the fixed point contracts: one iteration tells.
+    if (iterations == 0 && k == 0) missing = 1;
+    // The estimate may be too small; where an iteration more does not help, the fixed point is another one than x_n.
+    if (missing == 0) missing = std::exchange(unexplained, true) ? -1 : 1;
+    if (missing < 0 || k + missing > most) {
+      result.settled = false;
+      break;
+    }
+    const StepNorms before = found.norms;
     functions.recycle(found.slope);
+    if (result.predicted.get() != step.y.get()) functions.recycle(result.predicted);
     result.predicted = found.state;
     found = step.correct(result.predicted);
-    ++result.evaluations;
-    result.residual = residual_of(found);
-    result.settled = policy->settles(result.residual);
-    if (result.settled || !AdaptivePolicy::repels(found.norms.difference, moved)) {
-      if (before.get() != step.y.get()) functions.recycle(before);
-      continue;
-    }
-    // The state before is the best available, or y, where that one is off by more than it has moved from y.
-    const bool moved_too_far = distance(before, step.y).difference < moved;
-    result.predicted = moved_too_far ? step.y : before;
-    found = step.correct(result.predicted);
-    ++result.evaluations;
-    result.residual = residual_of(found);
-    found.state = result.predicted;
-    break;
+    result.contraction = estimate.contraction(before, found.norms);
   }
-  result.settled = result.settled || is_rounding_only(found, step.y);
   return result;
 }
 

@@ -1,6 +1,5 @@
 // chosen.cpp: the prediction that was chosen before the pass began (learned.h).
-#include <utility>
-
+#include "tensors/norms.h"
 #include "walk/predictors/predictor.h"
 #include "walk/predictors/slopes.h"
 
@@ -9,50 +8,40 @@ namespace {
 
 class Chosen final : public Predictor {
  public:
-  Chosen(std::vector<StepChoice> choices, const Tensor& norms) : choices_(std::move(choices)), norms_(norms) {}
+  explicit Chosen(const WalkInputs& inputs) : choices_(inputs.choices), norms_(inputs.norms) {}
 
-  Tensor predict(const Recursion& recursion, int64_t n, const Tensor& y) override {
-    current_ = n;
-    const StepChoice& choice = at(n);
-    if (choice.keep) return y;
-    Tensor x = choice.extrapolate && slopes_.ready() ? slopes_.foreseen(recursion.functions, y, recursion.h) : y;
-    for (int64_t k = 0; k < choice.iterations; ++k) {
-      const Tensor before = x;
-      x = recursion.solver.refine(recursion.functions, n, y, before, recursion.h);
-      if (before.get() != y.get()) recursion.functions.recycle(before);
-      evaluations_ += recursion.solver.evaluations_per_step();
-    }
-    return x;
+  Prediction predict(const Recursion& recursion, int64_t n, const Tensor& y) override {
+    if (is_free(n)) return {slopes_.foreseen(recursion.functions, y, recursion.h)};
+    evaluations_ += recursion.solver.evaluations_per_step();
+    return {recursion.solver.refine(recursion.functions, n, y, y, recursion.h), StateSource::found, 1};
   }
 
   int64_t evaluations() const override { return evaluations_; }
 
   void observe(const Recursion& recursion, const FoundStep& found) override {
-    const StepChoice& choice = at(current_);
-    if (choice.looks() && slopes_.ready()) {
+    const StepChoice& choice = choices_[static_cast<size_t>(found.n)];
+    if (choice.way != Way::foresee && choice.is_due() && slopes_.ready()) {
       const Tensor seen = slopes_.foreseen(recursion.functions, found.y, recursion.h);
-      distance_measured(seen, found.state, norm_row(norms_, foresight_row(current_)));
+      distance_measured(seen, found.state, norm_row(norms_, foreseen_row(found.n)));
       recursion.functions.recycle(seen);
     }
     slopes_.add(recursion.functions, found.slope);
   }
 
   bool keeps_slopes() const override { return true; }
-  bool keeps_state(int64_t n) const override { return at(n).keep; }
+  bool is_free(int64_t n) const override {
+    return choices_[static_cast<size_t>(n)].way == Way::foresee && slopes_.ready();
+  }
 
  private:
-  const StepChoice& at(int64_t n) const { return choices_[static_cast<size_t>(n)]; }
-  std::vector<StepChoice> choices_;
+  const Choices& choices_;
   Tensor norms_;
-  int64_t current_ = 0;
   int64_t evaluations_ = 0;
   Slopes slopes_{AdaptivePolicy::kOrder};
 };
 
 }  // namespace
 
-std::unique_ptr<Predictor> chosen_predictor(std::vector<StepChoice> choices, const Tensor& norms) {
-  return std::make_unique<Chosen>(std::move(choices), norms);
-}
+std::unique_ptr<Predictor> chosen_predictor(const WalkInputs& inputs) { return std::make_unique<Chosen>(inputs); }
 
 }  // namespace resnet_nodes

@@ -1,6 +1,7 @@
 // extrapolation.cpp: the next increment foreseen from the last ones by a polynomial in n; no evaluation.
 #include <cmath>
 
+#include "tensors/norms.h"
 #include "walk/predictors/predictor.h"
 #include "walk/predictors/slopes.h"
 
@@ -12,9 +13,9 @@ class Extrapolation : public Predictor {
   /// `first`: fixed-point iterations of the steps that have too few slopes before them.
   Extrapolation(int64_t order, int64_t first) : slopes_(order), fallback_(fixed_point_predictor(first)) {}
 
-  Tensor predict(const Recursion& recursion, int64_t n, const Tensor& y) override {
-    extrapolated_ = slopes_.ready() && trusted();
-    return extrapolated_ ? slopes_.foreseen(recursion.functions, y, recursion.h) : fallback_->predict(recursion, n, y);
+  Prediction predict(const Recursion& recursion, int64_t n, const Tensor& y) override {
+    if (!is_free(n)) return fallback_->predict(recursion, n, y);
+    return {slopes_.foreseen(recursion.functions, y, recursion.h)};
   }
 
   int64_t evaluations() const override { return fallback_->evaluations(); }
@@ -24,14 +25,13 @@ class Extrapolation : public Predictor {
   }
 
   bool keeps_slopes() const override { return true; }
+  bool is_free(int64_t) const override { return slopes_.ready() && trusted(); }
 
  protected:
   virtual bool trusted() const { return true; }
-  bool extrapolated() const { return extrapolated_; }
   const Slopes& slopes() const { return slopes_; }
 
  private:
-  bool extrapolated_ = false;
   Slopes slopes_;
   std::unique_ptr<Predictor> fallback_;
 };
@@ -42,8 +42,8 @@ class DistrustfulExtrapolation final : public Extrapolation {
   explicit DistrustfulExtrapolation(int64_t order) : Extrapolation(order, 1) {}
 
   void observe(const Recursion& recursion, const FoundStep& found) override {
-    if (extrapolated()) {
-      trusted_ = AdaptivePolicy::is_worthwhile(found.residual, 1);
+    if (is_free(found.n)) {
+      if (!found.known) trusted_ = AdaptivePolicy::is_worthwhile(found.residual, 1);
       wait_ = AdaptivePolicy::kLookAgain;
     } else if (slopes().ready() && --wait_ <= 0) {
       const Tensor seen = slopes().foreseen(recursion.functions, found.y, recursion.h);
@@ -59,8 +59,8 @@ class DistrustfulExtrapolation final : public Extrapolation {
   bool trusted() const override { return trusted_; }
 
  private:
-  bool trusted_ = true;
-  int64_t wait_ = AdaptivePolicy::kLookAgain;
+  bool trusted_ = false;
+  int64_t wait_ = 0;
 };
 
 }  // namespace

@@ -8,7 +8,7 @@ class FixedPoint final : public Predictor {
  public:
   explicit FixedPoint(int64_t iterations) : iterations_(iterations) {}
 
-  Tensor predict(const Recursion& recursion, int64_t n, const Tensor& y) override {
+  Prediction predict(const Recursion& recursion, int64_t n, const Tensor& y) override {
     Tensor x = y;
     for (int64_t k = 0; k < iterations_; ++k) {
       const Tensor before = x;
@@ -16,12 +16,11 @@ class FixedPoint final : public Predictor {
       if (k > 0) recursion.functions.recycle(before);
       evaluations_ += recursion.solver.evaluations_per_step();
     }
-    return x;
+    return {x, StateSource::found, iterations_};
   }
 
   int64_t evaluations() const override { return evaluations_; }
   void observe(const Recursion&, const FoundStep&) override {}
-  bool keeps_slopes() const override { return false; }
 
  private:
   int64_t iterations_;
@@ -30,14 +29,13 @@ class FixedPoint final : public Predictor {
 
 class Undo final : public Predictor {
  public:
-  Tensor predict(const Recursion& recursion, int64_t n, const Tensor& y) override {
+  Prediction predict(const Recursion& recursion, int64_t n, const Tensor& y) override {
     evaluations_ += recursion.solver.evaluations_per_step();
-    return recursion.solver.undo(recursion.functions, n, y, recursion.h);
+    return {recursion.solver.undo(recursion.functions, n, y, recursion.h)};
   }
 
   int64_t evaluations() const override { return evaluations_; }
   void observe(const Recursion&, const FoundStep&) override {}
-  bool keeps_slopes() const override { return false; }
 
  private:
   int64_t evaluations_ = 0;

@@ -89,6 +89,13 @@ Tensor RungeKutta::step(ResidualFunctions& functions, int64_t n, const Tensor& x
   return combined(x, k, h, functions.results_are_fresh());
 }
 
+Tensor RungeKutta::replay(ResidualFunctions& functions, int64_t n, const Tensor& x, double h) const {
+  Slopes k = replayed(functions, n, x, h, nullptr);
+  const size_t last = stages_ - 1;
+  if (ends_in_last_) return functions.replay_step(use(n, last), x, place(last, x, k, h), h * plan_.b[last]);
+  return combined(x, k, h, functions.results_are_fresh());
+}
+
 RungeKutta::Slopes RungeKutta::replayed(ResidualFunctions& functions, int64_t n, const Tensor& x, double h,
                                         StepTape* tape) const {
   Slopes k;

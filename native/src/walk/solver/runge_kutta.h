@@ -31,6 +31,8 @@ class RungeKutta {
   StepTape make_tape(ResidualFunctions& functions) const;
   /// x_{n+1} in the forward pass. `tape` may be null.
   Tensor step(ResidualFunctions& functions, int64_t n, const Tensor& x, double h, StepTape* tape) const;
+  /// x_{n+1} again, on the way back.
+  Tensor replay(ResidualFunctions& functions, int64_t n, const Tensor& x, double h) const;
   /// The slope at x on the way back. `tape` may be null.
   Tensor slope(ResidualFunctions& functions, int64_t n, const Tensor& x, double h, StepTape* tape) const;
   /// y - Phi(x): one iteration of the fixed point.

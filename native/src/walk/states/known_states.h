@@ -1,0 +1,52 @@
+// known_states.h: the states that a way back knows exactly: those that the forward pass kept, and those replayed from
+// them.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <vector>
+
+#include "resnet_nodes/stage.h"
+#include "walk/solver/recursion.h"
+
+namespace resnet_nodes {
+
+/// What a forward pass stores for its way back, beside its output.
+struct StoredStates {
+  std::vector<StepTape> tapes;       ///< of every step
+  std::map<int64_t, Tensor> states;  ///< x_n of some steps n
+  std::vector<Tensor> samples;       ///< of x_n, of every step (sample.h)
+  bool kept = false;                 ///< the way back leaves them for another one
+};
+
+/// States that a way back may hold at a time: 2 sqrt(steps), as checkpoint does.
+int64_t most_states(int64_t steps);
+
+/// The exact states of one way back. They are let go of as it passes them.
+class KnownStates {
+ public:
+  /// Takes the states out of `stored`, unless those are for another way back too.
+  KnownStates(const Recursion& recursion, StoredStates& stored);
+
+  bool has(int64_t n) const { return states_.count(n) > 0; }
+  /// Steps that a replay to x_n takes; more than there are where it has nothing to begin from.
+  int64_t distance(int64_t n) const;
+  /// x_n, replayed if need be from the nearest state below. A long way leaves states behind for the steps below n: all
+  /// of them where there is room, else about every sqrt(distance)-th.
+  Tensor at(int64_t n);
+  /// How x_n came to be known; found where it is not.
+  StateSource source(int64_t n) const;
+  /// The walk has passed step n.
+  void leave(int64_t n) { states_.erase(n); }
+  /// Evaluations of functions spent by replays so far.
+  int64_t evaluations() const { return evaluations_; }
+
+ private:
+  const Recursion& recursion_;
+  std::map<int64_t, Tensor> states_;
+  std::set<int64_t> kept_;
+  int64_t evaluations_ = 0;
+};
+
+}  // namespace resnet_nodes
