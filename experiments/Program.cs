@@ -21,6 +21,7 @@ internal static class Program
         typeof(Finetune),
         typeof(DepthSweep),
         typeof(CompareGradients),
+        typeof(GradientErrors),
         typeof(Memory),
         typeof(Discretization),
         typeof(BenchVerb),

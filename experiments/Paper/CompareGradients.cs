@@ -196,13 +196,13 @@ internal sealed class CompareGradients : Experiment
         {
             var found = Gradients(model, method, batch, device);
             var report = model.Stage.LastReport!;
-            var (error, cosine) = Difference(cat([.. found.Select(g => g.flatten())]), cat([.. truth.Select(g => g.flatten())]));
+            var (error, cosine) = NetworkGradient.Difference(NetworkGradient.Whole(found), NetworkGradient.Whole(truth));
             point.Whole.Add(new(
                 depth, solver, method.ToString(), error, cosine, report.ReconstructionError, (double)report.Evaluations / depth,
                 report.Steps.Count(s => s.Source == StateSource.Kept)));
             for (var i = 0; i < names.Count; i++)
             {
-                var (one, oneCosine) = Difference(found[i].flatten(), truth[i].flatten());
+                var (one, oneCosine) = NetworkGradient.Difference(found[i].flatten(), truth[i].flatten());
                 point.Parameters.Add(new(depth, solver, method.ToString(), names[i], one, one * one, oneCosine));
             }
         }
@@ -212,26 +212,8 @@ internal sealed class CompareGradients : Experiment
 
     private static List<Tensor> Gradients(TinyResNet model, Reconstruction method, Batch batch, Device device)
     {
-        model.train();
         model.Stage.Options = model.Stage.Options with { Reconstruction = method, ReportReconstructionError = true };
-        foreach (var parameter in model.parameters())
-        {
-            parameter.grad = null;
-        }
-
-        var (images, labels) = batch.On(device);
-        using var loss = nn.functional.cross_entropy(model.call(images), labels);
-        loss.BackwardThroughStages();
-        return [.. model.Stage.parameters().Select(p => p.grad!.detach().to(ScalarType.Float64).cpu().clone())];
-    }
-
-    // In float64: the dot products of near-equal float32 vectors would round a cosine above 1.
-    private static (double Error, double? Cosine) Difference(Tensor found, Tensor truth)
-    {
-        var size = truth.norm().item<double>();
-        var norms = found.norm().item<double>() * size;
-        var off = (found - truth).norm().item<double>();
-        return (size > 0 ? off / size : off, norms > 0 ? found.dot(truth).item<double>() / norms : null);
+        return NetworkGradient.Of(model, model.Stage.parameters(), batch, device);
     }
 
     private static List<Finding> Judge(List<GradientRow> rows, IReadOnlyList<Solver> solvers, IReadOnlyList<int> depths)

@@ -14,11 +14,11 @@ public sealed class OptionTests : IDisposable
 
     // Values other than the default that go together in one short run.
     private static readonly Dictionary<string, string> Values = Pairs("""
-        adjoint-from=2 batch=20 depths=2 dimension=3 epochs=1 execution=layers
+        adjoint-from=2 at=0,1 batch=20 depths=2 dimension=3 epochs=1 execution=layers
         gradients=true jobs=2 last-norm-decay=1e-2 limit=40 lr=0.05 max-depth=4 methods=corrected:2,backprop
         momentum=0.8 network=tied no-memory=true planes=2 precision=bfloat16 pretrain-epochs=1 pretrain-lr=0.05
         reconstruction=corrected:2 reconstructions=corrected:2 repetitions=1 scale-rate=true schedule=constant
-        seed=3 seeds=4 size=custom-basic:3+3+3+3 solver=heun solvers=heun stage-rate-factor=2 steps=2 stretch-from=3
+        seed=3 seeds=4 size=custom-basic:3+3+3+3 sizes=auto:3 solver=heun solvers=heun stage-rate-factor=2 steps=2 stretch-from=3
         threads=1 tolerance=1e-3 train-stage=all train-steps=1 weight-decay=1e-4 workers=1 zero-init=true
         """);
 

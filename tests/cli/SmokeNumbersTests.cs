@@ -15,6 +15,7 @@ public sealed class SmokeNumbersTests
         ["finetune"] = Finetune,
         ["depth-sweep"] = DepthSweep,
         ["compare-gradients"] = CompareGradients,
+        ["gradient-errors"] = GradientErrors,
         ["memory"] = Memory,
         ["discretization"] = Discretization,
         ["bench"] = Bench,
@@ -124,6 +125,15 @@ public sealed class SmokeNumbersTests
 
         var parameters = rows.Where(row => row.TryGetProperty("parameter", out _)).ToList();
         Assert.All(parameters, row => Assert.Equal(Math.Pow(Number(row, "relative_error"), 2), Number(row, "squared_error"), 12));
+    }
+
+    // The default method is within 2 % of backprop from the first step on.
+    private static void GradientErrors(List<JsonElement> rows)
+    {
+        Assert.Equal([("TinyResNet 2", 0), ("TinyResNet 2", 2), ("TinyResNet 6", 0), ("TinyResNet 6", 2)], rows.Select(row => (Text(row, "network"), (int)Number(row, "step"))));
+        Assert.All(rows, row => Assert.InRange(Number(row, "relative_error"), 0, 0.02));
+        Assert.All(rows, row => Assert.InRange(Number(row, "state_error"), 0, 1e-3));
+        Assert.All(rows, row => Assert.InRange(Number(row, "kept_states"), 1, 4));
     }
 
     // Bytes that a layer adds: none with the adjoint, the states and tapes with backprop.

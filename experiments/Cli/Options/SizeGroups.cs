@@ -42,11 +42,13 @@ internal sealed class SizeGroup : OptionGroup
 internal sealed class SizesGroup : OptionGroup
 {
     [Option("sizes", Default = "auto:8", MetaValue = "SIZE,...", HelpText =
-        "Sizes to train: " + SizeGroup.Syntax + ".")]
+        "Sizes to train: {sizes}.")]
     [Section("model")]
     public string Text { get => Given(); set => Set(value); }
 
     public IReadOnlyList<NetworkSize> Values => Read.Several(Text, part => Read.Checked("sizes", part, NetworkSize.Parse));
+
+    public override string? Placeholder(string name) => name == "sizes" ? SizeGroup.Syntax : null;
 }
 
 /// <summary>Which stages of a network of four are trained with the adjoint.</summary>
