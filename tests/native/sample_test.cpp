@@ -31,7 +31,7 @@ TEST(Sample, IsOfAllImagesAndOfAllOfThem) {
                                                {16, 256, 14, 14},
                                                {1, 4, 300, 300}}) {
     const Tensor x = counted(shape);
-    const std::vector<double> found = values(sampled(x));
+    const std::vector<double> found = values(sampled(x, 256));
     EXPECT_LE(found.size(), 256u);
     EXPECT_GE(static_cast<int64_t>(found.size()), std::min<int64_t>(64, x.numel())) << shape[0];
     EXPECT_EQ(std::set<double>(found.begin(), found.end()).size(), found.size());
@@ -45,21 +45,40 @@ TEST(Sample, IsOfAllImagesAndOfAllOfThem) {
 
 TEST(Sample, HasTheSamePlacesInEveryLayoutAndType) {
   const Tensor x = counted({4, 8, 5, 6});
-  const std::vector<double> expected = values(sampled(x));
+  const std::vector<double> expected = values(sampled(x, 256));
   for (const ScalarType type : {ScalarType::Double, ScalarType::Float, ScalarType::Half}) {
-    EXPECT_EQ(values(sampled(counted({4, 8, 5, 6}, type))), expected);
+    EXPECT_EQ(values(sampled(counted({4, 8, 5, 6}, type), 256)), expected);
   }
-  EXPECT_EQ(values(sampled(torch::stable::transpose(
-                torch::stable::transpose(torch::stable::contiguous(torch::stable::transpose(x, 1, 3)), 1, 3), 0, 0))),
-            expected);
+  const Tensor turned = torch::stable::transpose(torch::stable::contiguous(torch::stable::transpose(x, 1, 3)), 1, 3);
+  ASSERT_NE(turned.stride(1), x.stride(1));
+  EXPECT_EQ(values(sampled(turned, 256)), expected);
 }
 
 // It is a copy, however small the tensor.
 TEST(Sample, OutlivesItsTensor) {
   Tensor x = counted({2, 3});
-  const Tensor found = sampled(x);
+  const Tensor found = sampled(x, 256);
   torch::stable::zero_(x);
   EXPECT_EQ(values(found), (std::vector<double>{0, 1, 2, 3, 4, 5}));
+}
+
+TEST(Samples, KnowStatesAgain) {
+  Generator generator(4);
+  for (const int64_t states : {1, 3, 64, 5000}) {
+    Samples samples(states);
+    EXPECT_FALSE(samples.taken());
+    std::vector<Tensor> all;
+    for (int64_t n = 0; n < std::min<int64_t>(states, 3); ++n) {
+      all.push_back(normal({8, 4, 5, 6}, generator));
+      samples.take(n, all.back());
+    }
+    for (size_t n = 0; n < all.size(); ++n) {
+      const std::vector<double> sample = values(samples.of(static_cast<int64_t>(n)));
+      EXPECT_EQ(sample, values(samples.like(all[n])));
+      EXPECT_LE(static_cast<int64_t>(sample.size()), std::max<int64_t>(16, 16384 / states));
+      EXPECT_GE(sample.size(), 8u);
+    }
+  }
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ void StageContext::Impl::complete_report(const std::vector<double>& norms) {
     const StepNorms input = arrived(norms, input_row(steps));
     report.reconstruction_error = input_error(input.difference, input.reference);
   }
-  found.norms.reset();
+  found = PassFindings();
 }
 
 void StageContext::Impl::require_done() const {

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "tensors/norms.h"
-#include "tensors/sample.h"
 
 namespace resnet_nodes {
 namespace {
@@ -49,13 +48,14 @@ Tensor run_steps(const PassPlan& plan, ResidualFunctions& functions, const Tenso
 void run_forward(const PassPlan& plan, const Tensor& x, ForwardPass& pass) {
   ResidualFunctions& functions = *pass.functions;
   if (plan.options.keep_input) pass.input = x;
+  if (plan.walk.policy) pass.stored.samples.emplace(plan.steps);
   for (const int64_t n : kept_steps(plan, pass.choices)) pass.stored.states[n] = Tensor();
   Tensor state = x;
   for (int64_t n = 0; n < plan.steps; ++n) {
     StepTape* tape = plan.walk.stores == Stores::tapes ? &new_tape(plan, functions, pass.stored) : nullptr;
     const Tensor before = state;
     state = plan.solver->step(functions, n, before, plan.h, tape);
-    if (plan.walk.policy) pass.stored.samples.push_back(sampled(before));
+    if (pass.stored.samples) pass.stored.samples->take(n, before);
     if (const auto kept = pass.stored.states.find(n); kept != pass.stored.states.end()) {
       kept->second = before;
     } else if (tape == nullptr) {

@@ -13,22 +13,17 @@
 namespace resnet_nodes {
 namespace {
 
-// 1 KiB of float32: with the 2C saved statistics of a normalization, what a layer may add to memory.
-constexpr int64_t kMost = 256;
-// Of those, places in the first dimension.
-constexpr int64_t kMostImages = 64;
-
 // Places start, start + step, ... of one dimension.
 struct Places {
   int64_t start, step, count;
 };
 
-std::vector<Places> places_of(const Tensor& x) {
+std::vector<Places> places_of(const Tensor& x, int64_t number) {
   std::vector<Places> places;
-  double left = kMost;
+  auto left = static_cast<double>(number);
   for (int64_t d = 0; d < x.dim(); ++d) {
     const auto share = std::pow(left, 1 / static_cast<double>(x.dim() - d));
-    const int64_t most = d == 0 && x.dim() > 1 ? kMostImages : static_cast<int64_t>(share + 1e-9);
+    const int64_t most = d == 0 && x.dim() > 1 ? number / 4 : static_cast<int64_t>(share + 1e-9);
     const int64_t count = std::clamp<int64_t>(most, 1, x.size(d));
     const int64_t step = x.size(d) / count;
     places.push_back({step / 2, step, count});
@@ -57,8 +52,8 @@ void gather_all(const Tensor& to, const Tensor& x, const std::vector<Places>& pl
 
 }  // namespace
 
-Tensor sampled(const Tensor& x) {
-  const std::vector<Places> places = places_of(x);
+Tensor sampled(const Tensor& x, int64_t most) {
+  const std::vector<Places> places = places_of(x, most);
   int64_t count = 1;
   for (const Places& place : places) count *= place.count;
   if (!x.is_cpu()) {
@@ -83,6 +78,20 @@ Tensor sampled(const Tensor& x) {
       gather_all<int16_t>(result, x, places);
   }
   return result;
+}
+
+Samples::Samples(int64_t states) : states_(states), most_(std::clamp<int64_t>(16384 / states, 16, 256)) {}
+
+void Samples::take(int64_t n, const Tensor& x) {
+  const Tensor sample = like(x);
+  if (!taken()) all_ = torch::stable::new_empty(x, std::vector<int64_t>{states_, sample.numel()});
+  Tensor row = of(n);
+  torch::stable::copy_(row, sample);
+}
+
+Tensor Samples::of(int64_t n) const {
+  Tensor all = all_;
+  return torch::stable::select(all, 0, n);
 }
 
 }  // namespace resnet_nodes

@@ -6,7 +6,6 @@
 
 #include "resnet_nodes/error.h"
 #include "tensors/norms.h"
-#include "tensors/sample.h"
 #include "walk/adaptive/settle.h"
 
 namespace resnet_nodes {
@@ -44,7 +43,7 @@ class Walk {
     const Prediction predicted = predictor_->predict(recursion_, n, y);
     StepFindings& step = at(n);
     step.source = predicted.source, step.iterations = predicted.iterations, step.iterated = predictor_->looked();
-    StepBack back{recursion_, n, y, cotangent, predictor_->keeps_slopes(), tape_, sample(n)};
+    StepBack back{recursion_, n, y, cotangent, predictor_->keeps_slopes(), tape_, samples_};
     const Back result = predicted.tape != nullptr ? Back{predicted.state, predicted.state, predicted.tape}
                         : !plan_.correct          ? unmeasured(back, predicted.state)
                         : norms_.defined()        ? measured(back, predicted)
@@ -73,8 +72,6 @@ class Walk {
  private:
   StepFindings& at(int64_t n) { return steps_[static_cast<size_t>(n)]; }
 
-  Tensor sample(int64_t n) const { return samples_.empty() ? Tensor() : samples_[static_cast<size_t>(n)]; }
-
   // The prediction is the state.
   Back unmeasured(StepBack& back, const Tensor& predicted) {
     recursion_.solver.slope(recursion_.functions, back.n, predicted, recursion_.h, &tape_);
@@ -87,8 +84,8 @@ class Walk {
     recursion_.functions.measure_into(norm_row(norms_, correction_row(back.n)));
     const Corrected found = back.correct(predicted.state);
     const bool known = predicted.source != StateSource::found;
-    if (!known && back.sample.defined()) {
-      distance_measured(sampled(predicted.state), back.sample, norm_row(norms_, sample_row(back.n)));
+    if (!known && samples_) {
+      distance_measured(samples_->like(predicted.state), samples_->of(back.n), norm_row(norms_, sample_row(back.n)));
     }
     const Tensor& state = known ? predicted.state : found.state;
     predictor_->observe(recursion_, {back.n, known, back.y, state, found.slope, 0, 0});
@@ -156,7 +153,7 @@ class Walk {
   StepTape tape_;
   double unit_;
   ErrorEstimate estimate_;
-  const std::vector<Tensor>& samples_;
+  const std::optional<Samples>& samples_;
   bool recycles_;
   double contraction_ = 0;
   int64_t spent_ = 0;

@@ -103,7 +103,7 @@ void complete(std::vector<StepFindings>& steps, const std::vector<double>& norms
 
 Choices LearnedSteps::begin(const Tensor& x) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (found_.norms == nullptr || found_.norms->arrived()) take_in();
+  if (found_.norms != nullptr && found_.norms->arrived()) take_in();
   if (!arrives_late(x)) return now_;
   const std::vector<int64_t> shape = shape_of(x);
   if (std::find(shapes_.begin(), shapes_.end(), shape) != shapes_.end()) return now_;
@@ -118,6 +118,7 @@ void LearnedSteps::end(Choices choices, PassFindings found) {
   const std::lock_guard<std::mutex> lock(mutex_);
   measured_ = std::move(choices);
   found_ = std::move(found);
+  if (found_.norms == nullptr) take_in();
 }
 
 void LearnedSteps::take_in() {
@@ -126,6 +127,7 @@ void LearnedSteps::take_in() {
   const AdaptivePolicy policy = found_.norms != nullptr ? policy_.late() : policy_;
   for (size_t n = 0; n < now_.size(); ++n) now_[n] = next_choice(measured_[n], found_.steps[n], policy);
   found_ = PassFindings();
+  measured_ = {};
 }
 
 std::vector<double> LearnedSteps::save() {

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "tensors/norms.h"
-#include "tensors/sample.h"
 
 namespace resnet_nodes {
 
@@ -14,8 +13,8 @@ Corrected StepBack::correct(const Tensor& x) {
 }
 
 double StepBack::seen_error(const Tensor& x) const {
-  if (!sample.defined()) return 0;
-  const StepNorms off = distance(sampled(x), sample);
+  if (!samples) return 0;
+  const StepNorms off = distance(samples->like(x), samples->of(n));
   return relative_error(off.difference, off.reference);
 }
 

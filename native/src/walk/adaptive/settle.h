@@ -1,6 +1,9 @@
 // settle.h: adaptive where the figures of an evaluation are there at once: iterates a step until it is found.
 #pragma once
 
+#include <optional>
+
+#include "tensors/sample.h"
 #include "walk/adaptive/estimate.h"
 #include "walk/adaptive/policy.h"
 #include "walk/solver/recursion.h"
@@ -13,9 +16,9 @@ struct StepBack {
   int64_t n;
   const Tensor& y;
   const Tensor& cotangent;
-  bool keep_slope;  ///< whether the last slope is wanted
-  StepTape& tape;   ///< written by the last evaluation
-  Tensor sample;    ///< of x_n; undefined where there is none
+  bool keep_slope;                        ///< whether the last slope is wanted
+  StepTape& tape;                         ///< written by the last evaluation
+  const std::optional<Samples>& samples;  ///< of x_n; none for methods that know of none
 
   /// y - Phi(x) and how far that is from x, with the tape there. Counts the evaluation.
   Corrected correct(const Tensor& x);

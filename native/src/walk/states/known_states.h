@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <vector>
 
 #include "resnet_nodes/stage.h"
+#include "tensors/sample.h"
 #include "walk/solver/recursion.h"
 
 namespace resnet_nodes {
@@ -16,7 +18,7 @@ namespace resnet_nodes {
 struct StoredStates {
   std::vector<StepTape> tapes;       ///< of every step
   std::map<int64_t, Tensor> states;  ///< x_n of some steps n
-  std::vector<Tensor> samples;       ///< of x_n, of every step (sample.h)
+  std::optional<Samples> samples;    ///< of x_n of every step
   bool kept = false;                 ///< the way back leaves them for another one
 };
 
