@@ -265,7 +265,7 @@ measure() {
   run() { ./resnet-nodes "${@:2}" --out "$runs/$1" --resume --quiet; }
   run memory memory --network tiny --depths 16,64,256 --reconstructions adaptive,corrected,backprop
   run compare-gradients compare-gradients --network tiny --depths 8,16,32 --solvers euler,heun \
-    --reconstructions inverse,corrected,corrected:2,adaptive:0.1 --train-steps 330 --seed 1
+    --reconstructions inverse,corrected,corrected:2,adaptive --train-steps 330 --seed 1
   for name in "${accuracy_methods[@]}"; do
     run "train-$name" train --network tiny --depth 16 --planes 16 --solver euler --reconstruction "$name" --dataset fashion-mnist \
       --batch 128 --epochs 3 --seed 1
