@@ -130,6 +130,13 @@ TEST(AdaptivePolicy, KeepsWhatItCannotFindAndGivesItUpWithRoomToSpare) {
   EXPECT_EQ(choice.wait, AdaptivePolicy::kLongestWait);
 }
 
+TEST(AdaptivePolicy, ASampleCountsWhereItContradictsTheEstimate) {
+  EXPECT_EQ(AdaptivePolicy::error(1e-3, 1.4e-3), 1e-3);
+  EXPECT_EQ(AdaptivePolicy::error(1e-3, 1e-4), 1e-3);
+  EXPECT_EQ(AdaptivePolicy::error(1e-3, 0.5), 0.5);
+  EXPECT_EQ(AdaptivePolicy::error(kInfinity, 0.5), kInfinity);
+}
+
 TEST(AdaptivePolicy, AStepThatAReplayCameByIsLookedAtAtOnce) {
   StepFindings found;
   found.suspected = true;

@@ -90,7 +90,7 @@ void complete(std::vector<StepFindings>& steps, const std::vector<double>& norms
     if (step.source == StateSource::found) {
       const StepNorms found = arrived(norms, correction_row(n));
       if (step.iterations > 0) q = estimate.contraction(found, step.iterations);
-      step.error = std::max(estimate.at(found, q), error_in(sample_row(n)));
+      step.error = AdaptivePolicy::error(estimate.at(found, q), error_in(sample_row(n)));
       estimate.carry(found, q);
     } else {
       step.error = 0;

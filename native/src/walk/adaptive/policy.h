@@ -27,6 +27,9 @@ struct AdaptivePolicy {
 
   /// The same for figures that arrive late.
   AdaptivePolicy late() const { return {tolerance / kLateMargin, iterations}; }
+  /// The error of a state from the estimate and from what its sample shows. A sample of a few elements scatters by a
+  /// third: it counts where it contradicts the estimate.
+  static double error(double estimated, double seen) { return seen > 2 * estimated ? seen : estimated; }
   /// Whether a step with this error is found.
   bool settles(double error) const { return error <= tolerance; }
   /// Whether a step that was kept is given up: with room to spare, or it would soon be kept again.

@@ -27,7 +27,7 @@ SettledStep settle(const AdaptivePolicy& policy, const ErrorEstimate& estimate, 
   if (iterations > 0) result.contraction = estimate.contraction(found.norms, iterations);
   const int64_t most = std::min(policy.iterations, limit - 1);
   const auto error = [&] {
-    return std::max(estimate.at(found.norms, result.contraction), step.seen_error(result.predicted));
+    return AdaptivePolicy::error(estimate.at(found.norms, result.contraction), step.seen_error(result.predicted));
   };
   bool unexplained = false;
   for (int64_t k = 0; !policy.settles(result.error = error()); ++k) {

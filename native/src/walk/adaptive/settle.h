@@ -34,7 +34,7 @@ struct SettledStep {
   Corrected found;        ///< its state: that before the step
   double first_residual;  ///< of the prediction, before any iteration, relative to the increment
   double contraction;     ///< of the fixed point
-  double error;           ///< of `predicted`, relative: as estimated and as seen, the larger one
+  double error;           ///< of `predicted`, relative
   bool settled;           ///< whether the policy takes it for found
 };
 
