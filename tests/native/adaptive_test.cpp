@@ -25,6 +25,14 @@ void expect_few_states(const StageReport& report) {
   EXPECT_LE(count(report, StateSource::kept), most_states(static_cast<int64_t>(report.steps.size())));
 }
 
+// What is decided where figures are there at once: not on a GPU, whose decisions delayed_test.cpp has.
+class AtOnce : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (device().type() != torch::headeronly::DeviceType::CPU) GTEST_SKIP() << "figures arrive late on this device";
+  }
+};
+
 // Tanh is smooth: its gradient is off by about as much as the state, times the functions' scale.
 TEST(Adaptive, KeepsErrorsUnderItsTolerance) {
   for (const double tolerance : {1e-2, 1e-3, 1e-5}) {
@@ -42,7 +50,7 @@ TEST(Adaptive, KeepsErrorsUnderItsTolerance) {
   }
 }
 
-TEST(Adaptive, SpendsEvaluationsOnlyWhereNeeded) {
+TEST_F(AtOnce, SpendsEvaluationsOnlyWhereNeeded) {
   const StageReport smooth = run(tanh_problem(64, true), StageOptions()).report;
   EXPECT_LE(smooth.evaluations, 64 * 1.1);
   EXPECT_EQ(count(smooth, StateSource::kept), 1);
@@ -101,7 +109,7 @@ TEST(Adaptive, IsAtWorstACheckpoint) {
 }
 
 // One rough step among calm ones: its state is kept, no other.
-TEST(Adaptive, KeepsTheStepThatItCannotFindAndGivesItUpAgain) {
+TEST_F(AtOnce, KeepsTheStepThatItCannotFindAndGivesItUpAgain) {
   const int64_t depth = 40, rough = 25;
   Problem problem = tanh_problem(depth, false, 0.5);
   const Tensor calm = problem.parameters[2 * rough], wild = moved(calm, calm, 99);
@@ -117,7 +125,7 @@ TEST(Adaptive, KeepsTheStepThatItCannotFindAndGivesItUpAgain) {
   EXPECT_EQ(count(pass(stage, problem).report, StateSource::kept), 1);
 }
 
-TEST(Adaptive, IsSettledWhereFunctionsAreZero) {
+TEST_F(AtOnce, IsSettledWhereFunctionsAreZero) {
   Problem problem = tanh_problem(8, true);
   for (size_t i = 1; i < problem.parameters.size(); i += 2) problem.parameters[i] = constant({kWidth, kWidth}, 0);
   const StageReport report = run(problem, StageOptions()).report;
@@ -125,9 +133,8 @@ TEST(Adaptive, IsSettledWhereFunctionsAreZero) {
   EXPECT_LT(largest_error(report), 1e-12);
 }
 
-TEST(Adaptive, RefusesAStateThatIsNotFinite) {
+TEST_F(AtOnce, RefusesAStateThatIsNotFinite) {
   Problem problem = tanh_problem(6, true);
-  on_host(problem.x);
   problem.x = constant({32, kWidth}, std::numeric_limits<double>::quiet_NaN());
   const Stage stage(problem.functions, problem.depth, StageOptions());
   try {
@@ -139,7 +146,7 @@ TEST(Adaptive, RefusesAStateThatIsNotFinite) {
 }
 
 // A narrow state loses in each step what no walk back can find.
-TEST(Adaptive, KeepsStatesThatAreTooNarrowForItsTolerance) {
+TEST_F(AtOnce, KeepsStatesThatAreTooNarrowForItsTolerance) {
   Problem problem = tanh_problem(12, true);
   const auto narrow = [](Tensor& tensor) { tensor = torch::stable::to(tensor, ScalarType::BFloat16); };
   narrow(problem.x), narrow(problem.grad);
