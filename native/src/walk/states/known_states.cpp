@@ -22,7 +22,7 @@ int64_t KnownStates::distance(int64_t n) const {
 
 Tensor KnownStates::at(int64_t n) {
   const int64_t way = distance(n);
-  const int64_t room = most_states(recursion_.steps) - static_cast<int64_t>(states_.size());
+  const int64_t room = most_states(recursion_.steps) - held();
   const auto root = static_cast<int64_t>(std::ceil(std::sqrt(static_cast<double>(way))));
   const int64_t every = way - 1 <= room ? 1 : root;
   Tensor x = states_.at(n - way);

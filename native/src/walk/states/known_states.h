@@ -39,6 +39,8 @@ class KnownStates {
   Tensor at(int64_t n);
   /// How x_n came to be known; found where it is not.
   StateSource source(int64_t n) const;
+  /// How many it holds.
+  int64_t held() const { return static_cast<int64_t>(states_.size()); }
   /// The walk has passed step n.
   void leave(int64_t n) { states_.erase(n); }
   /// Evaluations of functions spent by replays so far.
