@@ -28,10 +28,13 @@ struct AdaptivePolicy {
   /// The same for figures that arrive late.
   AdaptivePolicy late() const { return {tolerance / kLateMargin, iterations}; }
   /// The error of a state from the estimate and from what its sample shows. A sample of a few elements scatters by a
-  /// third: it counts where it contradicts the estimate.
+  /// half at times: it counts where it contradicts the estimate.
   static double error(double estimated, double seen) { return seen > 2 * estimated ? seen : estimated; }
   /// Whether a step with this error is found.
   bool settles(double error) const { return error <= tolerance; }
+  /// The error that so many evaluations of a step are to lead to. What costs more than it is worth will be kept: the
+  /// few passes until then can afford to be exact.
+  double aim(int64_t evaluations) const { return evaluations > kWorth ? tolerance / 2 : tolerance; }
   /// Whether a step that was kept is given up: with room to spare, or it would soon be kept again.
   bool releases(double error) const { return error <= tolerance / 2; }
   /// Whether a prediction that is `off` is a better start than y, which is off by the increment, after one evaluation.

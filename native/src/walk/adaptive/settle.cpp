@@ -30,8 +30,8 @@ SettledStep settle(const AdaptivePolicy& policy, const ErrorEstimate& estimate, 
     return AdaptivePolicy::error(estimate.at(found.norms, result.contraction), step.seen_error(result.predicted));
   };
   bool unexplained = false;
-  for (int64_t k = 0; !policy.settles(result.error = error()); ++k) {
-    int64_t missing = estimate.missing(found.norms, result.contraction, policy.tolerance);
+  for (int64_t k = 0; !((result.error = error()) <= policy.aim(iterations + 1 + k)); ++k) {
+    int64_t missing = estimate.missing(found.norms, result.contraction, policy.aim(iterations + 2 + k));
     // A foreseen state may be far off though the fixed point contracts: one iteration tells.
     if (iterations == 0 && k == 0) missing = 1;
     // The estimate may be too small; where an iteration more does not help, the fixed point is another one than x_n.
