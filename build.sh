@@ -259,7 +259,7 @@ command_cuda_check() {
 
 # --- demo and clean ---------------------------------------------------------------------------------------------------
 
-## trains on Fashion-MNIST, compares gradients and measures memory, in runs/demo (1 minutes on 2 cores once built)
+## trains on Fashion-MNIST, compares gradients and measures memory, in runs/demo (1 minute on 2 cores once built)
 command_demo() {
   command_managed
   local out="$root/runs/demo"

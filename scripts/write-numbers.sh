@@ -44,6 +44,7 @@ FNR == 1 { header(); next }
 { cells($0, row) }
 function of(name) { if (!(name in column)) { print "no column " name > "/dev/stderr"; exit 1 } return row[column[name]] }
 function grouped(x,   s, out) {
+  x += 0  # a cell is a text
   s = sprintf("%.0f", x < 0 ? -x : x)
   while (length(s) > 3) { out = "," substr(s, length(s) - 2) out; s = substr(s, 1, length(s) - 3) }
   return (x <= -0.5 ? "-" : "") s out
@@ -65,12 +66,12 @@ machine() {
     "$(json date "$2")" "$(json commit "$2")"
 }
 
-# minutes NAME: what a timed command takes, in whole minutes.
+# minutes NAME: what a timed command takes: 1 minute, 2 minutes.
 minutes() {
   local seconds
   seconds="$(awk -F, -v name="$1" '$1 == name { print $2 }' "$data/times.csv")"
   [[ -n "$seconds" ]] || fail "$data/times.csv: has no row '$1'"
-  echo $(((${seconds%.*} + 30) / 60))
+  awk -v s="$seconds" 'BEGIN { n = int((s + 30) / 60); if (n < 1) n = 1; print n (n == 1 ? " minute" : " minutes") }'
 }
 
 # --- what is written --------------------------------------------------------------------------------------------------
@@ -78,7 +79,7 @@ minutes() {
 block_picture() { printf '![Memory of a training step against depth](%s/memory/memory-tiny.png)\n' "$data"; }
 
 block_demo() {
-  printf '```sh\n./build.sh demo      # trains a network, compares gradients, measures memory; %s minutes on 2 cores once built\n' "$(minutes demo)"
+  printf '```sh\n./build.sh demo      # trains a network, compares gradients, measures memory; %s on 2 cores once built\n' "$(minutes demo)"
   printf './build.sh test\n```\n'
 }
 
@@ -156,7 +157,7 @@ paper_row() {
 }
 
 block_paper() {
-  printf '`./resnet-nodes reproduce --preset small` runs every row on Fashion-MNIST and writes one report (%s minutes on 2 cores); to run one\n' "$(minutes reproduce)"
+  printf '`./resnet-nodes reproduce --preset small` runs every row on Fashion-MNIST and writes one report (%s on 2 cores); to run one\n' "$(minutes reproduce)"
   printf 'row, give its command `--preset small`. `--preset paper` is the setting of the paper. Found with the small preset:\n\n'
   printf '| paper | command | found | figure |\n|---|---|---|---|\n'
   paper_row 'figure 2' linear-weights linear-weights 'max N‖A_{n+1} − A_n‖' 'Weights stay smooth'
@@ -198,8 +199,8 @@ expected() {
     /^<!-- numbers: [a-z]+ -->$/ { print; inside = 1; file = work "/" $3; while ((getline text < file) > 0) print text; next }
     /^<!-- end of numbers -->$/ { inside = 0 }
     !inside { print }' "$1" |
-    sed -E -e "/build\.sh demo|^## .*runs\/demo/s/[0-9]+ minutes on 2 cores/$demo minutes on 2 cores/" \
-      -e "/reproduce --preset small/s/([0-9]+ minutes|under an hour) on 2 cores/$reproduce minutes on 2 cores/"
+    sed -E -e "/build\.sh demo|^## .*runs\/demo/s/[0-9]+ minutes? on 2 cores/$demo on 2 cores/" \
+      -e "/reproduce --preset small/s/([0-9]+ minutes?|under an hour) on 2 cores/$reproduce on 2 cores/"
 }
 
 # Files that hold numbers: the page, and all that state the time of the demo or of `reproduce`.
