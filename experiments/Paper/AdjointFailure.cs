@@ -146,10 +146,10 @@ internal sealed class AdjointFailure : Experiment
     private static FailureRow Row(string name, int step, double loss, IReadOnlyList<ResidualStage> stages)
     {
         var reports = stages.Select(s => s.LastReport!).ToList();
-        int From(StateSource source) => reports.Sum(r => r.Steps.Count(s => s.Source == source));
         return new(
             name, step, loss, reports.Max(r => r.ReconstructionError), reports.Max(r => r.Error),
-            (double)reports.Sum(r => r.Evaluations) / stages.Sum(s => s.Depth), From(StateSource.Kept), From(StateSource.Replayed));
+            (double)reports.Sum(r => r.Evaluations) / stages.Sum(s => s.Depth),
+            reports.Sum(r => r.Count(StateSource.Kept)), reports.Sum(r => r.Count(StateSource.Replayed)));
     }
 
     private static string Draw(RunFolder folder, List<string> methods, List<FailureRow> rows, string title)

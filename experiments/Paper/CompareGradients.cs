@@ -199,7 +199,7 @@ internal sealed class CompareGradients : Experiment
             var (error, cosine) = NetworkGradient.Difference(NetworkGradient.Whole(found), NetworkGradient.Whole(truth));
             point.Whole.Add(new(
                 depth, solver, method.ToString(), error, cosine, report.ReconstructionError, (double)report.Evaluations / depth,
-                report.Steps.Count(s => s.Source == StateSource.Kept)));
+                report.Count(StateSource.Kept)));
             for (var i = 0; i < names.Count; i++)
             {
                 var (one, oneCosine) = NetworkGradient.Difference(found[i].flatten(), truth[i].flatten());

@@ -184,10 +184,10 @@ internal sealed class GradientErrors : Experiment
         double Error(int count) => NetworkGradient.Difference(
             NetworkGradient.Whole(found.Take(count)), NetworkGradient.Whole(expected.Take(count))).Error;
         var reports = stages.Select(s => s.LastReport!).ToList();
-        int From(StateSource source) => reports.Sum(r => r.Steps.Count(step => step.Source == source));
         return new(
             string.Empty, string.Empty, string.Empty, 0, Error(inStages), Error(found.Count), reports.Max(r => r.Error),
-            (double)reports.Sum(r => r.Evaluations) / stages.Sum(s => s.Depth), From(StateSource.Kept), From(StateSource.Replayed));
+            (double)reports.Sum(r => r.Evaluations) / stages.Sum(s => s.Depth),
+            reports.Sum(r => r.Count(StateSource.Kept)), reports.Sum(r => r.Count(StateSource.Replayed)));
     }
 
     private static void Copy(IEnumerable<Tensor> from, IEnumerable<Tensor> to)

@@ -192,8 +192,8 @@ public sealed class Trainer : IDisposable
                 {
                     stateError = Largest(stateError, report.Error);
                     error = Largest(error, report.ReconstructionError);
-                    kept += report.Steps.Count(s => s.Source == StateSource.Kept);
-                    replayed += report.Steps.Count(s => s.Source == StateSource.Replayed);
+                    kept += report.Count(StateSource.Kept);
+                    replayed += report.Count(StateSource.Replayed);
                     inStages += report.ForwardSeconds + report.BackwardSeconds;
                 }
 

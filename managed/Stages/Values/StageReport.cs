@@ -18,6 +18,9 @@ public sealed record StageReport
     /// <summary>The largest <see cref="StepReport.Error"/> of a step; null where the method does not measure it (inverse).</summary>
     public double? Error => Steps.Max(step => step.Error);
 
+    /// <summary>Steps whose state came from there.</summary>
+    internal int Count(StateSource source) => Steps.Count(step => step.Source == source);
+
     /// <summary>Evaluations of residual functions in the backward pass, including those that keep a tape.</summary>
     public long Evaluations { get; }
 

@@ -70,7 +70,7 @@ Tensor norm_row(const Tensor& norms, int64_t row) {
 }
 
 void set_norms(const Tensor& norms, const StepNorms& found) {
-  auto* values = static_cast<double*>(norms.mutable_data_ptr());
+  double* values = doubles(norms);
   values[kDifference] = found.difference, values[kReference] = found.reference, values[kState] = found.state;
 }
 
