@@ -3,29 +3,46 @@ namespace ResNetNodes;
 /// <summary>Atomic writes: a file gets all of its new content or keeps its old one.</summary>
 internal static class AtomicFile
 {
-    /// <summary>Writes a temporary file beside the target, flushes it to the disk, and renames it.</summary>
+    /// <summary>What the name of a file ends with while it is written.</summary>
+    public const string Unfinished = ".partial";
+
+    /// <summary>
+    /// Writes a temporary file beside the target, flushes it to the disk, and renames it. The temporary file is always a new one: what
+    /// stands under its name, left by a crash or a link put there, is removed and not written through.
+    /// </summary>
     /// <param name="path">The target.</param>
-    /// <param name="content">Its content.</param>
+    /// <param name="write">Writes the content.</param>
     /// <exception cref="ResNetNodesException">It can't be written: no such folder, no permission, a full disk.</exception>
-    public static void Write(string path, ReadOnlySpan<byte> content)
+    public static void Write(string path, Action<Stream> write)
     {
-        var temporary = path + ".partial";
+        var temporary = path + Unfinished;
         try
         {
-            using (var file = new FileStream(temporary, FileMode.Create, FileAccess.Write))
+            File.Delete(temporary);
+            using (var file = new FileStream(temporary, FileMode.CreateNew, FileAccess.Write))
             {
-                file.Write(content);
+                write(file);
                 file.Flush(flushToDisk: true);
             }
 
             File.Move(temporary, path, overwrite: true);
         }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        catch (Exception exception)
         {
             TryDelete(temporary);
-            throw new ResNetNodesException($"{path}: can't be written: {exception.Message}", exception);
+            if (exception is IOException or UnauthorizedAccessException)
+            {
+                throw new ResNetNodesException($"{path}: can't be written: {exception.Message}", exception);
+            }
+
+            throw;
         }
     }
+
+    /// <summary>Writes bytes.</summary>
+    /// <param name="path">The target.</param>
+    /// <param name="content">Its content.</param>
+    public static void Write(string path, byte[] content) => Write(path, file => file.Write(content));
 
     /// <summary>Writes text as UTF-8.</summary>
     /// <param name="path">The target.</param>

@@ -35,7 +35,7 @@ public static class Checkpoint
         Block(memory, stream => stream.Write(RandomNumbers.TorchState()));
         Block(memory, stream => JsonSerializer.Serialize(stream, Learning(model).ToDictionary(s => s.Name, s => s.Stage.Learned)));
         memory.Write(SHA256.HashData(memory.GetBuffer().AsSpan(0, (int)memory.Length)));
-        AtomicFile.Write(path, memory.GetBuffer().AsSpan(0, (int)memory.Length));
+        AtomicFile.Write(path, memory.ToArray());
     }
 
     /// <summary>Reads a checkpoint into a network and an optimizer built like the saved ones.</summary>

@@ -35,4 +35,30 @@ public sealed class AtomicFileTests : IDisposable
         Assert.Throws<ResNetNodesException>(() => AtomicFile.Write(Path.Combine(folder, path), "text"));
         Assert.Empty(Directory.EnumerateFileSystemEntries(folder));
     }
+
+    /// <summary>What stands under the temporary name is removed, not written through.</summary>
+    [Fact]
+    public void Write_FollowsNoPlantedLink()
+    {
+        var (path, other) = (Path.Combine(folder, "file.txt"), Path.Combine(folder, "other.txt"));
+        File.WriteAllText(other, "mine");
+        File.CreateSymbolicLink(path + ".partial", other);
+        AtomicFile.Write(path, "text");
+        Assert.Equal(("text", "mine"), (File.ReadAllText(path), File.ReadAllText(other)));
+        Assert.Null(new FileInfo(path).LinkTarget);
+    }
+
+    [Fact]
+    public void Write_KeepsTheOldFileWhereWritingFails()
+    {
+        var path = Path.Combine(folder, "file.txt");
+        AtomicFile.Write(path, "old");
+        Assert.Throws<InvalidOperationException>(() => AtomicFile.Write(path, file =>
+        {
+            file.WriteByte(1);
+            throw new InvalidOperationException();
+        }));
+        Assert.Equal("old", File.ReadAllText(path));
+        Assert.Equal([path], Directory.EnumerateFileSystemEntries(folder));
+    }
 }
