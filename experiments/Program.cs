@@ -4,6 +4,7 @@ using ResNetNodes.Experiments.Cli;
 using ResNetNodes.Experiments.Cli.Options;
 using ResNetNodes.Experiments.Cli.Parsing;
 using ResNetNodes.Experiments.Paper;
+using ResNetNodes.Experiments.Runs;
 
 namespace ResNetNodes.Experiments;
 
@@ -31,47 +32,63 @@ internal static class Program
     private static int Main(string[] arguments)
     {
         CultureInfo.DefaultThreadCurrentCulture = CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
-        using var cancellation = new CancellationTokenSource();
-        Console.CancelKeyPress += (_, pressed) =>
-        {
-            pressed.Cancel = true;
-            cancellation.Cancel();
-        };
-        var verbose = arguments.Any(a => a is "--verbose" or "-v");
+        StandardStreams.Install();
+        OwnProcess.EndWithParent();
+        using var signals = new Signals();
+        var code = Guarded(arguments, signals);
+        return code == ExitCode.Success && StandardStreams.HaveLostLines ? ExitCode.Failed : code;
+    }
+
+    private static int Guarded(string[] arguments, Signals signals)
+    {
+        Verb? verb = null;
         try
         {
-            return Run(arguments, cancellation.Token);
+            return Run(arguments, parsed => verb = parsed, signals.Cancellation);
         }
-        catch (UsageException exception)
+        catch (ClosedPipeException exception)
         {
-            return Fail(exception, 2, verbose);
-        }
-        catch (OperationCanceledException exception)
-        {
-            return Fail(exception, 130, verbose);
-        }
-        catch (ClosedPipeException)
-        {
-            return 0;
+            // No failure; but a run that ends by it should not look finished.
+            if (verb?.Keeper is not null)
+            {
+                Console.Error.WriteLine(ErrorLine.Of(exception.Message + verb.Continuation));
+            }
+
+            return ExitCode.Success;
         }
         catch (Exception exception)
         {
-            return Fail(exception, 1, verbose);
+            var cause = exception is System.Reflection.TargetInvocationException { InnerException: { } inner } ? inner : exception;
+            var (code, message) = cause switch
+            {
+                UsageException => (ExitCode.WrongUsage, cause.Message),
+                InterruptedException => (signals.Code, cause.Message + verb?.Continuation),
+                OperationCanceledException => (signals.Code, "interrupted" + verb?.Continuation),
+                LostOutputException => (ExitCode.Failed, cause.Message + verb?.Continuation),
+                _ => (ExitCode.Failed, cause.Message),
+            };
+            Console.Error.WriteLine(ErrorLine.Of(message));
+            if (arguments.Any(a => a is "--verbose" or "-v"))
+            {
+                Console.Error.WriteLine(exception);
+            }
+
+            return code;
         }
     }
 
-    private static int Run(string[] arguments, CancellationToken cancellation)
+    private static int Run(string[] arguments, Action<Verb> parsed, CancellationToken cancellation)
     {
         if (arguments.Length == 0 || arguments[0] is "--help" or "-h" || (arguments[0] == "help" && arguments.Length == 1))
         {
             HelpPage.WriteOverview(Console.Out, Verbs);
-            return arguments.Length == 0 ? 2 : 0;
+            return arguments.Length == 0 ? ExitCode.WrongUsage : ExitCode.Success;
         }
 
         if (arguments[0] is "--version" or "version")
         {
             Console.Out.WriteLine($"resnet-nodes {NativeRuntime.Version}");
-            return 0;
+            return ExitCode.Success;
         }
 
         if (arguments[0] == "help")
@@ -79,29 +96,18 @@ internal static class Program
             arguments = [arguments[1], "--help"];
         }
 
-        var verb = Verbs.Find(arguments[0]);
+        var type = Verbs.Find(arguments[0]);
         if (arguments.Contains("--help") || arguments.Contains("-h"))
         {
-            HelpPage.Write(Console.Out, Verbs.New(verb));
-            return 0;
+            HelpPage.Write(Console.Out, Verbs.New(type));
+            return ExitCode.Success;
         }
 
-        var parsed = Verbs.Parse(verb, arguments[1..]);
-        var shown = parsed.Group<TerminalGroup>();
+        var verb = Verbs.Parse(type, arguments[1..]);
+        parsed(verb);
+        var shown = verb.Group<TerminalGroup>();
         using var terminal = new Terminal(shown?.Json == true, shown?.Quiet == true, shown?.Verbose == true, shown?.NoColor != true);
-        parsed.Start(terminal, cancellation);
-        return 0;
-    }
-
-    private static int Fail(Exception exception, int code, bool verbose)
-    {
-        var cause = exception is System.Reflection.TargetInvocationException { InnerException: { } inner } ? inner : exception;
-        Console.Error.WriteLine($"resnet-nodes: {cause.Message.Split('\n')[0]}");
-        if (verbose)
-        {
-            Console.Error.WriteLine(exception);
-        }
-
-        return code;
+        verb.Start(terminal, cancellation);
+        return ExitCode.Success;
     }
 }

@@ -2,7 +2,6 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
-using System.Text.Json;
 using System.Text.RegularExpressions;
 using ResNetNodes.Experiments.Runs;
 using ResNetNodes.Training;
@@ -57,7 +56,7 @@ internal sealed record BenchMachine(
     public static BenchMachine Here() => new(
         DateTime.UtcNow.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture),
         ["resnet-nodes " + string.Join(' ', Environment.GetCommandLineArgs()[1..])],
-        RunConfig.Processor() ?? RuntimeInformation.ProcessArchitecture.ToString(),
+        RunConfig.ProcessorName() ?? RuntimeInformation.ProcessArchitecture.ToString(),
         Environment.ProcessorCount,
         torch.get_num_threads(),
         NativeRuntime.ActiveKernelPath,
@@ -77,7 +76,7 @@ internal sealed record BenchMachine(
             .Where(name => Steering.Any(s => name.StartsWith(s, StringComparison.Ordinal)))
             .Order(StringComparer.Ordinal).Select(name => $"{name}={Environment.GetEnvironmentVariable(name)}"));
 
-    public static BenchMachine Read(RunFolder folder) => Parse(folder.File(FileName));
+    public static BenchMachine Read(RunFolder folder) => Read(folder.File(FileName));
 
     /// <summary>
     /// Notes this start before it measures; what was measured elsewhere, or by another build, is not continued.
@@ -88,7 +87,7 @@ internal sealed record BenchMachine(
         var path = folder.File(FileName);
         if (File.Exists(path))
         {
-            var before = Parse(path);
+            var before = Read(path);
             var differs = before.Identity().Zip(here.Identity()).FirstOrDefault(pair => pair.First.Value != pair.Second.Value);
             if (differs.First.What is { } what)
             {
@@ -100,21 +99,11 @@ internal sealed record BenchMachine(
             here = before with { Commands = [.. before.Commands, .. here.Commands] };
         }
 
-        AtomicFile.Write(path, JsonSerializer.Serialize(here, RunFolder.Json) + "\n");
+        folder.Write(FileName, SealedJson.Write(here));
     }
 
-    private static BenchMachine Parse(string path)
-    {
-        try
-        {
-            return JsonSerializer.Deserialize<BenchMachine>(File.ReadAllText(path), RunFolder.Json)!;
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException or JsonException)
-        {
-            throw new ResNetNodesException(
-                $"{path}: does not say what the points beside it were measured on; measure again with --overwrite", exception);
-        }
-    }
+    private static BenchMachine Read(string path) =>
+        SealedJson.Read<BenchMachine>(path, "it says what the points beside it were measured on: measure again with --overwrite");
 
     private (string What, string Value)[] Identity() =>
     [

@@ -19,12 +19,12 @@ internal sealed class BenchPoint : Verb
     public ThreadsGroup Threads { get; } = new();
 
     /// <summary>Starts the process and reads its answer.</summary>
-    public static BenchMemory InProcess(Verb bench, BenchNetwork network, string method)
+    public static BenchMemory InProcess(Verb bench, BenchNetwork network, string method, CancellationToken cancellation)
     {
         var words = bench.WordsFor(
             typeof(BenchPoint), ("network", network.Name), ("depths", $"{network.Depth}"), ("planes", $"{network.Planes}"),
             ("batch", $"{network.Batch}"), ("methods", method));
-        var (peak, step) = MemoryProcess.Measure($"the memory of {network}, {method}", words);
+        var (peak, step) = MemoryProcess.Measure($"the memory of {network}, {method}", words, cancellation);
         return new(peak, step);
     }
 

@@ -144,7 +144,7 @@ internal sealed class BenchVerb : Experiment
             if (NoMemory != true)
             {
                 Progress(1, $"memory of {row.Method}");
-                store.Memory(network, row.Method, () => BenchPoint.InProcess(this, network, row.Method));
+                store.Memory(network, row.Method, () => BenchPoint.InProcess(this, network, row.Method, cancellation));
             }
 
             var complete = store.Complete(row);
@@ -161,7 +161,7 @@ internal sealed class BenchVerb : Experiment
         var words = WordsFor(
             typeof(Paper.Train), ("network", "tiny"), ("solver", "euler"), ("depth", $"{depth}"), ("planes", "16"), ("batch", "128"),
             ("epochs", "2"), ("dataset", dataset), ("json", "true"), ("quiet", "true"), ("overwrite", "true"),
-            ("out", folder.File($"train-{dataset}-{depth}")));
+            ("out", folder.NewRun($"train-{dataset}-{depth}")));
         var rows = OwnProcess.Run(words, $"training on {dataset} failed", cancellation);
         using var row = JsonDocument.Parse(rows.Trim().Split('\n')[^1]);
         double Figure(string key) => row.RootElement.GetProperty(key).GetDouble();

@@ -140,18 +140,7 @@ internal sealed class Terminal : IDisposable
         _ => value.ToString() ?? string.Empty,
     };
 
-    private void Write(string line)
-    {
-        try
-        {
-            results.WriteLine(line);
-            results.Flush();
-        }
-        catch (IOException exception)
-        {
-            throw new ClosedPipeException(exception);
-        }
-    }
+    private void Write(string line) => results.WriteLine(line);
 
     private void CloseLine()
     {

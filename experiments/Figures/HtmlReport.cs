@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Net;
 using System.Text;
-using System.Text.Json;
 using System.Text.RegularExpressions;
 using ResNetNodes.Experiments.Cli;
 using ResNetNodes.Experiments.Runs;
@@ -9,7 +8,7 @@ using ResNetNodes.Experiments.Runs;
 namespace ResNetNodes.Experiments.Figures;
 
 /// <summary>A finished run: its summary, its configuration, its folder.</summary>
-internal sealed record ReportedRun(string Folder, string Name, RunSummary Summary, JsonElement Config);
+internal sealed record ReportedRun(string Folder, string Name, RunSummary Summary, RunConfig Config);
 
 /// <summary>
 /// All runs on one page that needs nothing beside itself: no server, no script, no font, no image file.
@@ -101,9 +100,9 @@ internal static partial class HtmlReport
         }
 
         page.Append("<details>\n<summary>Configuration</summary>\n<div class=\"scroll\"><table>\n<tbody>\n");
-        foreach (var option in run.Config.GetProperty("options").EnumerateObject().Where(o => o.Value.ValueKind == JsonValueKind.String))
+        foreach (var option in run.Config.Options.Where(o => o.Value is not null))
         {
-            page.Append($"<tr><th scope=\"row\">--{Text(option.Name)}</th><td>{Text(option.Value.GetString()!)}</td></tr>\n");
+            page.Append($"<tr><th scope=\"row\">--{Text(option.Key)}</th><td>{Text(option.Value!)}</td></tr>\n");
         }
 
         page.Append("</tbody>\n</table></div>\n</details>\n</section>\n");
@@ -133,12 +132,15 @@ internal static partial class HtmlReport
     private static void WriteMachine(StringBuilder page, IReadOnlyList<ReportedRun> runs)
     {
         page.Append("<section id=\"machine\">\n<h2>Versions and machine</h2>\n<div class=\"scroll\"><table>\n<tbody>\n");
-        string[] keys = ["version", "build", "libtorch", "kernel_path", "threads", "processor", "system"];
-        foreach (var key in keys)
+        (string What, Func<RunConfig, string?> Of)[] rows =
+        [
+            ("version", c => c.Version), ("build", c => c.Build), ("libtorch", c => c.Libtorch), ("kernel path", c => c.KernelPath),
+            ("threads", c => c.Threads.ToString(CultureInfo.InvariantCulture)), ("processor", c => c.Processor), ("system", c => c.System),
+        ];
+        foreach (var (what, of) in rows)
         {
-            var values = runs.Select(r => r.Config.TryGetProperty(key, out var value) ? value.ToString() : string.Empty)
-                .Where(v => v.Length > 0).Distinct();
-            page.Append($"<tr><th scope=\"row\">{Text(key.Replace('_', ' '))}</th><td>{Text(string.Join("; ", values))}</td></tr>\n");
+            var values = runs.Select(r => of(r.Config)).Where(v => !string.IsNullOrEmpty(v)).Distinct();
+            page.Append($"<tr><th scope=\"row\">{what}</th><td>{Text(string.Join("; ", values))}</td></tr>\n");
         }
 
         page.Append("</tbody>\n</table></div>\n</section>\n");

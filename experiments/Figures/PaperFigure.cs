@@ -89,7 +89,7 @@ internal static class PaperFigure
             Render(surface.Canvas, plots, height);
             using var image = surface.Snapshot();
             using var png = image.Encode(SKEncodedImageFormat.Png, 100);
-            AtomicFile.Write(folder.File(name + ".png"), png.ToArray());
+            folder.Write(name + ".png", png.ToArray());
         }
 
         using var stream = new MemoryStream();
@@ -98,7 +98,7 @@ internal static class PaperFigure
             Render(canvas, plots, height);
         }
 
-        AtomicFile.Write(folder.File(name + ".svg"), stream.ToArray());
+        folder.Write(name + ".svg", stream.ToArray());
         plots.ForEach(plot => plot.Dispose());
         folder.AddFigure(name + ".svg");
         return folder.File(name + ".png");

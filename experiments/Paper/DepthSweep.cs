@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Runtime.ExceptionServices;
 using CommandLine;
 using ResNetNodes.Experiments.Cli;
 using ResNetNodes.Experiments.Cli.Options;
@@ -97,29 +98,18 @@ internal sealed class DepthSweep : Experiment
             select new Point(solver, method, depth, seed)).ToList();
         var rows = new SweepRow[points.Count];
         var done = 0;
-        var parallel = new ParallelOptions { MaxDegreeOfParallelism = jobs, CancellationToken = cancellation };
-        try
+        Each(points.Count, jobs, cancellation, (i, goOn) =>
         {
-            Parallel.For(0, points.Count, parallel, i =>
+            var point = points[i];
+            var best = Train(folder.NewRun(point.Folder), point, jobs, goOn);
+            rows[i] = new(point.Solver, point.Method.ToString(), point.Depth, point.Seed, best, 100 * (1 - best));
+            lock (rows)
             {
-                var point = points[i];
-                var best = Train(folder.File(point.Folder), point, jobs, cancellation);
-                rows[i] = new(point.Solver, point.Method.ToString(), point.Depth, point.Seed, best, 100 * (1 - best));
-                lock (rows)
-                {
-                    terminal.Progress((double)++done / points.Count, $"{point.Folder}: test error {rows[i].TestError:0.0} %");
-                    terminal.Say($"{point.Folder}: test error {rows[i].TestError:0.00} % ({done} of {points.Count})");
-                    terminal.Row(rows[i]);
-                }
-            });
-        }
-        catch (AggregateException exception)
-            when (exception.InnerExceptions.FirstOrDefault(e => e is ResNetNodesException or OperationCanceledException) is { } first)
-        {
-            throw first is OperationCanceledException
-                ? new OperationCanceledException(first.Message)
-                : new ResNetNodesException(first.Message, first);
-        }
+                terminal.Progress((double)++done / points.Count, $"{point.Folder}: test error {rows[i].TestError:0.0} %");
+                terminal.Say($"{point.Folder}: test error {rows[i].TestError:0.00} % ({done} of {points.Count})");
+                terminal.Row(rows[i]);
+            }
+        });
 
         folder.WriteCsv("depth-sweep.csv", rows);
         terminal.Table(rows);
@@ -128,23 +118,45 @@ internal sealed class DepthSweep : Experiment
             terminal, $"Test error against depth on {Images.Dataset}, {seeds.Count} seeds", Judge(solvers, methods, depths, rows));
     }
 
+    // The first failure ends the others, and is the one to tell.
+    private static void Each(int count, int jobs, CancellationToken cancellation, Action<int, CancellationToken> work)
+    {
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        ExceptionDispatchInfo? first = null;
+        try
+        {
+            Parallel.For(0, count, new ParallelOptions { MaxDegreeOfParallelism = jobs, CancellationToken = stop.Token }, i =>
+            {
+                try
+                {
+                    work(i, stop.Token);
+                }
+                catch (Exception exception)
+                {
+                    Interlocked.CompareExchange(ref first, ExceptionDispatchInfo.Capture(exception), null);
+                    stop.Cancel();
+                }
+            });
+        }
+        catch (OperationCanceledException)
+        {
+            first?.Throw();
+            throw;
+        }
+
+        first?.Throw();
+    }
+
     // A process each, so that --jobs runs do not share a heap, and a broken one takes nothing along.
     private double Train(string path, Point point, int jobs, CancellationToken cancellation)
     {
         if (!File.Exists(Path.Combine(path, RunSummary.FileName)))
         {
-            // A run with a checkpoint continues; one that broke before its first epoch leaves nothing worth keeping.
-            var resume = File.Exists(Path.Combine(path, "checkpoint.bin"));
-            if (!resume && Directory.Exists(path))
-            {
-                Directory.Delete(path, recursive: true);
-            }
-
             var cores = Math.Max(1, Environment.ProcessorCount / jobs);
             var words = WordsFor(
                 typeof(Train), ("depth", $"{point.Depth}"), ("solver", point.Solver), ("reconstruction", point.Method.ToString()),
                 ("seed", $"{point.Seed}"), ("stage-rate-factor", ScaleRate == true ? $"{point.Depth}" : "1"),
-                ("threads", Threads.Text ?? $"{cores}"), ("out", path), ("resume", resume ? "true" : null), ("quiet", "true"));
+                ("threads", Threads.Text ?? $"{cores}"), ("out", path), ("resume", Directory.Exists(path) ? "true" : null), ("quiet", "true"));
             OwnProcess.Run(words, path, cancellation);
         }
 

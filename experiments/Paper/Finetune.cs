@@ -178,7 +178,7 @@ internal sealed class Finetune : Experiment
         refined.ForEach(terminal.Row);
         rows.AddRange(refined);
         var memory = new[] { method, ResNetNodes.Reconstruction.Backprop }.Distinct()
-            .Select(m => folder.Point($"memory-{m}", () => MeasureMemory(m, planes, images))).ToList();
+            .Select(m => folder.Point($"memory-{m}", () => MeasureMemory(m, planes, images, cancellation))).ToList();
         memory.ForEach(terminal.Row);
         folder.WriteCsv("finetune.csv", rows);
         folder.WriteCsv("memory.csv", memory);
@@ -205,13 +205,14 @@ internal sealed class Finetune : Experiment
 
     private static string LastNormPattern(NetworkSize size) => $@"^stage3\.functions\.\d+\.norm{(size.Bottleneck ? 3 : 2)}\.";
 
-    private FinetuneMemoryRow MeasureMemory(Reconstruction method, int planes, Data.ImageDataset images)
+    private FinetuneMemoryRow MeasureMemory(
+        Reconstruction method, int planes, Data.ImageDataset images, CancellationToken cancellation)
     {
         var words = WordsFor(
             typeof(MemoryPoint), ("network", "ode"), ("planes", $"{planes}"), ("classes", $"{images.Classes}"),
             ("image", $"{Images.Pixels}"),
             ("reconstruction", method.ToString()), ("train-stage", TrainStage));
-        var (peak, step) = MemoryProcess.Measure($"refinement with {method}", words);
+        var (peak, step) = MemoryProcess.Measure($"refinement with {method}", words, cancellation);
         return new(method.ToString(), peak, step);
     }
 

@@ -85,7 +85,7 @@ internal sealed class Memory : Experiment
             {
                 cancellation.ThrowIfCancellationRequested();
                 terminal.Progress((double)done++ / total, $"{network}, {method}, depth {depth}");
-                points.Add(folder.Point($"{network}-{method}-{depth}", () => Point(network, method, depth)));
+                points.Add(folder.Point($"{network}-{method}-{depth}", () => Point(network, method, depth, cancellation)));
                 terminal.Row(points[^1]);
             }
 
@@ -111,12 +111,12 @@ internal sealed class Memory : Experiment
             [.. networks.Select(n => Judge(n, rows)).OfType<Finding>()]);
     }
 
-    private MemoryRow Point(string network, Reconstruction method, int depth)
+    private MemoryRow Point(string network, Reconstruction method, int depth, CancellationToken cancellation)
     {
         var words = WordsFor(
             typeof(MemoryPoint), ("network", network), ("depth", $"{depth}"), ("size", $"custom-basic:3+4+{depth}+3"),
             ("reconstruction", method.ToString()));
-        var (peak, step) = MemoryProcess.Measure($"{network}, {method}, depth {depth}", words);
+        var (peak, step) = MemoryProcess.Measure($"{network}, {method}, depth {depth}", words, cancellation);
         return new(network, method.ToString(), depth, peak, step, null, null);
     }
 

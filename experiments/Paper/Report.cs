@@ -1,4 +1,3 @@
-using System.Text.Json;
 using CommandLine;
 using ResNetNodes.Experiments.Cli;
 using ResNetNodes.Experiments.Cli.Options;
@@ -37,7 +36,7 @@ internal sealed class Report : Verb
             new ReportRow(run.Name, run.Summary.Verb, f.Claim, f.Measured, f.Holds))).ToList();
         rows.ForEach(terminal.Row);
         folder.WriteCsv("findings.csv", rows);
-        AtomicFile.Write(folder.File("report.html"), HtmlReport.Write(runs));
+        folder.Write("report.html", HtmlReport.Write(runs));
         terminal.Table(rows);
         terminal.Say($"report of {runs.Count} runs: {folder.File("report.html")}");
     }
@@ -77,18 +76,7 @@ internal sealed class Report : Verb
 
     private static ReportedRun Open(string path, string name, string summary)
     {
-        try
-        {
-            using var config = JsonDocument.Parse(File.ReadAllText(Path.Combine(path, RunConfig.FileName)));
-            var read = JsonSerializer.Deserialize<RunSummary>(File.ReadAllText(summary), RunFolder.Json)!;
-            return new ReportedRun(path, name == "." ? read.Verb : name, read, config.RootElement.Clone());
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException or JsonException)
-        {
-            throw new ResNetNodesException(
-                $"{path}: its {RunSummary.FileName} or {RunConfig.FileName} can't be read ({exception.Message}); "
-                + "run it again with --overwrite",
-                exception);
-        }
+        var read = SealedJson.Read<RunSummary>(summary, "run it again with --overwrite");
+        return new ReportedRun(path, name == "." ? read.Verb : name, read, RunConfig.Read(path));
     }
 }

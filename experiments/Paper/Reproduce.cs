@@ -68,7 +68,7 @@ internal sealed class Reproduce : Experiment
             terminal.Row(rows[^1]);
         }
 
-        var report = Verbs.Parse(typeof(Report), ["--in", folder.Path, "--out", folder.File("report"), "--overwrite"]);
+        var report = Verbs.Parse(typeof(Report), ["--in", folder.Path, "--out", folder.NewRun("report"), "--overwrite"]);
         using (terminal.Enter($"{runs.Count + 1}/{runs.Count + 1} report"))
         {
             report.Start(terminal, cancellation);
@@ -82,7 +82,7 @@ internal sealed class Reproduce : Experiment
     {
         var preset = PresetAttribute.Of(verb, Preset.Name!);
         var words = WordsFor(verb, [.. preset.Select(option => (option.Split('=')[0], (string?)null))])[1..];
-        words.AddRange([$"--preset={Preset.Name}", $"--out={folder.File(NameOf(verb))}", "--resume"]);
+        words.AddRange([$"--preset={Preset.Name}", $"--out={folder.NewRun(NameOf(verb))}", "--resume"]);
         var data = DataSetOf(verb) switch { null => null, "imagenet" => ImageNet, _ => Cifar10 };
         if (data is not null)
         {

@@ -18,10 +18,11 @@ internal static class MemoryProcess
     /// <summary>Starts the process and reads its answer.</summary>
     /// <param name="what">What an error calls it.</param>
     /// <param name="words">The verb and its options.</param>
+    /// <param name="cancellation">Ends it.</param>
     /// <returns>The peak, and the part of it that a step adds to what rests between steps.</returns>
-    public static (long PeakBytes, long StepBytes) Measure(string what, IEnumerable<string> words)
+    public static (long PeakBytes, long StepBytes) Measure(string what, IEnumerable<string> words, CancellationToken cancellation)
     {
-        var output = OwnProcess.Run(words, $"measuring {what} failed", environment: Environment);
+        var output = OwnProcess.Run(words, $"measuring {what} failed", cancellation, Environment);
         using var point = JsonDocument.Parse(output);
         return (point.RootElement.GetProperty("peak_bytes").GetInt64(), point.RootElement.GetProperty("step_bytes").GetInt64());
     }

@@ -1,39 +1,82 @@
 using System.Diagnostics;
+using ResNetNodes.Experiments.Cli;
 
 namespace ResNetNodes.Experiments.Runs;
 
 /// <summary>
-/// This program again, in a process of its own: a heap of its own, and nothing that it could take along if it breaks.
+/// This program again, in a process of its own: a heap of its own, and nothing that it could take along if it breaks. It ends with
+/// the process that started it, however that one ends: it holds the reading end of a pipe, which the kernel closes with the other.
 /// </summary>
 internal static class OwnProcess
 {
+    // In the environment of a process that was started here.
+    private const string Mark = "RESNET_NODES_STARTED_BY_ITSELF";
+
+    /// <summary>Whether this process was started by another of this program.</summary>
+    public static bool IsThis { get; private set; }
+
+    /// <summary>In a process that was started here: watches the one that did, on a thread of its own.</summary>
+    public static void EndWithParent()
+    {
+        if (Environment.GetEnvironmentVariable(Mark) is null)
+        {
+            return;
+        }
+
+        IsThis = true;
+        Environment.SetEnvironmentVariable(Mark, null);
+        new Thread(() =>
+        {
+            Posix.WaitForEnd(Posix.StandardInput);
+            Posix.ExitNow(1);
+        }) { IsBackground = true, Name = "parent" }.Start();
+    }
+
     /// <summary>Runs a verb to its end.</summary>
     /// <param name="words">The verb and its options.</param>
     /// <param name="failure">What an error of it is led by.</param>
     /// <param name="cancellation">Kills it.</param>
     /// <param name="environment">Variables that it gets besides ours.</param>
     /// <returns>What it wrote on standard output.</returns>
+    /// <exception cref="UsageException">It refused an option.</exception>
     /// <exception cref="ResNetNodesException">It failed; the message ends with the last line that it said.</exception>
     public static string Run(
         IEnumerable<string> words,
         string failure,
-        CancellationToken cancellation = default,
+        CancellationToken cancellation,
         params (string Name, string Value)[] environment)
     {
-        var start = new ProcessStartInfo(Environment.ProcessPath!, words) { RedirectStandardOutput = true, RedirectStandardError = true };
-        foreach (var (name, value) in environment)
+        cancellation.ThrowIfCancellationRequested();
+        var start = new ProcessStartInfo(Environment.ProcessPath!, words)
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        foreach (var (name, value) in environment.Append((Mark, "1")))
         {
             start.Environment[name] = value;
         }
 
         using var process = Process.Start(start)!;
-        using var stop = cancellation.Register(process.Kill);
-        var errors = process.StandardError.ReadToEndAsync(CancellationToken.None);
-        var output = process.StandardOutput.ReadToEnd();
-        process.WaitForExit();
+        string output;
+        Task<string> errors;
+        using (cancellation.Register(process.Kill))
+        {
+            errors = process.StandardError.ReadToEndAsync(CancellationToken.None);
+            output = process.StandardOutput.ReadToEnd();
+            process.WaitForExit();
+        }
+
         cancellation.ThrowIfCancellationRequested();
-        return process.ExitCode == 0
-            ? output
-            : throw new ResNetNodesException($"{failure}: {errors.Result.Trim().Split('\n')[^1]}");
+        var said = errors.Result.Trim().Split('\n')[^1];
+        return process.ExitCode switch
+        {
+            ExitCode.Success => output,
+            ExitCode.WrongUsage => throw new UsageException(ErrorLine.MessageOf(said)),
+            > ExitCode.OfASignal when said.Length == 0 => throw new ResNetNodesException(
+                $"{failure}: its process was ended by signal {process.ExitCode - ExitCode.OfASignal}; if nobody did that, there was too little memory"),
+            _ => throw new ResNetNodesException($"{failure}: {ErrorLine.MessageOf(said)}"),
+        };
     }
 }

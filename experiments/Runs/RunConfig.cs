@@ -1,5 +1,6 @@
 using System.Reflection;
-using System.Text.Json;
+using System.Security.Cryptography;
+using System.Text;
 using ResNetNodes.Experiments.Cli;
 using ResNetNodes.Experiments.Cli.Parsing;
 using TorchSharp;
@@ -7,58 +8,73 @@ using TorchSharp;
 namespace ResNetNodes.Experiments.Runs;
 
 /// <summary>What a run was started with, and where: config.json.</summary>
-internal static class RunConfig
+internal sealed record RunConfig(
+    string Verb,
+    IReadOnlyDictionary<string, string?> Options,
+    string Version,
+    string? Build,
+    string Libtorch,
+    string KernelPath,
+    int Threads,
+    string? Processor,
+    string System,
+    IReadOnlyList<string> CommandLine)
 {
     public const string FileName = "config.json";
 
-    public static Dictionary<string, object?> Of(Verb verb) => new()
-    {
-        ["verb"] = verb.Name,
-        ["options"] = verb.Options.ToDictionary(option => option.Name, option => option.Text),
-        ["version"] = NativeRuntime.Version,
-        ["build"] = typeof(RunConfig).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion,
-        ["libtorch"] = torch.__version__,
-        ["kernel_path"] = NativeRuntime.ActiveKernelPath,
-        ["threads"] = torch.get_num_threads(),
-        ["processor"] = Processor(),
-        ["system"] = System.Runtime.InteropServices.RuntimeInformation.OSDescription,
-        ["command_line"] = Environment.GetCommandLineArgs()[1..],
-    };
+    public static RunConfig Of(Verb verb) => new(
+        verb.Name,
+        verb.Options.ToDictionary(option => option.Name, option => option.Text),
+        NativeRuntime.Version,
+        typeof(RunConfig).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion,
+        torch.__version__,
+        NativeRuntime.ActiveKernelPath,
+        torch.get_num_threads(),
+        ProcessorName(),
+        global::System.Runtime.InteropServices.RuntimeInformation.OSDescription,
+        Environment.GetCommandLineArgs()[1..]);
+
+    /// <summary>Reads the configuration of a run that is there.</summary>
+    public static RunConfig Read(string folder) =>
+        SealedJson.Read<RunConfig>(Path.Combine(folder, FileName), "take --overwrite or another --out");
 
     /// <summary>A run continues only as it was started: two settings in one result would be neither.</summary>
-    public static void Check(string path, Verb verb)
+    public static void Check(string folder, Verb verb)
     {
-        try
+        if (!File.Exists(Path.Combine(folder, FileName)))
         {
-            using var document = JsonDocument.Parse(File.ReadAllText(path));
-            if (document.RootElement.GetProperty("verb").GetString() is var other && other != verb.Name)
+            // Checkpoints and points know what they were made with.
+            return;
+        }
+
+        var before = Read(folder);
+        if (before.Verb != verb.Name)
+        {
+            throw new UsageException($"{folder}: belongs to a run of {before.Verb}, not of {verb.Name}; take another --out");
+        }
+
+        foreach (var option in Fixed(verb))
+        {
+            var then = before.Options.GetValueOrDefault(option.Name);
+            if (then != option.Text)
             {
                 throw new UsageException(
-                    $"{path}: belongs to a run of {other}, not of {verb.Name}; take another --out");
+                    $"--{option.Name} is {option.Text ?? "not given"}, but the run in {folder} was started with "
+                    + $"{then ?? "none"}; take that, --overwrite or another --out");
             }
-
-            var before = document.RootElement.GetProperty("options");
-            foreach (var option in verb.Options.Where(option => !option.IsPresentation && !option.MayChange))
-            {
-                var then = before.TryGetProperty(option.Name, out var element) ? element.GetString() : null;
-                if (then != option.Text)
-                {
-                    throw new UsageException(
-                        $"--{option.Name} is {option.Text ?? "not given"}, but the run in {Path.GetDirectoryName(path)} was started with "
-                        + $"{then ?? "none"}; take that, --overwrite or another --out");
-                }
-            }
-        }
-        catch (Exception exception) when (exception is JsonException or KeyNotFoundException or InvalidOperationException)
-        {
-            throw new ResNetNodesException($"{path}: is not the configuration of a run; take --overwrite or another --out", exception);
         }
     }
 
-    public static string? Processor()
+    /// <summary>Stands for the options that a resumed run may not be given anew.</summary>
+    public static string Digest(Verb verb) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(
+        verb.Name + string.Concat(Fixed(verb).Select(option => $"\n{option.Name}={option.Text}")))));
+
+    public static string? ProcessorName()
     {
         const string description = "/proc/cpuinfo";
         var lines = File.Exists(description) ? File.ReadLines(description) : [];
         return lines.FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal))?.Split(':')[^1].Trim();
     }
+
+    private static IEnumerable<VerbOption> Fixed(Verb verb) => verb.Options.Where(option => !option.IsPresentation && !option.MayChange);
 }

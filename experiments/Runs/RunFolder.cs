@@ -1,33 +1,30 @@
 using System.Globalization;
 using System.Reflection;
 using System.Text;
-using System.Text.Json;
-using System.Text.Json.Serialization;
 using ResNetNodes.Experiments.Cli;
 using ResNetNodes.Experiments.Cli.Options;
 using ResNetNodes.Experiments.Cli.Parsing;
-using ResNetNodes.Training;
 
 namespace ResNetNodes.Experiments.Runs;
 
-/// <summary>The folder of a run: config.json, points, tables, figures, summary.json. Files appear whole.</summary>
-internal sealed class RunFolder
+/// <summary>
+/// The folder of a run: files.txt, config.json, points, tables, figures, summary.json. Files appear whole. One process at a time is at a
+/// run, and only what runs wrote is ever removed.
+/// </summary>
+internal sealed class RunFolder : IRunKeeper
 {
-    public static readonly JsonSerializerOptions Json = new()
-    {
-        WriteIndented = true,
-        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
-        NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
-        Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-    };
-
     private const string PointsFolder = "points";
+    private const string MakeAgain = "delete it, and --resume makes it again";
 
     private readonly Verb verb;
+    private readonly RunFiles files;
+    private readonly string prefix;
+    private readonly string? made;
     private readonly List<string> figures = [];
     private readonly List<string> tables = [];
 
-    private RunFolder(string path, Verb verb) => (Path, this.verb) = (path, verb);
+    private RunFolder(string path, Verb verb, RunFiles files, string prefix, string? made) =>
+        (Path, this.verb, this.files, this.prefix, this.made) = (path, verb, files, prefix, made);
 
     public string Path { get; }
 
@@ -36,22 +33,19 @@ internal sealed class RunFolder
     {
         var group = verb.Group<FolderGroup>()!;
         var (resume, overwrite) = (group.Resume == true, group.Overwrite == true);
-        var path = group.Out ?? Fresh(verb.Name, resume);
         if (overwrite && resume)
         {
             throw new UsageException("--overwrite and --resume exclude each other");
         }
 
+        var path = group.Out;
         try
         {
-            if (Directory.Exists(path) && Directory.EnumerateFileSystemEntries(path).Any())
-            {
-                TakeUp(path, verb, resume, overwrite);
-            }
-
-            Directory.CreateDirectory(path);
-            AtomicFile.Write(System.IO.Path.Combine(path, RunConfig.FileName), JsonSerializer.Serialize(RunConfig.Of(verb), Json) + "\n");
-            return new RunFolder(path, verb);
+            var (files, made) = path is null ? Default(verb, resume, overwrite, out path) : Take(path, verb, resume, overwrite);
+            var folder = new RunFolder(path, verb, files, string.Empty, made);
+            verb.Keeper = folder;
+            folder.Write(RunConfig.FileName, SealedJson.Write(RunConfig.Of(verb)));
+            return folder;
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
@@ -61,12 +55,35 @@ internal sealed class RunFolder
 
     public string File(string name) => System.IO.Path.Combine(Path, name);
 
-    /// <summary>A folder inside, for a part of the run that keeps files of its own.</summary>
-    public RunFolder Part(string name)
+    /// <summary>The path of a file that is about to be written.</summary>
+    public string NewFile(string name)
     {
-        Directory.CreateDirectory(File(name));
-        return new RunFolder(File(name), verb);
+        files.Add(prefix + name);
+        return File(name);
     }
+
+    /// <summary>The beginning of the paths of files that something else is about to name and write.</summary>
+    public string NewFiles(string beginning)
+    {
+        files.AddBeginning(prefix + beginning);
+        return File(beginning);
+    }
+
+    /// <summary>A folder inside, which is about to become that of another run.</summary>
+    public string NewRun(string name)
+    {
+        files.AddFolder(prefix + name);
+        return File(name);
+    }
+
+    /// <summary>Writes a file; it appears whole.</summary>
+    public void Write(string name, string content) => AtomicFile.Write(NewFile(name), content);
+
+    /// <summary>Writes a file; it appears whole.</summary>
+    public void Write(string name, byte[] content) => AtomicFile.Write(NewFile(name), content);
+
+    /// <summary>A folder inside, for a part of the run that keeps files of its own.</summary>
+    public RunFolder Part(string name) => new(MakeFolder(name), verb, files, prefix + name + "/", null);
 
     /// <summary>A part of the run that is made once: read back where an earlier start has finished it.</summary>
     public T Point<T>(string key, Func<T> make)
@@ -78,8 +95,8 @@ internal sealed class RunFolder
         }
 
         var value = make();
-        Directory.CreateDirectory(File(PointsFolder));
-        AtomicFile.Write(PointFile(key), JsonSerializer.Serialize(value, Json) + "\n");
+        MakeFolder(PointsFolder);
+        Write(PointFile(key), SealedJson.Write(new StoredPoint<T>(RunConfig.Digest(verb), value)));
         return value;
     }
 
@@ -87,15 +104,16 @@ internal sealed class RunFolder
     public T? Made<T>(string key)
         where T : class
     {
-        var path = PointFile(key);
-        try
+        var path = File(PointFile(key));
+        if (!System.IO.File.Exists(path))
         {
-            return System.IO.File.Exists(path) ? JsonSerializer.Deserialize<T>(System.IO.File.ReadAllText(path), Json)! : null;
+            return null;
         }
-        catch (JsonException)
-        {
-            throw new ResNetNodesException($"{path}: is damaged; delete it, and --resume makes it again");
-        }
+
+        var point = SealedJson.Read<StoredPoint<T>>(path, MakeAgain);
+        return point.Options == RunConfig.Digest(verb)
+            ? point.Value
+            : throw new ResNetNodesException($"{path}: was made with other options than these; take those, --overwrite or another --out");
     }
 
     /// <summary>The keys of the parts that were made, of those that begin so.</summary>
@@ -124,7 +142,7 @@ internal sealed class RunFolder
             text.AppendJoin(',', columns.Select(c => Cell(row.GetValueOrDefault(c)))).Append('\n');
         }
 
-        AtomicFile.Write(File(name), text.ToString());
+        Write(name, text.ToString());
         if (!tables.Contains(name))
         {
             tables.Add(name);
@@ -135,8 +153,8 @@ internal sealed class RunFolder
     public void Finish(Terminal terminal, string title, params IReadOnlyList<Finding> findings)
     {
         var paper = verb.GetType().GetCustomAttribute<PaperRowAttribute>()?.Name ?? "beyond the paper";
-        var summary = new RunSummary(verb.Name, title, paper, findings, figures, tables);
-        AtomicFile.Write(File(RunSummary.FileName), JsonSerializer.Serialize(summary, Json) + "\n");
+        var digests = figures.Concat(tables).Distinct().ToDictionary(name => name, name => RunSummary.DigestOf(File(name)));
+        Write(RunSummary.FileName, SealedJson.Write(new RunSummary(verb.Name, title, paper, findings, figures, tables, digests)));
         foreach (var finding in findings)
         {
             var verdict = finding.Holds switch { true => "holds", false => "does not hold", null => "this setting can't show it" };
@@ -146,31 +164,135 @@ internal sealed class RunFolder
         terminal.Say($"output: {Path}");
     }
 
-    private static void TakeUp(string path, Verb verb, bool resume, bool overwrite)
+    public bool Abandon()
     {
-        var config = System.IO.Path.Combine(path, RunConfig.FileName);
-        if (overwrite)
+        try
         {
-            // Only what a run made may be emptied: a mistyped folder must not cost anyone their data.
-            if (!System.IO.File.Exists(config))
+            if (!files.HoldsOnly(RunConfig.FileName))
             {
-                throw new ResNetNodesException(
-                    $"{path}: holds files but no config.json of a run; empty it yourself, or take another --out");
+                return true;
             }
 
-            Directory.Delete(path, recursive: true);
+            files.Remove();
+            RemoveMade();
         }
-        else if (!resume)
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException or ResNetNodesException)
+        {
+            // The failure that led here is the one to tell.
+        }
+
+        return false;
+    }
+
+    public void Dispose() => files.Dispose();
+
+    private static (RunFiles Files, string? Made) Take(string path, Verb verb, bool resume, bool overwrite)
+    {
+        var made = FirstMissing(path);
+        Directory.CreateDirectory(path);
+        if (!RunFiles.Marks(path))
+        {
+            if (Directory.EnumerateFileSystemEntries(path).Any())
+            {
+                throw new ResNetNodesException(resume || overwrite
+                    ? $"{path}: is not the folder of a run (its files have no list in {RunFiles.FileName}); take another --out"
+                    : $"{path}: is not empty; take another --out");
+            }
+
+            if (RunFiles.Begin(path) is { } begun)
+            {
+                return (begun, made);
+            }
+        }
+
+        if (!resume && !overwrite)
         {
             throw new ResNetNodesException($"{path}: is not empty; take --resume, --overwrite, or another --out");
         }
-        else if (System.IO.File.Exists(config))
+
+        var files = RunFiles.TakeUp(path);
+        try
         {
-            RunConfig.Check(config, verb);
+            if (overwrite)
+            {
+                files.Clear();
+            }
+            else
+            {
+                RunConfig.Check(path, verb);
+            }
+        }
+        catch
+        {
+            files.Dispose();
+            throw;
+        }
+
+        return (files, null);
+    }
+
+    // runs/VERB, or the first of runs/VERB-2, -3, ... that no run has taken.
+    private static (RunFiles Files, string? Made) Default(Verb verb, bool resume, bool overwrite, out string path)
+    {
+        path = System.IO.Path.Combine("runs", verb.Name);
+        if (resume || overwrite)
+        {
+            return Take(path, verb, resume, overwrite);
+        }
+
+        for (var i = 2; ; i++)
+        {
+            if (!System.IO.Path.Exists(path))
+            {
+                var made = FirstMissing(path);
+                Directory.CreateDirectory(path);
+                if (RunFiles.Begin(path) is { } begun)
+                {
+                    return (begun, made);
+                }
+            }
+
+            path = System.IO.Path.Combine("runs", $"{verb.Name}-{i}");
         }
     }
 
-    private string PointFile(string key) => File(System.IO.Path.Combine(PointsFolder, key.Replace(':', '_') + ".json"));
+    // The outermost folder on a path that is not there yet.
+    private static string? FirstMissing(string path)
+    {
+        string? missing = null;
+        for (var at = System.IO.Path.GetFullPath(path); at is not null && !System.IO.Path.Exists(at); at = System.IO.Path.GetDirectoryName(at))
+        {
+            missing = at;
+        }
+
+        return missing;
+    }
+
+    // Folders that this start has made on the way to its own, as far as they are empty.
+    private void RemoveMade()
+    {
+        for (var at = System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(Path));
+            made is not null && at is not null && at.Length >= made.Length && !Directory.EnumerateFileSystemEntries(at).Any();
+            at = System.IO.Path.GetDirectoryName(at))
+        {
+            Directory.Delete(at);
+        }
+    }
+
+    private string MakeFolder(string name)
+    {
+        files.AddFolder(prefix + name);
+        var path = File(name);
+        if (new DirectoryInfo(path).LinkTarget is not null)
+        {
+            throw new ResNetNodesException($"{path}: is a link, where the run keeps a folder; remove it");
+        }
+
+        Directory.CreateDirectory(path);
+        return path;
+    }
+
+    private static string PointFile(string key) => System.IO.Path.Combine(PointsFolder, key.Replace(':', '_') + ".json");
 
     private static string Cell(object? value) => value switch
     {
@@ -181,14 +303,8 @@ internal sealed class RunFolder
         _ => value.ToString() ?? string.Empty,
     };
 
-    private static string Fresh(string verb, bool resume)
-    {
-        var name = System.IO.Path.Combine("runs", verb);
-        for (var i = 2; !resume && Directory.Exists(name); i++)
-        {
-            name = System.IO.Path.Combine("runs", $"{verb}-{i}");
-        }
-
-        return name;
-    }
+    /// <summary>A part of a run as it is kept.</summary>
+    /// <param name="Options">The options that it was made with (<see cref="RunConfig.Digest"/>).</param>
+    /// <param name="Value">What was made.</param>
+    private sealed record StoredPoint<T>(string Options, T Value);
 }

@@ -1,3 +1,5 @@
+using System.Security.Cryptography;
+
 namespace ResNetNodes.Experiments.Runs;
 
 /// <summary>A claim of the paper, beside what was measured.</summary>
@@ -13,13 +15,21 @@ internal sealed record Finding(string Claim, string Measured, bool? Holds);
 /// <param name="Findings">What was found.</param>
 /// <param name="Figures">SVG files in the folder.</param>
 /// <param name="Tables">CSV files in the folder.</param>
+/// <param name="Digests">The SHA-256 of each of these files, in hexadecimal.</param>
 internal sealed record RunSummary(
     string Verb,
     string Title,
     string Paper,
     IReadOnlyList<Finding> Findings,
     IReadOnlyList<string> Figures,
-    IReadOnlyList<string> Tables)
+    IReadOnlyList<string> Tables,
+    IReadOnlyDictionary<string, string> Digests)
 {
     public const string FileName = "summary.json";
+
+    public static string DigestOf(string path)
+    {
+        using var file = RegularFile.OpenRead(path);
+        return Convert.ToHexStringLower(SHA256.HashData(file));
+    }
 }

@@ -12,10 +12,9 @@ namespace ResNetNodes.Experiments.Runs;
 /// </summary>
 internal sealed class TrainingRun(RunFolder folder, Terminal terminal, string name)
 {
+    public const string CheckpointName = "checkpoint.bin";
+    private const string MetricsName = "metrics.csv";
     private const double WarnAbove = 1e-2;
-
-    /// <summary>The checkpoint after the last epoch done.</summary>
-    public string CheckpointFile => folder.File("checkpoint.bin");
 
     /// <summary>Trains to the options' last epoch.</summary>
     /// <param name="model">The network; its weights are those of the checkpoint, where there is one.</param>
@@ -35,15 +34,15 @@ internal sealed class TrainingRun(RunFolder folder, Terminal terminal, string na
     {
         Allocator.KeepFreedMemory();
         using var trainer = new Trainer(model, options);
-        if (File.Exists(CheckpointFile))
+        if (Path.Exists(folder.File(CheckpointName)))
         {
-            trainer.Resume(CheckpointFile);
+            trainer.Resume(folder.File(CheckpointName));
             terminal.Say($"{name}: resumed after epoch {trainer.History.Count}");
         }
 
         trainer.Progress = p => terminal.Progress(
             (double)p.Step / p.Steps, $"{name}: epoch {p.Epoch}/{options.Epochs}, step {p.Step}/{p.Steps}, loss {p.Loss:0.000}");
-        var writer = utils.tensorboard.SummaryWriter(folder.File("tensorboard"), createRunName: false);
+        TorchSharp.Modules.SummaryWriter? writer = null;
         try
         {
             trainer.Run(
@@ -51,9 +50,9 @@ internal sealed class TrainingRun(RunFolder folder, Terminal terminal, string na
                 test,
                 metrics =>
                 {
-                    trainer.Save(CheckpointFile);
-                    folder.WriteCsv("metrics.csv", trainer.History);
-                    Log(writer, metrics);
+                    trainer.Save(folder.NewFile(CheckpointName));
+                    folder.WriteCsv(MetricsName, trainer.History);
+                    Log(writer ??= Writer(), metrics);
                     finished?.Invoke(metrics);
                     terminal.Say($"{name}: {Line(metrics)}");
                     Judge(metrics);
@@ -62,9 +61,7 @@ internal sealed class TrainingRun(RunFolder folder, Terminal terminal, string na
         }
         catch (OperationCanceledException)
         {
-            throw new OperationCanceledException(trainer.History.Count > 0
-                ? $"interrupted in epoch {trainer.History.Count + 1}; continue with the same command and --resume --out {folder.Path}"
-                : $"interrupted in epoch 1, before the first checkpoint; start again with --overwrite --out {folder.Path}");
+            throw new InterruptedException($"in epoch {trainer.History.Count + 1}");
         }
 
         if (train.Skipped + test.Skipped > 0)
@@ -74,7 +71,7 @@ internal sealed class TrainingRun(RunFolder folder, Terminal terminal, string na
                 + "counted once an epoch");
         }
 
-        folder.WriteCsv("metrics.csv", trainer.History);
+        folder.WriteCsv(MetricsName, trainer.History);
         return [.. trainer.History];
     }
 
@@ -92,6 +89,14 @@ internal sealed class TrainingRun(RunFolder folder, Terminal terminal, string na
         + $"state error {Terminal.Text(m.StateError)}, {m.KeptStates:0.#} states kept, "
         + $"{m.Seconds:0.0} s: {m.StepShare:0.0 %} in training steps ({m.StageShare:0.0 %} stages, {m.OptimizerShare:0.0 %} optimizer), "
         + $"{m.WaitedShare:0.0 %} waiting for data; peak {m.PeakBytes >> 20} MiB";
+
+    // Only once there is something to log: a run that fails before leaves nothing.
+    private TorchSharp.Modules.SummaryWriter Writer()
+    {
+        var inner = folder.Part("tensorboard");
+        inner.NewFiles("events.out.tfevents.");
+        return utils.tensorboard.SummaryWriter(inner.Path, createRunName: false);
+    }
 
     private static void Log(TorchSharp.Modules.SummaryWriter writer, EpochMetrics metrics)
     {

@@ -8,12 +8,17 @@ namespace ResNetNodes.Experiments.Cli.Parsing;
 /// </summary>
 internal static class StrictArguments
 {
+    // What .NET makes of bytes that are no text.
+    private const char Unreadable = '\uFFFD';
+    private const long MostBytesOfConfig = 1 << 20;
+
     /// <summary>
     /// The words, each option with one value, and what a --config file and then a --preset add to them.
     /// </summary>
     public static List<string> Complete(Verb verb, IReadOnlyList<string> words)
     {
-        var all = WithConfig(verb, Check(verb, words));
+        verb.GivenWords = Check(verb, words);
+        var all = WithConfig(verb, [.. verb.GivenWords]);
         verb.PresetOptions = ValueOf(all, "preset") is { } name ? PresetAttribute.Of(verb.GetType(), name) : [];
         foreach (var option in verb.PresetOptions.Concat(DefaultsAttribute.Of(verb.GetType())))
         {
@@ -61,6 +66,13 @@ internal static class StrictArguments
                     $"--{option.Name} is '{value}', expected {(option.IsSwitch ? "true or false" : "a value")}");
             }
 
+            if (value.FirstOrDefault(c => char.IsControl(c) || c == Unreadable) is var odd and not '\0')
+            {
+                throw new UsageException(
+                    $"--{option.Name} holds {(odd == Unreadable ? "bytes that are not UTF-8" : $"the control character U+{(int)odd:X4}")}; "
+                    + "take another name or value");
+            }
+
             result.Add($"--{option.Name}={value}");
         }
 
@@ -86,7 +98,7 @@ internal static class StrictArguments
 
         try
         {
-            using var document = JsonDocument.Parse(File.ReadAllText(path));
+            using var document = JsonDocument.Parse(RegularFile.ReadAllText(path, MostBytesOfConfig));
             if (document.RootElement.GetProperty("verb").GetString() is var other && other != verb.Name)
             {
                 throw new UsageException($"{path}: belongs to a run of {other}, not of {verb.Name}");

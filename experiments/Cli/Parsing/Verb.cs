@@ -10,6 +10,7 @@ namespace ResNetNodes.Experiments.Cli.Parsing;
 internal abstract class Verb : OptionGroup
 {
     private IReadOnlyList<VerbOption>? options;
+    private bool hasBegun;
 
     /// <summary>As on the command line.</summary>
     public string Name => NameOf(GetType());
@@ -22,6 +23,17 @@ internal abstract class Verb : OptionGroup
 
     /// <summary>What the chosen preset sets, each as option=value.</summary>
     public IReadOnlyList<string> PresetOptions { get; set; } = [];
+
+    /// <summary>The options of the command line itself, each as --option=value.</summary>
+    public IReadOnlyList<string> GivenWords { get; set; } = [];
+
+    /// <summary>What keeps the parts of the run that are done, once there is something to keep.</summary>
+    public IRunKeeper? Keeper { get; set; }
+
+    /// <summary>How a run that was ended before its time goes on; follows the words that say so.</summary>
+    public string Continuation => hasBegun
+        ? $"; continue with: resnet-nodes {string.Join(' ', ((string[])[Name, .. Repeated, "--resume", $"--out={Keeper!.Path}"]).Select(Quoted))}"
+        : "; nothing was finished yet: start it again";
 
     /// <summary>All verbs, for those that run or list others.</summary>
     public VerbTable Verbs { protected get; set; } = null!;
@@ -49,7 +61,20 @@ internal abstract class Verb : OptionGroup
         }
 
         terminal.Detail(() => Runtime.Describe() + string.Concat(Groups.Select(group => group.Chosen)));
-        Run(terminal, cancellation);
+        try
+        {
+            Run(terminal, cancellation);
+        }
+        catch
+        {
+            hasBegun = Keeper?.Abandon() == true;
+            throw;
+        }
+        finally
+        {
+            Keeper?.Dispose();
+        }
+
         var unread = Options.Where(option => !option.IsPresentation && !option.WasRead).ToList();
         terminal.Detail(() => "options that had no effect here: "
             + (unread.Count > 0 ? string.Join(", ", unread.Select(o => "--" + o.Name)) : "none"));
@@ -94,6 +119,15 @@ internal abstract class Verb : OptionGroup
     /// Whether parts of the run may have been made by an earlier start, which read their options then.
     /// </summary>
     protected virtual bool IsResumed => Options.FirstOrDefault(option => option.Name == "resume")?.Text == "true";
+
+    // All that was given, but for what --resume stands for.
+    private IEnumerable<string> Repeated => GivenWords.Where(word => word.Split('=')[0] is not ("--out" or "--resume" or "--overwrite"))
+        .Select(word => word.EndsWith("=true", StringComparison.Ordinal) ? word[..word.IndexOf('=')] : word);
+
+    // As a shell reads it back.
+    private static string Quoted(string word) => word.All(c => char.IsAsciiLetterOrDigit(c) || "-_=./:,+".Contains(c))
+        ? word
+        : $"'{word.Replace("'", @"'\''", StringComparison.Ordinal)}'";
 
     /// <summary>
     /// Refuses an option that was given, by the command line or a configuration, where nothing reads it.
