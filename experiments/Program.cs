@@ -42,6 +42,8 @@ internal static class Program
     private static int Guarded(string[] arguments, Signals signals)
     {
         Verb? verb = null;
+        // A part of a run does not go on by itself.
+        string? Continuation() => OwnProcess.IsThis ? null : verb?.Continuation;
         try
         {
             return Run(arguments, parsed => verb = parsed, signals.Cancellation);
@@ -51,7 +53,7 @@ internal static class Program
             // No failure; but a run that ends by it should not look finished.
             if (verb?.Keeper is not null)
             {
-                Console.Error.WriteLine(ErrorLine.Of(exception.Message + verb.Continuation));
+                Console.Error.WriteLine(ErrorLine.Of(exception.Message + Continuation()));
             }
 
             return ExitCode.Success;
@@ -62,9 +64,9 @@ internal static class Program
             var (code, message) = cause switch
             {
                 UsageException => (ExitCode.WrongUsage, cause.Message),
-                InterruptedException => (signals.Code, cause.Message + verb?.Continuation),
-                OperationCanceledException => (signals.Code, "interrupted" + verb?.Continuation),
-                LostOutputException => (ExitCode.Failed, cause.Message + verb?.Continuation),
+                InterruptedException => (signals.Code, cause.Message + Continuation()),
+                OperationCanceledException => (signals.Code, "interrupted" + Continuation()),
+                LostOutputException => (ExitCode.Failed, cause.Message + Continuation()),
                 _ => (ExitCode.Failed, cause.Message),
             };
             Console.Error.WriteLine(ErrorLine.Of(message));

@@ -25,11 +25,13 @@ internal static class OwnProcess
 
         IsThis = true;
         Environment.SetEnvironmentVariable(Mark, null);
-        new Thread(() =>
+        var watch = new Thread(() =>
         {
             Posix.WaitForEnd(Posix.StandardInput);
-            Posix.ExitNow(1);
-        }) { IsBackground = true, Name = "parent" }.Start();
+            Posix.ExitNow(ExitCode.Failed);
+        });
+        watch.IsBackground = true;
+        watch.Start();
     }
 
     /// <summary>Runs a verb to its end.</summary>

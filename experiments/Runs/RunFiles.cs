@@ -25,13 +25,16 @@ internal sealed class RunFiles : IDisposable
 
     private RunFiles(string folder, FileStream file) => (this.folder, this.file) = (folder, file);
 
-    /// <summary>Whether the folder is that of a run.</summary>
+    /// <summary>Whether the folder is that of a run, if only of one that was ended while it wrote the first line of its list.</summary>
     public static bool Marks(string folder)
     {
+        var path = Path.Combine(folder, FileName);
         try
         {
-            using var reader = new StreamReader(RegularFile.OpenRead(Path.Combine(folder, FileName)));
-            return new FileInfo(Path.Combine(folder, FileName)).LinkTarget is null && reader.ReadLine() == Heading;
+            using var list = RegularFile.OpenRead(path);
+            Span<byte> first = stackalloc byte[Heading.Length];
+            var length = list.ReadAtLeast(first, first.Length, throwOnEndOfStream: false);
+            return new FileInfo(path).LinkTarget is null && Heading.StartsWith(Encoding.UTF8.GetString(first[..length]), StringComparison.Ordinal);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
@@ -220,6 +223,11 @@ internal sealed class RunFiles : IDisposable
         if (whole.Length < text.Length)
         {
             file.SetLength(Encoding.UTF8.GetByteCount(whole));
+        }
+
+        if (whole.Length == 0)
+        {
+            Append(Heading);
         }
 
         names.UnionWith(whole.Split('\n', StringSplitOptions.RemoveEmptyEntries).Skip(1));

@@ -26,9 +26,19 @@ internal static class Executable
         return (code, [.. lines.Select(line => JsonDocument.Parse(line).RootElement.Clone())], error);
     }
 
-    public static ProcessStartInfo Start(params string[] arguments)
+    public static ProcessStartInfo Start(params string[] arguments) => Start(Path.Combine(Root, "resnet-nodes"), arguments);
+
+    /// <summary>A script of bash in which $X is the executable.</summary>
+    public static ProcessStartInfo Shell(string script)
     {
-        var start = new ProcessStartInfo(Path.Combine(Root, "resnet-nodes"))
+        var start = Start("bash", "-c", script);
+        start.Environment["X"] = Path.Combine(Root, "resnet-nodes");
+        return start;
+    }
+
+    private static ProcessStartInfo Start(string program, params string[] arguments)
+    {
+        var start = new ProcessStartInfo(program)
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,
@@ -38,5 +48,22 @@ internal static class Executable
         // The tests' own configuration names the build that they belong to.
         start.Environment["CONFIG"] = AppContext.BaseDirectory.Contains("debug", StringComparison.Ordinal) ? "debug" : "release";
         return start;
+    }
+}
+
+/// <summary>A process that does not outlive the test that started it.</summary>
+internal sealed class Running(ProcessStartInfo start) : IDisposable
+{
+    public Process Process { get; } = Process.Start(start)!;
+
+    public void Dispose()
+    {
+        if (!Process.HasExited)
+        {
+            Process.Kill(entireProcessTree: true);
+        }
+
+        Process.WaitForExit();
+        Process.Dispose();
     }
 }

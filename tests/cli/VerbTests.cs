@@ -60,7 +60,7 @@ public sealed class VerbTests : IDisposable
         File.WriteAllText(Path.Combine(At("mine"), "thesis.txt"), "text");
         var (code, _, error) = Run(["train", "--depth", "2", .. Small, "--out", At("mine"), "--overwrite"]);
         Assert.Equal(1, code);
-        Assert.Contains("no config.json", error);
+        Assert.Contains("is not the folder of a run", error);
         Assert.True(File.Exists(Path.Combine(At("mine"), "thesis.txt")));
     }
 
