@@ -12,7 +12,7 @@ internal sealed class SeedGroup : OptionGroup
     [Section("run")]
     public string Text { get => Given(); set => Set(value); }
 
-    public long Number => Read.Whole("seed", Text, 0);
+    public long Number => Read.Whole("seed", Text);
 }
 
 /// <summary>How much of the processor is used.</summary>
@@ -27,7 +27,7 @@ internal sealed class ThreadsGroup : OptionGroup
     {
         if (Text is { } text)
         {
-            torch.set_num_threads(Read.Whole("threads", text, 1));
+            torch.set_num_threads(Read.Whole("threads", text));
         }
     }
 }
