@@ -131,7 +131,7 @@ internal sealed class Memory : Experiment
         {
             NetworkGroup.Check("depths", stage.Solver, depth);
             const double state = MemoryPoint.LinearWidth;
-            MemoryNeed.RequireStates($"--depths {depth}", stage, new(device, MemoryPoint.LinearWidth, 0, copies), state, depth);
+            MemoryNeed.RequireStates($"--depths is {depth}", "--depths", stage, new(device, MemoryPoint.LinearWidth, 0, copies), state, depth);
             return;
         }
 
@@ -149,7 +149,7 @@ internal sealed class Memory : Experiment
             Planes = Planes.Of(network),
             Classes = classes,
             Stage = stage,
-        }, load);
+        }, load, $"{depth}");
     }
 
     private MemoryRow Point(string network, Reconstruction method, int depth)

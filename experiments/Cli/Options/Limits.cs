@@ -22,9 +22,11 @@ internal sealed record Limit(double Least, double Most, string Reason)
 
     public bool Holds(double number) => (IsAbove ? number > Least : number >= Least) && (IsBelow ? number < Most : number <= Most);
 
-    public override string ToString() => string.Create(
-        CultureInfo.InvariantCulture,
-        $"a {(IsWhole ? "whole " : string.Empty)}number {(IsAbove ? "above" : "from")} {Least} {(IsBelow ? "and below" : "to")} {Most}: {Reason}");
+    public override string ToString()
+    {
+        var (kind, from, to) = (IsWhole ? "whole number" : "number", IsAbove ? "above" : "from", IsAbove ? "and up to" : IsBelow ? "to below" : "to");
+        return string.Create(CultureInfo.InvariantCulture, $"a {kind} {from} {Least} {to} {Most}: {Reason}");
+    }
 }
 
 /// <summary>

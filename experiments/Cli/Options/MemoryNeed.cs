@@ -61,24 +61,29 @@ internal static class MemoryNeed
         RequireWeights(
             $"--{option} is {network.Depth} and --planes {network.Planes}", ParameterCounts.Of(network), network.Depth, load,
             $"a smaller --{option} or --planes");
-        RequireStates($"--{option} {network.Depth}", network.Stage, load, (double)network.Planes * side * side, network.Depth);
+        RequireStates(
+            $"--batch is {load.Images} and --{option} {network.Depth}", $"--batch or --{option}", network.Stage, load,
+            (double)network.Planes * side * side, network.Depth);
     }
 
     /// <summary>Refuses a network of four stages that does not fit.</summary>
     /// <param name="option">The option that its size is of.</param>
+    /// <param name="value">What the option was given.</param>
     /// <param name="network">Its options.</param>
     /// <param name="load">What it is trained with.</param>
-    public static void Require(string option, ResNetOptions network, Workload load)
+    public static void Require(string option, string value, ResNetOptions network, Workload load)
     {
         var (blocks, isTied) = (network.Size.Blocks, network.Kind == ResNetKind.Tied);
         RequireWeights(
-            $"--{option} is {network.Size} and --planes {network.Planes}", ParameterCounts.Of(network),
+            $"--{option} is {value} and --planes {network.Planes}", ParameterCounts.Of(network),
             isTied ? 0 : blocks.Sum(b => b - 1.0), load, $"a smaller --{option} or --planes");
 
         // A stage has twice the channels of the one before, and a quarter of its pixels: a state half as large.
         var side = Math.Floor(load.Pixels / (network.HasImageNetStem ? 4.0 : 1));
         var first = side * side * network.Planes * network.Size.Expansion;
-        RequireStates($"--{option} {network.Size}", network.Stage, load, first, blocks.Index().Sum(b => (b.Item - 1.0) / (1 << b.Index)));
+        RequireStates(
+            $"--batch is {load.Images} and --{option} {value}", $"--batch or --{option}", network.Stage, load, first,
+            blocks.Index().Sum(b => (b.Item - 1.0) / (1 << b.Index)));
     }
 
     /// <summary>Refuses weights that do not fit.</summary>
@@ -97,12 +102,14 @@ internal static class MemoryNeed
     }
 
     /// <summary>Refuses a batch whose images and states do not fit.</summary>
-    /// <param name="given">The option that states depend on, beside the batch.</param>
+    /// <param name="given">The options that states depend on.</param>
+    /// <param name="smaller">Their names.</param>
     /// <param name="stage">Reconstruction and number type.</param>
     /// <param name="load">Images.</param>
     /// <param name="state">Numbers of a state of one image.</param>
     /// <param name="functions">Functions of the stage: backprop stores what each of them was given.</param>
-    public static void RequireStates(string given, StageOptions stage, Workload load, double state, double functions)
+    public static void RequireStates(
+        string given, string smaller, StageOptions stage, Workload load, double state, double functions)
     {
         if (IsHost(load))
         {
@@ -110,8 +117,8 @@ internal static class MemoryNeed
             var bytes = stage.ComputeType == ComputeType.BFloat16 ? Float / 2 : Float;
             var image = (3.0 * load.Pixels * load.Pixels * Float) + (state * (stores ? functions : 1) * bytes);
             Require(
-                $"--batch is {load.Images} and {given}", stores ? "the states that backprop stores need" : "images and one state need",
-                load.Images * image, stores ? "a smaller --batch, or adaptive, which stores few states" : "a smaller --batch");
+                given, stores ? "the states that backprop stores need" : "a batch and one state need", load.Images * image,
+                $"a smaller {smaller}" + (stores ? ", or adaptive, which stores few states" : string.Empty));
         }
     }
 

@@ -74,14 +74,15 @@ internal sealed class NetworkGroup(params IReadOnlyList<string> allowed) : Optio
     /// <param name="option">The option that its size is of.</param>
     /// <param name="options">Its options.</param>
     /// <param name="load">What it is trained with.</param>
-    public static void Check(string option, ResNetOptions options, Workload load)
+    /// <param name="value">What the option was given, where that is not the size itself.</param>
+    public static void Check(string option, ResNetOptions options, Workload load, string? value = null)
     {
         foreach (var blocks in options.Size.Blocks.Where(blocks => blocks > 1))
         {
             Check(option, options.Stage.Solver, blocks - 1);
         }
 
-        MemoryNeed.Require(option, options, load);
+        MemoryNeed.Require(option, value ?? options.Size.ToString(), options, load);
     }
 
     /// <summary>Refuses a stage of fewer functions than a step of its solver needs.</summary>
