@@ -78,7 +78,8 @@ internal sealed record BenchNetwork(string Name, int Planes, int Depth, int Batc
         var state = planes * (Name switch { "tiny" => 100, "bottleneck" => MapSide * MapSide, _ => 1 });
         foreach (var method in own)
         {
-            MemoryNeed.RequireStates($"--batch is {Batch} and --depths {Depth}", "--batch or --depths", method.Options, load, state, Depth);
+            MemoryNeed.RequireStates(
+                $"--batch is {Batch} and --depths {Depth}", "--batch or --depths", method.Options, load, state, Depth);
         }
     }
 

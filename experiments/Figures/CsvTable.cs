@@ -22,7 +22,8 @@ internal sealed record CsvTable(IReadOnlyList<string> Columns, IReadOnlyList<IRe
         };
         try
         {
-            var columns = parser.ReadFields() ?? throw new ResNetNodesException($"{path}: is empty, expected a table; run it again with --overwrite");
+            var columns = parser.ReadFields()
+                ?? throw new ResNetNodesException($"{path}: is empty, expected a table; run it again with --overwrite");
             var rows = new List<IReadOnlyList<string>>();
             while (parser.ReadFields() is { } cells)
             {

@@ -115,7 +115,8 @@ internal static class HtmlReport
     private static void WriteTable(StringBuilder page, string name, CsvTable table)
     {
         var rest = table.Rows.Count - RowsShown;
-        page.Append($"<details{(table.Rows.Count < 12 ? " open" : string.Empty)}>\n<summary>{Text(name)}, {table.Rows.Count} rows</summary>\n");
+        page.Append($"<details{(table.Rows.Count < 12 ? " open" : string.Empty)}>\n");
+        page.Append($"<summary>{Text(name)}, {table.Rows.Count} rows</summary>\n");
         page.Append("<div class=\"scroll\"><table>\n<thead><tr>");
         page.AppendJoin(string.Empty, table.Columns.Select(cell => $"<th>{Text(cell)}</th>")).Append("</tr></thead>\n<tbody>\n");
         foreach (var row in table.Rows.Take(RowsShown))
@@ -165,7 +166,8 @@ internal static class HtmlReport
         catch (XmlException exception)
         {
             throw new ResNetNodesException(
-                $"{Path.Combine(run.Folder, name)}: is damaged: {ReportedRun.OneLine(exception.Message)}; run it again with --overwrite", exception);
+                $"{Path.Combine(run.Folder, name)}: is damaged: {ReportedRun.OneLine(exception.Message)}; run it again with --overwrite",
+                exception);
         }
 
         throw new ResNetNodesException($"{Path.Combine(run.Folder, name)}: is no SVG drawing; run it again with --overwrite");

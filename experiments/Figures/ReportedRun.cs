@@ -55,7 +55,8 @@ internal sealed record ReportedRun(string Folder, string Name, RunSummary Summar
         if (!isPlain)
         {
             throw new ResNetNodesException(
-                $"{Path.Combine(Folder, RunSummary.FileName)}: {entry} names '{OneLine(name)}', expected the name of a file in its folder");
+                $"{Path.Combine(Folder, RunSummary.FileName)}: {entry} names '{OneLine(name)}', "
+                + "expected the name of a file in its folder");
         }
 
         try

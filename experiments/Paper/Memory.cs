@@ -130,8 +130,8 @@ internal sealed class Memory : Experiment
         if (network == "linear")
         {
             NetworkGroup.Check("depths", stage.Solver, depth);
-            const double state = MemoryPoint.LinearWidth;
-            MemoryNeed.RequireStates($"--depths is {depth}", "--depths", stage, new(device, MemoryPoint.LinearWidth, 0, copies), state, depth);
+            const int width = MemoryPoint.LinearWidth;
+            MemoryNeed.RequireStates($"--depths is {depth}", "--depths", stage, new(device, width, 0, copies), width, depth);
             return;
         }
 

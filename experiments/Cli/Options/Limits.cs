@@ -24,8 +24,9 @@ internal sealed record Limit(double Least, double Most, string Reason)
 
     public override string ToString()
     {
-        var (kind, from, to) = (IsWhole ? "whole number" : "number", IsAbove ? "above" : "from", IsAbove ? "and up to" : IsBelow ? "to below" : "to");
-        return string.Create(CultureInfo.InvariantCulture, $"a {kind} {from} {Least} {to} {Most}: {Reason}");
+        var (from, to) = (IsAbove ? "above" : "from", IsAbove ? "and up to" : IsBelow ? "to below" : "to");
+        return string.Create(
+            CultureInfo.InvariantCulture, $"a {(IsWhole ? "whole number" : "number")} {from} {Least} {to} {Most}: {Reason}");
     }
 }
 
@@ -85,7 +86,9 @@ internal static class Limits
 
     public static Limit Of(string option) => Table[option];
 
-    /// <summary>Refuses a number out of its range, whoever reads it: this verb, or a child of it when a folder is there already.</summary>
+    /// <summary>
+    /// Refuses a number out of its range, whoever would read it: this verb, or a child of it when there is a folder already.
+    /// </summary>
     public static void Check(VerbOption option)
     {
         if (option.Text is not { } text || !Table.TryGetValue(option.Name, out var limit))

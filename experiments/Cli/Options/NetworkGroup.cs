@@ -63,7 +63,8 @@ internal sealed class NetworkGroup(params IReadOnlyList<string> allowed) : Optio
         if (load.Pixels != 32)
         {
             throw new UsageException(
-                $"--network tiny works on images of 32×32, these are {load.Pixels}×{load.Pixels}; take --image-size 32, or --network ode");
+                $"--network tiny works on images of 32×32, these are {load.Pixels}×{load.Pixels}; "
+                + "take --image-size 32, or --network ode");
         }
 
         Check(option, options.Stage.Solver, options.Depth);

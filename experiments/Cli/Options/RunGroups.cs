@@ -8,7 +8,7 @@ namespace ResNetNodes.Experiments.Cli.Options;
 /// <summary>The seed of every random draw.</summary>
 internal sealed class SeedGroup : OptionGroup
 {
-    [Option("seed", Default = "1", MetaValue = "N", HelpText = "Seed of every random draw.")]
+    [Option("seed", Default = "1", MetaValue = "N", HelpText = "Seed of every random draw, from 0 to 2147483647.")]
     [Section("run")]
     public string Text { get => Given(); set => Set(value); }
 
