@@ -47,7 +47,7 @@ internal sealed class BenchGroup : OptionGroup
 
     public BenchRun ReadRun(Solver solver, int? rounds, long seed)
     {
-        var methods = Read.Several(Methods ?? BenchMethod.Usual, m => BenchMethod.Parse(m, solver));
+        var methods = Read.Several("methods", Methods ?? BenchMethod.Usual, m => BenchMethod.Parse(m, solver));
         return new BenchRun(methods, rounds, seed);
     }
 
@@ -55,11 +55,12 @@ internal sealed class BenchGroup : OptionGroup
     {
         var least = run.Methods[0].Options.Solver.FunctionOffsets.Max() + 1;
         var networks = (
-            from name in Read.Several(Network, n => Read.OneOf("network", n, BenchNetwork.Names))
+            from name in Read.Several("network", Network, n => Read.OneOf("network", n, BenchNetwork.Names))
             let usual = BenchNetwork.Defaults(name)
             from planes in Read.Wholes("planes", Planes ?? usual.Planes, name == "bottleneck" ? 4 : 1)
             from depth in Read.Wholes("depths", Depths ?? usual.Depths, least)
             select new BenchNetwork(name, planes, depth, Read.Whole("batch", Batch ?? usual.Batch, 2))).ToList();
+        networks.ForEach(network => network.Check(run.Methods));
         return Methods is not null && networks.FirstOrDefault(n => run.Methods.Any(m => !m.Fits(n))) is { } misfit
             ? throw new UsageException(
                 $"--methods: torchsharp-channels-last needs images; the states of {misfit.Name} have no channels")

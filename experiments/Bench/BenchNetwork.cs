@@ -58,6 +58,31 @@ internal sealed record BenchNetwork(string Name, int Planes, int Depth, int Batc
         }
     }
 
+    /// <summary>Refuses a network whose trials, one a method at the same time, do not fit into memory.</summary>
+    public void Check(IReadOnlyList<BenchMethod> methods)
+    {
+        var own = methods.Where(m => m.Fits(this)).ToList();
+        var (planes, hidden) = ((double)Planes, Math.Floor(Planes / 4.0));
+        var tiny = new TinyResNetOptions { Depth = Depth, Planes = Planes };
+        var (parameters, functions) = Name switch
+        {
+            "tiny" => (ParameterCounts.Of(tiny), Depth),
+            // Convolutions with their biases, normalizations behind them.
+            "bottleneck" => (Depth * ((2 * planes * hidden) + (9 * hidden * hidden) + (6 * hidden) + (3 * planes)), Depth),
+            _ => ((2 * planes * Hidden) + planes + Hidden, 0),
+        };
+        var load = new Workload(CPU, Batch, Name == "tiny" ? 32 : 0, 2);
+        MemoryNeed.RequireWeights(
+            $"--depths is {Depth} and --planes {Planes}, {own.Count} methods", own.Count * parameters, (double)own.Count * functions, load,
+            "a smaller --depths or --planes, or fewer --methods");
+        var state = planes * (Name switch { "tiny" => 100, "bottleneck" => MapSide * MapSide, _ => 1 });
+        foreach (var method in own)
+        {
+            MemoryNeed.RequireStates(
+                $"--batch is {Batch} and --depths {Depth}", "--batch or --depths", method.Options, load, state, Depth);
+        }
+    }
+
     /// <summary>Random input and, for tiny, random labels.</summary>
     public (Tensor Input, Tensor? Labels) Data() => Name switch
     {

@@ -75,12 +75,15 @@ internal sealed class BenchVerb : Experiment
 
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
-        var run = Bench.ReadRun(Solver.Value, Repetitions is { } rounds ? Read.Whole("repetitions", rounds, 1) : null, Seed.Number);
+        var run = Bench.ReadRun(Solver.Value, Repetitions is { } rounds ? Read.Whole("repetitions", rounds) : null, Seed.Number);
         var networks = Bench.ReadNetworks(run);
-        var trainings = Read.Wholes("train-steps", TrainSteps, 0);
+        var trainings = Read.Wholes("train-steps", TrainSteps);
         if (Epoch is not null)
         {
-            Read.OneOf("epoch", Epoch, DataSets.Names);
+            // Its training comes last, but what it lacks is known first.
+            DataSets.Check(Read.OneOf("epoch", Epoch, DataSets.Names), null, download: false, skipCorrupt: false, resized: false);
+            _ = DataSets.Open(
+                Epoch, null, train: true, download: false, skipCorrupt: false, (int)Seed.Number, terminal, cancellation);
         }
 
         if (Page is not null)

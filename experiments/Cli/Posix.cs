@@ -48,9 +48,12 @@ internal static partial class Posix
     public static void WaitForEnd(int descriptor)
     {
         Span<byte> dropped = stackalloc byte[64];
-        while (Read(descriptor, dropped, dropped.Length) is var got && (got > 0 || (got < 0 && Marshal.GetLastPInvokeError() == Interrupted)))
+        nint got;
+        do
         {
+            got = Read(descriptor, dropped, dropped.Length);
         }
+        while (got > 0 || (got < 0 && Marshal.GetLastPInvokeError() == Interrupted));
     }
 
     [LibraryImport("libc", EntryPoint = "write", SetLastError = true)]

@@ -22,7 +22,8 @@ internal static class StandardStreams
         Console.SetError(Writer(errors = new Errors()));
     }
 
-    private static StreamWriter Writer(Stream stream) => new(stream, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false)) { AutoFlush = true };
+    private static StreamWriter Writer(Stream stream) =>
+        new(stream, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false)) { AutoFlush = true };
 
     private sealed class Results : WriteOnlyStream
     {

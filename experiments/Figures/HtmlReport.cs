@@ -1,21 +1,22 @@
 using System.Globalization;
 using System.Net;
 using System.Text;
-using System.Text.RegularExpressions;
+using System.Xml;
 using ResNetNodes.Experiments.Cli;
 using ResNetNodes.Experiments.Runs;
 
 namespace ResNetNodes.Experiments.Figures;
 
-/// <summary>A finished run: its summary, its configuration, its folder.</summary>
-internal sealed record ReportedRun(string Folder, string Name, RunSummary Summary, RunConfig Config);
-
 /// <summary>
-/// All runs on one page that needs nothing beside itself: no server, no script, no font, no image file.
+/// All runs on one page that needs nothing beside itself: no server, no script, no font, no image file. What runs hold is shown as text
+/// or as pictures, and can do nothing: a picture in an img runs no script, and the page's policy allows none.
 /// </summary>
-internal static partial class HtmlReport
+internal static class HtmlReport
 {
     private const int RowsShown = 40;
+
+    private const string Policy =
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
 
     public static string Write(IReadOnlyList<ReportedRun> runs)
     {
@@ -25,6 +26,7 @@ internal static partial class HtmlReport
             <html lang="en">
             <head>
             <meta charset="utf-8">
+            <meta http-equiv="Content-Security-Policy" content="{Policy}">
             <meta name="viewport" content="width=device-width, initial-scale=1">
             <title>Do residual networks discretize neural ODEs? A reproduction</title>
             <style>{Style}</style>
@@ -89,14 +91,16 @@ internal static partial class HtmlReport
             page.Append($"<p class=\"finding {style}\"><strong>{Text(finding.Claim)}.</strong> {Text(finding.Measured)}.</p>\n");
         }
 
-        foreach (var (f, figure) in run.Summary.Figures.Index())
+        foreach (var figure in run.Summary.Figures)
         {
-            page.Append($"<figure>\n{Inline(Read(run, figure), $"r{index}f{f}-")}\n</figure>\n");
+            var picture = Convert.ToBase64String(Picture(run, figure));
+            var what = $"{run.Summary.Title}: {Path.GetFileNameWithoutExtension(figure)}";
+            page.Append($"<figure>\n<img alt=\"{Text(what)}\" src=\"data:image/svg+xml;base64,{picture}\">\n</figure>\n");
         }
 
         foreach (var table in run.Summary.Tables)
         {
-            WriteTable(page, table, Read(run, table));
+            WriteTable(page, table, CsvTable.Parse(Path.Combine(run.Folder, table), run.Read("tables", table)));
         }
 
         page.Append("<details>\n<summary>Configuration</summary>\n<div class=\"scroll\"><table>\n<tbody>\n");
@@ -108,16 +112,16 @@ internal static partial class HtmlReport
         page.Append("</tbody>\n</table></div>\n</details>\n</section>\n");
     }
 
-    private static void WriteTable(StringBuilder page, string name, string csv)
+    private static void WriteTable(StringBuilder page, string name, CsvTable table)
     {
-        var lines = csv.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(Cells).ToList();
-        var rest = lines.Count - 1 - RowsShown;
-        page.Append($"<details{(lines.Count <= 12 ? " open" : string.Empty)}>\n<summary>{Text(name)}, {lines.Count - 1} rows</summary>\n");
+        var rest = table.Rows.Count - RowsShown;
+        page.Append($"<details{(table.Rows.Count < 12 ? " open" : string.Empty)}>\n");
+        page.Append($"<summary>{Text(name)}, {table.Rows.Count} rows</summary>\n");
         page.Append("<div class=\"scroll\"><table>\n<thead><tr>");
-        page.AppendJoin(string.Empty, lines[0].Select(cell => $"<th>{Text(cell)}</th>")).Append("</tr></thead>\n<tbody>\n");
-        foreach (var line in lines.Skip(1).Take(RowsShown))
+        page.AppendJoin(string.Empty, table.Columns.Select(cell => $"<th>{Text(cell)}</th>")).Append("</tr></thead>\n<tbody>\n");
+        foreach (var row in table.Rows.Take(RowsShown))
         {
-            page.Append("<tr>").AppendJoin(string.Empty, line.Select(cell => $"<td>{Text(Short(cell))}</td>")).Append("</tr>\n");
+            page.Append("<tr>").AppendJoin(string.Empty, row.Select(cell => $"<td>{Text(Short(cell))}</td>")).Append("</tr>\n");
         }
 
         page.Append("</tbody>\n</table></div>\n");
@@ -146,28 +150,30 @@ internal static partial class HtmlReport
         page.Append("</tbody>\n</table></div>\n</section>\n");
     }
 
-    private static string Read(ReportedRun run, string name)
+    // Well-formed and a drawing: what is not would be a broken picture, without a word.
+    private static byte[] Picture(ReportedRun run, string name)
     {
-        var path = Path.Combine(run.Folder, name);
+        var bytes = run.Read("figures", name);
         try
         {
-            return File.ReadAllText(path);
+            using var reader = XmlReader.Create(new MemoryStream(bytes), new() { DtdProcessing = DtdProcessing.Prohibit });
+            if (reader.MoveToContent() == XmlNodeType.Element && reader.LocalName == "svg")
+            {
+                while (reader.Read())
+                {
+                }
+
+                return bytes;
+            }
         }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        catch (XmlException exception)
         {
             throw new ResNetNodesException(
-                $"{path}: can't be read: {exception.Message}; run the experiment again with --resume", exception);
+                $"{Path.Combine(run.Folder, name)}: is damaged: {ReportedRun.OneLine(exception.Message)}; run it again with --overwrite",
+                exception);
         }
-    }
 
-    // Identifiers are the page's, not the picture's: each picture gets its own. A view box lets it shrink with the
-    // screen.
-    private static string Inline(string svg, string prefix)
-    {
-        var body = svg[svg.IndexOf("<svg", StringComparison.Ordinal)..];
-        body = Identifier().Replace(body, match => $"{match.Groups[1].Value}{prefix}{match.Groups[2].Value}");
-        return Size().Replace(
-            body, match => $"<svg role=\"img\" viewBox=\"0 0 {match.Groups[2].Value} {match.Groups[3].Value}\"{match.Groups[1].Value}", 1);
+        throw new ResNetNodesException($"{Path.Combine(run.Folder, name)}: is no SVG drawing; run it again with --overwrite");
     }
 
     private static string Short(string cell)
@@ -176,24 +182,7 @@ internal static partial class HtmlReport
         return isNumber && cell.Contains('.', StringComparison.Ordinal) ? Terminal.Text(number) : cell;
     }
 
-    // Cells as RunFolder writes them: quoted where they hold a comma or a quote.
-    private static List<string> Cells(string line) =>
-        [
-            .. Cell().Matches(line).Select(match => match.Groups[1].Success
-                ? match.Groups[1].Value.Replace("\"\"", "\"", StringComparison.Ordinal)
-                : match.Groups[2].Value),
-        ];
-
     private static string Text(string text) => WebUtility.HtmlEncode(text);
-
-    [GeneratedRegex("""(\bid="|url\(#|href="#)([^")]+)""")]
-    private static partial Regex Identifier();
-
-    [GeneratedRegex(@"<svg([^>]*?) width=""(\d+)"" height=""(\d+)""")]
-    private static partial Regex Size();
-
-    [GeneratedRegex("""(?<=^|,)(?:"((?:[^"]|"")*)"|([^,]*))""")]
-    private static partial Regex Cell();
 
     private const string Style = """
 
@@ -218,7 +207,7 @@ internal static partial class HtmlReport
         td.yes { color: #176b34; } td.no { color: #a51d1d; } td.open { color: #7a5a00; }
         .finding { margin: .5rem 0; padding: .5rem .75rem; border-left: 4px solid; background: var(--ground); border-radius: 0 6px 6px 0; }
         .finding.yes { border-color: #2f9e53; } .finding.no { border-color: #c82423; } .finding.open { border-color: #d4a20a; }
-        figure { margin: 1rem 0; } figure svg { display: block; width: 100%; height: auto; }
+        figure { margin: 1rem 0; } figure img { display: block; width: 100%; height: auto; }
         details { margin: .5rem 0; } summary { cursor: pointer; color: var(--blue); font-weight: 600; }
         a { color: var(--blue); }
         @media (max-width: 40rem) { main { padding: .5rem; } section { padding: .9rem; } .findings thead { display: none; }

@@ -74,20 +74,26 @@ internal sealed class AdjointFailure : Experiment
 
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
-        var methods = Read.Several(Methods, name => (Name: name, Reconstruction: Read.Reconstruction("methods", name)));
+        var methods = Read.Several("methods", Methods, name => (Name: name, Reconstruction: Read.Reconstruction("methods", name)));
         var network = Network.Name;
-        var (size, steps, planes, adjointFrom) = (Size.Value, Read.Whole("steps", Steps, 1), Planes.Of(network), AdjointFrom.Number);
+        var (size, steps, planes, adjointFrom) = (Size.Value, Read.Whole("steps", Steps), Planes.Of(network), AdjointFrom.Number);
         var stage = Execution.On(new StageOptions { Solver = Solver.Value, ReportReconstructionError = true });
         var options = Optimization.On(Device.Value);
         var (loader, images) = Images.TrainBatches(Batch.Number, Seed.Number, terminal, cancellation);
+        ResNetOptions Options(Reconstruction reconstruction) => Network.Staged(
+            network, size, planes, adjointFrom, stage with { Reconstruction = reconstruction }, images.Classes);
+        foreach (var (_, reconstruction) in methods)
+        {
+            NetworkGroup.Check("size", Options(reconstruction), Workload.Of(options, Batch.Number, images, Images.Pixels));
+        }
+
         var folder = RunFolder.Open(this);
         var rows = new List<FailureRow>();
         foreach (var (name, reconstruction) in methods)
         {
             var own = folder.Point(name, () =>
             {
-                var chosen = stage with { Reconstruction = reconstruction };
-                using var model = Network.Staged(network, size, planes, adjointFrom, chosen, images.Classes, Seed.Number);
+                using var model = NetworkGroup.Build(Options(reconstruction), Seed.Number);
                 return Descend(name, model, loader, steps, options, terminal, cancellation);
             });
             own.ForEach(terminal.Row);

@@ -92,8 +92,8 @@ internal sealed class CompareGradients : Experiment
     {
         _ = Network.Name;
         var (depths, solvers, methods) = (Depths.Numbers, Solvers.Values, Methods.Values);
-        var steps = Read.Whole("train-steps", TrainSteps, 0);
-        var stretch = StretchFrom is { } text ? Read.Whole("stretch-from", text, 1) : (int?)null;
+        var steps = Read.Whole("train-steps", TrainSteps);
+        var stretch = StretchFrom is { } text ? Read.Whole("stretch-from", text) : (int?)null;
         var checkpoint = Checkpoint.Path;
         if (checkpoint is not null)
         {
@@ -107,8 +107,31 @@ internal sealed class CompareGradients : Experiment
         BatchLoader Loader(long seed) => new(images, augmentation, Batch.Number, seed, Images.WorkersNumber);
         var preparation = new Preparation(checkpoint, steps, Loader(Seed.Number), options);
         using var batch = Loader(Seed.Number + 1).Epoch(0).First();
-        TinyResNet Make(Solver solver, int depth) =>
-            Network.Tiny(depth, planes, stage with { Solver = solver }, images.Classes, Images.Pixels, Seed.Number);
+        TinyResNetOptions Options(Solver solver, int depth) =>
+            Network.Tiny(depth, planes, stage with { Solver = solver }, images.Classes);
+        TinyResNet Make(Solver solver, int depth) => NetworkGroup.Build(Options(solver, depth), Seed.Number);
+        // Without training there is no momentum.
+        var load = Workload.Of(options, Batch.Number, images, Images.Pixels) with { Copies = 2 };
+        foreach (var solver in solvers)
+        {
+            foreach (var depth in depths)
+            {
+                NetworkGroup.Check("depths", Options(solver, depth), load);
+            }
+
+            if (stretch is { } trained)
+            {
+                NetworkGroup.Check("stretch-from", Options(solver, trained), load);
+            }
+
+            if (checkpoint is not null)
+            {
+                // Of another network it is refused before there is a folder.
+                using var network = Make(solver, stretch ?? depths[0]);
+                Training.Checkpoint.Load(checkpoint, network, null);
+            }
+        }
+
         var folder = RunFolder.Open(this);
         var points = new List<Point>();
         foreach (var solver in solvers)

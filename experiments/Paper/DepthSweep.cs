@@ -87,8 +87,21 @@ internal sealed class DepthSweep : Experiment
     {
         _ = Network.Name;
         var (solvers, methods, depths) = (Solvers.Values.Select(s => s.Name).ToList(), Methods.Values, Depths.Numbers);
-        var seeds = Read.Wholes("seeds", Seeds, 0);
-        var jobs = Read.Whole("jobs", Jobs, 1);
+        var seeds = Read.Wholes("seeds", Seeds);
+        var jobs = Read.Whole("jobs", Jobs);
+        // The runs read these again; what is wrong, or not there, is known before the first of them.
+        var options = Schedule.On(Optimization.On(Device.Value));
+        var (images, _) = Images.Load(true, seeds[0], terminal, cancellation);
+        var load = Workload.Of(options, Batch.Number, images, Images.Pixels);
+        foreach (var (solver, method) in Solvers.Values.SelectMany(s => methods.Select(m => (s, m))))
+        {
+            var stage = Execution.On(new StageOptions { Solver = solver, Reconstruction = method });
+            foreach (var depth in depths)
+            {
+                NetworkGroup.Check("depths", Network.Tiny(depth, Planes.Of("tiny"), stage, images.Classes), load);
+            }
+        }
+
         var folder = RunFolder.Open(this);
         var points = (
             from seed in seeds
@@ -156,7 +169,8 @@ internal sealed class DepthSweep : Experiment
             var words = WordsFor(
                 typeof(Train), ("depth", $"{point.Depth}"), ("solver", point.Solver), ("reconstruction", point.Method.ToString()),
                 ("seed", $"{point.Seed}"), ("stage-rate-factor", ScaleRate == true ? $"{point.Depth}" : "1"),
-                ("threads", Threads.Text ?? $"{cores}"), ("out", path), ("resume", Directory.Exists(path) ? "true" : null), ("quiet", "true"));
+                ("threads", Threads.Text ?? $"{cores}"), ("out", path),
+                ("resume", Directory.Exists(path) ? "true" : null), ("quiet", "true"));
             OwnProcess.Run(words, path, cancellation);
         }
 

@@ -75,7 +75,7 @@ internal sealed class Discretization : Experiment
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
         var planes = Planes.Or(64);
-        var most = Read.Whole("max-depth", MaxDepth, 2);
+        var most = Read.Whole("max-depth", MaxDepth);
         var depths = Enumerable.Range(1, 30).Select(i => 1 << i).TakeWhile(n => n <= most).ToList();
         var (solver, methods) = (Solver.Value, Methods.Values);
         if (methods.FirstOrDefault(m => !m.IsMemoryFree) is { } stored)
@@ -87,6 +87,15 @@ internal sealed class Discretization : Experiment
         var device = Device.Value;
         var (images, name) = Batches(terminal, cancellation);
         using var disposed = images;
+        if (device.type == DeviceType.CPU)
+        {
+            var bytes = precision switch { "float64" => 8.0, "bfloat16-state" => 2, _ => 4 };
+            MemoryNeed.Require(
+                $"--planes is {planes} and --batch {images.shape[0]}", "one state and the weights of a function need",
+                bytes * planes * ((images.shape[0] * images.shape[2] * images.shape[3]) + (18.0 * planes)),
+                "a smaller --planes or --batch");
+        }
+
         var stage = new StageOptions
         {
             Solver = solver,

@@ -98,6 +98,10 @@ internal sealed class Finetune : Experiment
 
     public DeviceGroup Device { get; } = new();
 
+    /// <summary>The stage that --train-stage names, from 1; null: all.</summary>
+    public static int? StageOf(string text) =>
+        Read.OneOf("train-stage", text, "1", "2", "3", "4", "all") == "all" ? null : text[0] - '0';
+
     /// <summary>Leaves one stage's parameters alone trainable.</summary>
     /// <param name="model">A network of four stages.</param>
     /// <param name="number">From 1.</param>
@@ -112,9 +116,7 @@ internal sealed class Finetune : Experiment
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
         var network = Network.Name;
-        var refinedStage = Read.OneOf("train-stage", TrainStage, "1", "2", "3", "4", "all") == "all"
-            ? (int?)null
-            : Read.Whole("train-stage", TrainStage, 1);
+        var refinedStage = StageOf(TrainStage);
         var (size, method) = (Size.Value, Reconstruction.Value);
         var (planes, adjointFrom) = (Planes.Of(network), AdjointFrom.Number);
         var stage = Execution.On(new StageOptions
@@ -124,7 +126,7 @@ internal sealed class Finetune : Experiment
         });
         var options = Schedule.On(Optimization.On(Device.Value)) with
         {
-            NamedWeightDecay = LastNormDecay is { } decay ? new(LastNormPattern(size), Read.Number("last-norm-decay", decay, 0)) : null,
+            NamedWeightDecay = LastNormDecay is { } decay ? new(LastNormPattern(size), Read.Number("last-norm-decay", decay)) : null,
         };
         var checkpoint = Checkpoint.Path;
         if (checkpoint is not null)
@@ -135,8 +137,8 @@ internal sealed class Finetune : Experiment
 
         var pretraining = options with
         {
-            Epochs = Read.Whole("pretrain-epochs", PretrainEpochs, 1),
-            LearningRate = Read.Number("pretrain-lr", PretrainRate, 0, aboveLeast: true),
+            Epochs = Read.Whole("pretrain-epochs", PretrainEpochs),
+            LearningRate = Read.Number("pretrain-lr", PretrainRate),
             Schedule = Training.Schedule.Cosine,
             NamedWeightDecay = null,
         };
@@ -147,19 +149,28 @@ internal sealed class Finetune : Experiment
 
         var (train, images) = Images.TrainBatches(Batch.Number, Seed.Number, terminal, cancellation);
         var (test, _) = Images.TestBatches(ImagesGroup.TestBatch, Seed.Number, terminal, cancellation);
-        var folder = RunFolder.Open(this);
-        using var tied = Network.Staged("tied", size, planes, adjointFrom, stage, images.Classes, Seed.Number);
+        var deep = Network.Staged("ode", size, planes, adjointFrom, stage, images.Classes);
+        var load = Workload.Of(options, Batch.Number, images, Images.Pixels);
+        // Where one stage is refined, the others have no gradients and store nothing; memory is measured with whole batches.
+        NetworkGroup.Check("size", refinedStage is null ? deep : deep with { Stage = new() }, load with
+        {
+            Images = Batch.Number,
+            Copies = refinedStage is null ? load.Copies : 1,
+        });
+        using var tied = NetworkGroup.Build(deep with { Kind = ResNetKind.Tied }, Seed.Number);
         if (checkpoint is not null)
         {
             Training.Checkpoint.Load(checkpoint, tied, null);
         }
-        else
+
+        var folder = RunFolder.Open(this);
+        if (checkpoint is null)
         {
             var run = new TrainingRun(folder.Part("tied"), terminal, $"tied {size}");
             run.Go(tied, pretraining, train, test, null, cancellation);
         }
 
-        using var untied = Network.Staged("ode", size, planes, adjointFrom, stage, images.Classes, Seed.Number);
+        using var untied = NetworkGroup.Build(deep, Seed.Number);
         DepthTransfer.Copy(tied, untied);
         if (refinedStage is { } number)
         {

@@ -82,18 +82,27 @@ internal sealed class GradientErrors : Experiment
     {
         var kind = Network.Name;
         Unused(kind == "tiny" ? "sizes" : "depths", $"--network {kind} has {(kind == "tiny" ? "--depths" : "--sizes")}");
-        var (planes, marks) = (Planes.Of(kind), Read.Wholes("at", At, 0).Order().ToList());
+        var (planes, marks) = (Planes.Of(kind), Read.Wholes("at", At).Order().ToList());
         var stage = Execution.On(new StageOptions());
         var options = Optimization.On(Device.Value);
         var (images, augmentation) = Images.Load(true, Seed.Number, terminal, cancellation);
         BatchLoader Loader(long seed) => new(images, augmentation, Batch.Number, seed, Images.WorkersNumber);
         using var batch = Loader(Seed.Number + 1).Epoch(0).First();
-        var networks = kind == "tiny"
-            ? Depths.Numbers.Select(depth => (Name: $"TinyResNet {depth}", Make: (Func<StageOptions, nn.Module<Tensor, Tensor>>)(s =>
-                Network.Tiny(depth, planes, s, images.Classes, Images.Pixels, Seed.Number)))).ToList()
-            : [.. Sizes.Values.Select(size => (Name: $"{kind} {size}", Make: (Func<StageOptions, nn.Module<Tensor, Tensor>>)(s =>
-                Network.Staged(kind, size, planes, 1, s, images.Classes, Seed.Number))))];
         var (solvers, methods) = (Solvers.Values, Methods.Values);
+        var load = Workload.Of(options, Batch.Number, images, Images.Pixels);
+        var networks = kind == "tiny"
+            ? Depths.Numbers.Select(depth => (Name: $"TinyResNet {depth}", Make: Checked(solvers, methods, s =>
+            {
+                var tiny = Network.Tiny(depth, planes, s, images.Classes);
+                NetworkGroup.Check("depths", tiny, load);
+                return () => NetworkGroup.Build(tiny, Seed.Number);
+            }))).ToList()
+            : [.. Sizes.Values.Select(size => (Name: $"{kind} {size}", Make: Checked(solvers, methods, s =>
+            {
+                var staged = Network.Staged(kind, size, planes, 1, s, images.Classes);
+                NetworkGroup.Check("sizes", staged, load);
+                return () => NetworkGroup.Build(staged, Seed.Number);
+            })))];
         var folder = RunFolder.Open(this);
         var rows = new List<GradientErrorRow>();
         foreach (var (name, make) in networks)
@@ -105,8 +114,8 @@ internal sealed class GradientErrors : Experiment
                     var own = folder.Point($"{name}-{solver}-{method}".Replace(' ', '-').Replace(':', '_'), () =>
                     {
                         var of = stage with { Solver = solver };
-                        using var model = make(of with { Reconstruction = method });
-                        using var truth = make(of with { Reconstruction = Reconstruction.Backprop });
+                        using var model = make(of with { Reconstruction = method })();
+                        using var truth = make(of with { Reconstruction = Reconstruction.Backprop })();
                         var what = $"{name}, {solver}, {method}";
                         var found = Follow(what, model, truth, Loader(Seed.Number), batch, marks, options, terminal, cancellation);
                         return found.Select(row => row with { Network = name, Solver = solver.Name, Reconstruction = method.ToString() })
@@ -122,6 +131,20 @@ internal sealed class GradientErrors : Experiment
         terminal.Table(rows);
         terminal.Say("figure: " + Draw(folder, rows));
         folder.Finish(terminal, $"Gradients beside backprop's while training on {images.Name}", Judge(rows));
+    }
+
+    // A network's maker, once it has been asked for all that will be made of it: a wrong one is known before the first trains.
+    private static Func<StageOptions, Func<nn.Module<Tensor, Tensor>>> Checked(
+        IReadOnlyList<Solver> solvers,
+        IReadOnlyList<Reconstruction> methods,
+        Func<StageOptions, Func<nn.Module<Tensor, Tensor>>> make)
+    {
+        foreach (var (solver, method) in solvers.SelectMany(s => methods.Append(Reconstruction.Backprop).Select(m => (s, m))))
+        {
+            _ = make(new StageOptions { Solver = solver, Reconstruction = method });
+        }
+
+        return make;
     }
 
     private static List<GradientErrorRow> Follow(

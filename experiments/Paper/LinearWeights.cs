@@ -65,8 +65,12 @@ internal sealed class LinearWeights : Experiment
     {
         var (depth, rate) = (Depth.AtLeast(2), Rate.RateNumber);
         var setting = new Setting(
-            Read.Whole("dimension", Dimension, 1), Read.Whole("steps", Steps, 1), Read.Number("tolerance", Tolerance, 0), Seed.Number,
+            Read.Whole("dimension", Dimension), Read.Whole("steps", Steps), Read.Number("tolerance", Tolerance), Seed.Number,
             Device.Value);
+        // In float64; plain gradient descent has no momentum.
+        MemoryNeed.RequireWeights(
+            $"--depth is {depth} and --dimension {setting.Dimension}", 2.0 * depth * setting.Dimension * setting.Dimension, 0,
+            new(setting.Device, 1, 0, 2), "a smaller --depth or --dimension");
         var folder = RunFolder.Open(this);
         var result = folder.Point("descent", () => Descend(setting, depth, rate, terminal, cancellation));
         // The theory bounds N‖A_{n+1} − A_n‖ for all N at once: half of the depth says whether it grows.

@@ -5,6 +5,8 @@ using ResNetNodes.Experiments.Cli.Parsing;
 using ResNetNodes.Experiments.Figures;
 using ResNetNodes.Experiments.Runs;
 using ResNetNodes.Experiments.Statistics;
+using ResNetNodes.Networks;
+using static TorchSharp.torch;
 
 namespace ResNetNodes.Experiments.Paper;
 
@@ -64,7 +66,7 @@ internal sealed class Memory : Experiment
 
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
-        var networks = Read.Several(Network, n => Read.OneOf("network", n, MemoryPoint.Networks));
+        var networks = Read.Several("network", Network, n => Read.OneOf("network", n, MemoryPoint.Networks));
         var (depths, methods) = (Depths.Numbers, Methods.Values);
         if (networks.All(network => network == "linear"))
         {
@@ -73,8 +75,16 @@ internal sealed class Memory : Experiment
         }
 
         // The child processes read these too; what is wrong should be known before the first of them has run.
-        _ = (Solver.Value, Planes.Of("tiny"), Batch.Number, Seed.Number);
         var (precision, device) = (Precision.Name, Device.Value);
+        foreach (var (network, method) in networks.SelectMany(n => methods.Select(m => (n, m))))
+        {
+            var stage = new StageOptions { Solver = Solver.Value, Reconstruction = method, ComputeType = Precision.ComputeType };
+            foreach (var depth in depths)
+            {
+                Check(network, depth, stage, device);
+            }
+        }
+
         var folder = RunFolder.Open(this);
         var rows = new List<MemoryRow>();
         var (done, total) = (0, networks.Count * methods.Count * depths.Count);
@@ -111,10 +121,41 @@ internal sealed class Memory : Experiment
             [.. networks.Select(n => Judge(n, rows)).OfType<Finding>()]);
     }
 
+    private static NetworkSize SizeOf(int depth) => NetworkSize.Custom([3, 4, depth, 3], bottleneck: false);
+
+    // What a process of a point needs: it has SGD with momentum, and images of 32×32.
+    private void Check(string network, int depth, StageOptions stage, Device device)
+    {
+        const int pixels = 32, classes = 10, copies = 3;
+        if (network == "linear")
+        {
+            NetworkGroup.Check("depths", stage.Solver, depth);
+            const int width = MemoryPoint.LinearWidth;
+            MemoryNeed.RequireStates($"--depths is {depth}", "--depths", stage, new(device, width, 0, copies), width, depth);
+            return;
+        }
+
+        var load = new Workload(device, Batch.Number, pixels, copies);
+        if (network == "tiny")
+        {
+            NetworkGroup.Check("depths", new TinyResNetOptions { Depth = depth, Planes = Planes.Of(network), Stage = stage }, load);
+            return;
+        }
+
+        NetworkGroup.Check("depths", new ResNetOptions
+        {
+            Kind = Read.Kind(network),
+            Size = SizeOf(depth),
+            Planes = Planes.Of(network),
+            Classes = classes,
+            Stage = stage,
+        }, load, $"{depth}");
+    }
+
     private MemoryRow Point(string network, Reconstruction method, int depth, CancellationToken cancellation)
     {
         var words = WordsFor(
-            typeof(MemoryPoint), ("network", network), ("depth", $"{depth}"), ("size", $"custom-basic:3+4+{depth}+3"),
+            typeof(MemoryPoint), ("network", network), ("depth", $"{depth}"), ("size", $"{SizeOf(depth)}"),
             ("reconstruction", method.ToString()));
         var (peak, step) = MemoryProcess.Measure($"{network}, {method}, depth {depth}", words, cancellation);
         return new(network, method.ToString(), depth, peak, step, null, null);

@@ -18,6 +18,9 @@ namespace ResNetNodes.Experiments.Paper;
 [Verb("memory-point", Hidden = true, HelpText = "One point of memory; prints a JSON object.")]
 internal sealed class MemoryPoint : Verb
 {
+    /// <summary>Rows and columns of the input of linear.</summary>
+    public const int LinearWidth = 500;
+
     public static readonly IReadOnlyList<string> Networks = ["tiny", "linear", "resnet", "ode", "tied"];
 
     [Option("classes", Default = "10")]
@@ -61,27 +64,21 @@ internal sealed class MemoryPoint : Verb
             Solver = Solver.Value,
             Reconstruction = Method.Value,
         });
-        var (peak, step) = Network.Name == "linear" ? Linear(Depth.AtLeast(1), options, Device.Value) : Images(options, Device.Value);
+        var (peak, step) = Network.Name == "linear" ? Linear(Depth.Number, options, Device.Value) : Images(options, Device.Value);
         MemoryProcess.Answer(peak, step);
     }
 
     private (long Peak, long Step) Images(StageOptions options, Device device)
     {
-        var (network, classes, image) = (Network.Name, Read.Whole("classes", Classes, 1), Read.Whole("image", Image, 1));
+        var (network, classes, image) = (Network.Name, Read.Whole("classes", Classes), Read.Whole("image", Image));
         var planes = Planes.Of(network);
         using nn.Module<Tensor, Tensor> model = network == "tiny"
-            ? new TinyResNet(new TinyResNetOptions
-            {
-                Depth = Depth.AtLeast(1),
-                Planes = planes,
-                Classes = classes,
-                ZeroInit = Network.ZeroInit ?? false,
-                Stage = options,
-            })
-            : Network.Staged(network, Size.Value, planes, AdjointFrom.Number, options, classes, Seed.Number);
-        if (TrainStage != "all")
+            ? NetworkGroup.Build(
+                Network.Tiny(Depth.Number, planes, options, classes) with { ZeroInit = Network.ZeroInit ?? false }, Seed.Number)
+            : NetworkGroup.Build(Network.Staged(network, Size.Value, planes, AdjointFrom.Number, options, classes), Seed.Number);
+        if (Finetune.StageOf(TrainStage) is { } stage)
         {
-            Finetune.Freeze(model, Read.Whole("train-stage", TrainStage, 1, 4));
+            Finetune.Freeze(model, stage);
         }
 
         using var trainer = new Trainer(model, new TrainingOptions { LearningRate = 1e-3, Device = device });
@@ -93,7 +90,7 @@ internal sealed class MemoryPoint : Verb
 
     private static (long Peak, long Step) Linear(int depth, StageOptions options, Device device)
     {
-        const int width = 500, hidden = 8;
+        const int width = LinearWidth, hidden = 8;
         using var function = nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), nn.Linear(hidden, width));
         using var stage = ResidualStage.Shared(function, depth, options);
         stage.to(device);

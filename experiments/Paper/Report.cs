@@ -31,15 +31,19 @@ internal sealed class Report : Verb
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
         var runs = Find(In);
+        // All of it is read before there is a folder: what can't be shown leaves nothing.
+        var page = HtmlReport.Write(runs);
         var folder = RunFolder.Open(this);
         var rows = runs.SelectMany(run => run.Summary.Findings.Select(f =>
-            new ReportRow(run.Name, run.Summary.Verb, f.Claim, f.Measured, f.Holds))).ToList();
+            new ReportRow(Line(run.Name), Line(run.Summary.Verb), Line(f.Claim), Line(f.Measured), f.Holds))).ToList();
         rows.ForEach(terminal.Row);
         folder.WriteCsv("findings.csv", rows);
-        folder.Write("report.html", HtmlReport.Write(runs));
+        folder.Write("report.html", page);
         terminal.Table(rows);
         terminal.Say($"report of {runs.Count} runs: {folder.File("report.html")}");
     }
+
+    private static string Line(string text) => ReportedRun.OneLine(text, int.MaxValue);
 
     // In the order of the verbs, then by name. Runs inside of runs (the sweep's) belong to the outer one.
     private List<ReportedRun> Find(string root)
@@ -60,23 +64,33 @@ internal sealed class Report : Verb
 
         void Walk(string path)
         {
-            var summary = Path.Combine(path, RunSummary.FileName);
-            if (File.Exists(summary))
+            if (File.Exists(Path.Combine(path, RunSummary.FileName)))
             {
-                found.Add(Open(path, Path.GetRelativePath(root, path), summary));
+                found.Add(ReportedRun.Open(path, Path.GetRelativePath(root, path)));
                 return;
             }
 
-            foreach (var inner in Directory.EnumerateDirectories(path).Order(StringComparer.Ordinal))
+            foreach (var inner in Inner(path))
             {
                 Walk(inner);
             }
         }
     }
 
-    private static ReportedRun Open(string path, string name, string summary)
+    // Not through links: they may lead out of the folder, or back into it.
+    private static IReadOnlyList<string> Inner(string path)
     {
-        var read = SealedJson.Read<RunSummary>(summary, "run it again with --overwrite");
-        return new ReportedRun(path, name == "." ? read.Verb : name, read, RunConfig.Read(path));
+        try
+        {
+            return
+            [
+                .. new DirectoryInfo(path).EnumerateDirectories().Where(inner => inner.LinkTarget is null)
+                    .Select(inner => Path.Combine(path, inner.Name)).Order(StringComparer.Ordinal),
+            ];
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new ResNetNodesException($"{path}: can't be searched for runs: {exception.Message}", exception);
+        }
     }
 }

@@ -46,13 +46,21 @@ internal sealed class Reproduce : Experiment
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
         var names = Verbs.Reproduced.Select(NameOf).ToList();
-        var only = Only is { } text ? Read.Several(text, name => Read.OneOf("only", name, names)) : names;
+        var only = Only is { } text ? Read.Several("only", text, name => Read.OneOf("only", name, names)) : names;
         var chosen = Verbs.Reproduced.Where(verb => only.Contains(NameOf(verb))).ToList();
         Refuse("cifar10", Cifar10, chosen.Select(DataSetOf).Any(d => d is not null and not "imagenet"));
         Refuse("imagenet", ImageNet, chosen.Select(DataSetOf).Contains("imagenet"));
+        // Wrong options of a later experiment should be known before the first has run for an hour, and leave no folder.
+        foreach (var run in chosen.Select(verb => Verbs.Parse(verb, Words(verb, NameOf(verb)))))
+        {
+            foreach (var group in run.Groups)
+            {
+                group.Start(run);
+            }
+        }
+
         var folder = RunFolder.Open(this);
-        // Wrong options of a later experiment should be known before the first has run for an hour.
-        var runs = chosen.Select(verb => Verbs.Parse(verb, Words(verb, folder))).ToList();
+        var runs = chosen.Select(verb => Verbs.Parse(verb, Words(verb, folder.NewRun(NameOf(verb))))).ToList();
         var rows = new List<ReproduceRow>();
         foreach (var (i, run) in runs.Index())
         {
@@ -78,11 +86,11 @@ internal sealed class Reproduce : Experiment
     }
 
     // What the experiment has and its preset leaves open: the seed of the linear case is part of the paper's figure.
-    private List<string> Words(Type verb, RunFolder folder)
+    private List<string> Words(Type verb, string folder)
     {
         var preset = PresetAttribute.Of(verb, Preset.Name!);
         var words = WordsFor(verb, [.. preset.Select(option => (option.Split('=')[0], (string?)null))])[1..];
-        words.AddRange([$"--preset={Preset.Name}", $"--out={folder.NewRun(NameOf(verb))}", "--resume"]);
+        words.AddRange([$"--preset={Preset.Name}", $"--out={folder}", "--resume"]);
         var data = DataSetOf(verb) switch { null => null, "imagenet" => ImageNet, _ => Cifar10 };
         if (data is not null)
         {

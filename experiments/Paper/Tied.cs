@@ -4,6 +4,7 @@ using ResNetNodes.Experiments.Cli.Options;
 using ResNetNodes.Experiments.Cli.Parsing;
 using ResNetNodes.Experiments.Figures;
 using ResNetNodes.Experiments.Runs;
+using ResNetNodes.Networks;
 
 namespace ResNetNodes.Experiments.Paper;
 
@@ -77,6 +78,13 @@ internal sealed class Tied : Experiment
         var (planes, adjointFrom) = (Planes.Of(network), AdjointFrom.Number);
         var (train, images) = Images.TrainBatches(Batch.Number, Seed.Number, terminal, cancellation);
         var (test, _) = Images.TestBatches(ImagesGroup.TestBatch, Seed.Number, terminal, cancellation);
+        ResNetOptions Options(NetworkSize size, Reconstruction method) => Network.Staged(
+            network, size, planes, adjointFrom, stage with { Reconstruction = method }, images.Classes);
+        foreach (var (size, method) in sizes.SelectMany(size => methods.Select(method => (size, method))))
+        {
+            NetworkGroup.Check("sizes", Options(size, method), Workload.Of(options, Batch.Number, images, Images.Pixels));
+        }
+
         var folder = RunFolder.Open(this);
         var rows = new List<TiedRow>();
         var series = new List<Series>();
@@ -84,8 +92,7 @@ internal sealed class Tied : Experiment
         {
             foreach (var method in methods)
             {
-                using var model = Network.Staged(
-                    network, size, planes, adjointFrom, stage with { Reconstruction = method }, images.Classes, Seed.Number);
+                using var model = NetworkGroup.Build(Options(size, method), Seed.Number);
                 var run = new TrainingRun(folder.Part($"{size}-{method}".Replace(':', '_')), terminal, $"{size}, {method}");
                 var own = run.Go(model, options, train, test, null, cancellation).Select(m => new TiedRow(
                     size.ToString(), method.ToString(), m.Epoch, m.TrainLoss, m.TrainAccuracy, m.TestLoss, m.TestAccuracy,

@@ -72,7 +72,7 @@ internal sealed class Train : Experiment
 
         var options = Schedule.On(Optimization.On(Device.Value)) with
         {
-            StageRateFactor = Read.Number("stage-rate-factor", StageRateFactor, 0, aboveLeast: true),
+            StageRateFactor = Read.Number("stage-rate-factor", StageRateFactor),
         };
         var stage = Execution.On(new StageOptions
         {
@@ -83,7 +83,7 @@ internal sealed class Train : Experiment
         var batch = Batch.Number;
         var (train, images) = Images.TrainBatches(batch, Seed.Number, terminal, cancellation);
         var (test, testImages) = Images.TestBatches(ImagesGroup.TestBatch, Seed.Number, terminal, cancellation);
-        using var model = Build(network, stage, images.Classes);
+        using var model = Build(network, stage, images.Classes, Workload.Of(options, batch, images, Images.Pixels));
         var folder = RunFolder.Open(this);
         var stages = NetworkGroup.StagesOf(model);
         terminal.Say(
@@ -102,7 +102,18 @@ internal sealed class Train : Experiment
         folder.Finish(terminal, $"Training of {network} with {stage.Reconstruction} on {images.Name}");
     }
 
-    private nn.Module<Tensor, Tensor> Build(string network, StageOptions stage, int classes) => network == "tiny"
-        ? Network.Tiny(Depth.AtLeast(1), Planes.Of(network), stage, classes, Images.Pixels, Seed.Number)
-        : Network.Staged(network, Size.Value, Planes.Of(network), AdjointFrom.Number, stage, classes, Seed.Number);
+    private nn.Module<Tensor, Tensor> Build(string network, StageOptions stage, int classes, Workload load)
+    {
+        var planes = Planes.Of(network);
+        if (network == "tiny")
+        {
+            var tiny = Network.Tiny(Depth.Number, planes, stage, classes);
+            NetworkGroup.Check("depth", tiny, load);
+            return NetworkGroup.Build(tiny, Seed.Number);
+        }
+
+        var staged = Network.Staged(network, Size.Value, planes, AdjointFrom.Number, stage, classes);
+        NetworkGroup.Check("size", staged, load);
+        return NetworkGroup.Build(staged, Seed.Number);
+    }
 }

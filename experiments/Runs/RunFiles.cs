@@ -34,7 +34,8 @@ internal sealed class RunFiles : IDisposable
             using var list = RegularFile.OpenRead(path);
             Span<byte> first = stackalloc byte[Heading.Length];
             var length = list.ReadAtLeast(first, first.Length, throwOnEndOfStream: false);
-            return new FileInfo(path).LinkTarget is null && Heading.StartsWith(Encoding.UTF8.GetString(first[..length]), StringComparison.Ordinal);
+            var begun = Encoding.UTF8.GetString(first[..length]);
+            return new FileInfo(path).LinkTarget is null && Heading.StartsWith(begun, StringComparison.Ordinal);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
@@ -79,7 +80,9 @@ internal sealed class RunFiles : IDisposable
                 if (Environment.TickCount64 - tried > Patience.TotalMilliseconds)
                 {
                     throw new ResNetNodesException(
-                        $"{folder}: another process is at this run ({FileName} is locked); wait for it, end it, or take another --out", exception);
+                        $"{folder}: another process is at this run ({FileName} is locked); wait for it, end it, or take another "
+                        + "--out",
+                        exception);
                 }
 
                 Thread.Sleep(50);

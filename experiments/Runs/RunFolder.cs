@@ -260,9 +260,11 @@ internal sealed class RunFolder : IRunKeeper
     private static string? FirstMissing(string path)
     {
         string? missing = null;
-        for (var at = System.IO.Path.GetFullPath(path); at is not null && !System.IO.Path.Exists(at); at = System.IO.Path.GetDirectoryName(at))
+        var at = System.IO.Path.GetFullPath(path);
+        while (at is not null && !System.IO.Path.Exists(at))
         {
             missing = at;
+            at = System.IO.Path.GetDirectoryName(at);
         }
 
         return missing;

@@ -12,7 +12,7 @@ namespace ResNetNodes.Experiments.Runs;
 internal static class SealedJson
 {
     // More than any run writes; a file that is longer is not ours.
-    private const long MostBytes = 256 << 20;
+    private const long MostBytes = 64 << 20;
     private const string Before = ",\n  \"sha256\": \"", After = "\"\n}\n", End = "\n}";
 
     private static readonly JsonSerializerOptions Options = new()
@@ -43,7 +43,7 @@ internal static class SealedJson
         string text;
         try
         {
-            text = RegularFile.ReadAllText(path, MostBytes);
+            text = Encoding.UTF8.GetString(ReadOwn(path, MostBytes));
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
@@ -58,14 +58,24 @@ internal static class SealedJson
 
         try
         {
-            return JsonSerializer.Deserialize<T>(text[..at] + End, Options)
-                ?? throw new JsonException("null");
+            return JsonSerializer.Deserialize<T>(text[..at] + End, Options) ?? throw Misshapen(path, "$", remedy);
         }
-        catch (JsonException exception)
+        catch (Exception exception) when (exception is JsonException or InvalidOperationException)
         {
-            throw new ResNetNodesException($"{path}: holds something else than expected, maybe of another version; {remedy}", exception);
+            throw Misshapen(path, (exception as JsonException)?.Path is { Length: > 0 } where ? where : "$", remedy);
         }
     }
+
+    /// <summary>All bytes of a file that a run wrote: never a link, which would lead to a file of someone else.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="most">The largest length that makes sense.</param>
+    public static byte[] ReadOwn(string path, long most) => new FileInfo(path).LinkTarget is null
+        ? RegularFile.ReadAllBytes(path, most)
+        : throw new IOException("it is a link, and what it leads to may be anyone's");
+
+    /// <summary>The failure of a file whose checksum is right, and whose content is not.</summary>
+    public static ResNetNodesException Misshapen(string path, string where, string remedy) =>
+        new($"{path}: {string.Concat(where.Where(c => !char.IsControl(c)))} is not as a run writes it; {remedy}");
 
     private static string Digest(string text) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)));
 }

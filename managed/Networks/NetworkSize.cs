@@ -8,6 +8,9 @@ namespace ResNetNodes.Networks;
 /// </summary>
 public sealed record NetworkSize
 {
+    /// <summary>The most blocks of a stage: each is built and evaluated on its own, and so many take minutes a pass.</summary>
+    internal const int MostBlocks = 1 << 20;
+
     private const int StageCount = 4;
     private static readonly NetworkSize[] Named =
     [
@@ -32,25 +35,27 @@ public sealed record NetworkSize
     internal int Expansion => Bottleneck ? 4 : 1;
 
     /// <summary>The paper's "auto" networks: n blocks in each stage, bottleneck where n > 2.</summary>
-    /// <param name="blocks">n, at least 1.</param>
+    /// <param name="blocks">n, from 1 to 1048576.</param>
     /// <returns>The size.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">n is out of that range.</exception>
     public static NetworkSize Auto(int blocks)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(blocks, 1);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(blocks, MostBlocks);
         return new($"auto:{blocks.ToString(CultureInfo.InvariantCulture)}", [blocks, blocks, blocks, blocks], blocks > 2);
     }
 
     /// <summary>Any four numbers.</summary>
-    /// <param name="blocks">Blocks of each stage, at least 1.</param>
+    /// <param name="blocks">Blocks of each stage, from 1 to 1048576.</param>
     /// <param name="bottleneck">Bottleneck blocks, or basic ones.</param>
     /// <returns>The size.</returns>
-    /// <exception cref="ArgumentException">Not four numbers, or one below 1.</exception>
+    /// <exception cref="ArgumentException">Not four numbers, or one out of that range.</exception>
     public static NetworkSize Custom(IReadOnlyList<int> blocks, bool bottleneck = true)
     {
         ArgumentNullException.ThrowIfNull(blocks);
-        if (blocks.Count != StageCount || blocks.Any(b => b < 1))
+        if (blocks.Count != StageCount || !blocks.All(Fits))
         {
-            throw new ArgumentException($"blocks are {string.Join('+', blocks)}, expected four numbers of at least 1");
+            throw new ArgumentException($"blocks are {string.Join('+', blocks)}, expected four numbers from 1 to {MostBlocks}");
         }
 
         return new((bottleneck ? "custom:" : "custom-basic:") + string.Join('+', blocks.Select(b => b.ToString(CultureInfo.InvariantCulture))), [.. blocks], bottleneck);
@@ -65,11 +70,18 @@ public sealed record NetworkSize
         ArgumentNullException.ThrowIfNull(text);
         var word = text.Trim().ToLowerInvariant();
         var (kind, rest) = word.Split(':', 2) is [var k, var r] ? (k, r) : (word, string.Empty);
-        var numbers = rest.Split('+').Select(part => int.TryParse(part, NumberStyles.None, CultureInfo.InvariantCulture, out var n) ? n : 0).ToList();
+        var parts = rest.Split('+');
+        var numbers = parts.Select(part => int.TryParse(part, NumberStyles.None, CultureInfo.InvariantCulture, out var n) ? n : 0).ToList();
+        var isWritten = kind switch { "auto" => parts.Length == 1, "custom" or "custom-basic" => parts.Length == StageCount, _ => false };
+        if (isWritten && parts.All(part => part.Length > 0 && part.All(char.IsAsciiDigit)) && !numbers.All(Fits))
+        {
+            throw new ArgumentException($"size '{text}': a stage has 1 to {MostBlocks} blocks, each of them built and evaluated on its own");
+        }
+
         return kind switch
         {
-            "auto" when numbers is [> 0] => Auto(numbers[0]),
-            "custom" or "custom-basic" when numbers.Count == StageCount && numbers.All(n => n > 0) => Custom(numbers, kind == "custom"),
+            "auto" when isWritten && Fits(numbers[0]) => Auto(numbers[0]),
+            "custom" or "custom-basic" when isWritten && numbers.All(Fits) => Custom(numbers, kind == "custom"),
             _ => Named.FirstOrDefault(size => size.text == word)
                 ?? throw new ArgumentException($"size '{text}' is unknown; expected 18, 34, 50, 101, 152, auto:8, custom:3+4+10+3 or custom-basic:2+2+10+2"),
         };
@@ -85,4 +97,6 @@ public sealed record NetworkSize
 
     /// <inheritdoc/>
     public override int GetHashCode() => Blocks.Aggregate(Bottleneck ? 1 : 0, (hash, blocks) => HashCode.Combine(hash, blocks));
+
+    private static bool Fits(int blocks) => blocks is >= 1 and <= MostBlocks;
 }

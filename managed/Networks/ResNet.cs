@@ -80,7 +80,7 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>
 
     private static Sequential Stem(ResNetOptions options)
     {
-        var large = options.ImageNetStem ?? options.Classes == 1000;
+        var large = options.HasImageNetStem;
         var layers = new List<(string, nn.Module<Tensor, Tensor>)>
         {
             ("conv", ResidualFunctions.Convolution(options.InputChannels, options.Planes, large ? 7 : 3, large ? 2 : 1)),

@@ -51,4 +51,7 @@ public sealed record ResNetOptions
 
     /// <summary>Seed of the initial weights. LibTorch's global generator is not moved then; null draws the weights from it.</summary>
     public long? Seed { get; init; }
+
+    /// <summary>Whether the stem is that for ImageNet.</summary>
+    internal bool HasImageNetStem => ImageNetStem ?? Classes == 1000;
 }

@@ -5,6 +5,12 @@ namespace ResNetNodes.Training;
 /// <summary>The learning rate of an epoch, as a factor of the first. A value that prints and parses itself.</summary>
 public sealed record Schedule
 {
+    /// <summary>The most epochs that a schedule speaks of: at a second each they take a day.</summary>
+    internal const int MostEpochs = 100_000;
+
+    /// <summary>The most numbers of a text of steps: the rate is divided by ten after each.</summary>
+    private const int MostSteps = 100;
+
     private readonly Func<int, int, double> factor;
 
     private Schedule(string text, Func<int, int, double> factor) => (Text, this.factor) = (text, factor);
@@ -21,19 +27,27 @@ public sealed record Schedule
     private string Text { get; }
 
     /// <summary>Divided by ten after each of these epochs.</summary>
-    /// <param name="epochs">Such as 100, 150.</param>
+    /// <param name="epochs">Such as 100, 150: 1 to 100 numbers, each from 0 to 100000.</param>
     /// <returns>The schedule.</returns>
-    public static Schedule Steps(params IReadOnlyList<int> epochs) => new(
-        "steps:" + string.Join('+', epochs.Select(e => e.ToString(CultureInfo.InvariantCulture))),
-        (epoch, _) => Math.Pow(0.1, epochs.Count(e => epoch >= e)));
+    /// <exception cref="ArgumentException">There are fewer or more of them, or one is out of that range.</exception>
+    public static Schedule Steps(params IReadOnlyList<int> epochs)
+    {
+        ArgumentNullException.ThrowIfNull(epochs);
+        var text = "steps:" + string.Join('+', epochs.Select(e => e.ToString(CultureInfo.InvariantCulture)));
+        return epochs.Count is < 1 or > MostSteps ? throw new ArgumentException($"a schedule has {epochs.Count} steps, expected 1 to {MostSteps}")
+            : epochs.All(e => e is >= 0 and <= MostEpochs) ? new(text, (epoch, _) => Math.Pow(0.1, epochs.Count(e => epoch >= e)))
+            : throw OutOfRange(text, 0);
+    }
 
     /// <summary>Multiplied by a factor every so many epochs (paper, table 2: 5 and 0.33).</summary>
-    /// <param name="epochs">Epochs between, at least 1.</param>
+    /// <param name="epochs">Epochs between, from 1 to 100000.</param>
     /// <param name="factor">Above 0, at most 1.</param>
     /// <returns>The schedule.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">One is out of its range.</exception>
     public static Schedule Every(int epochs, double factor)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(epochs, 1);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(epochs, MostEpochs);
         return factor is > 0 and <= 1
             ? new(string.Create(CultureInfo.InvariantCulture, $"every:{epochs}*{factor:R}"), (epoch, _) => Math.Pow(factor, epoch / epochs))
             : throw new ArgumentOutOfRangeException(nameof(factor), factor, "expected a factor above 0 and up to 1");
@@ -55,19 +69,18 @@ public sealed record Schedule
             case "thirds":
                 return Thirds;
             case var every when every.StartsWith("every:", StringComparison.Ordinal):
-                if (every["every:".Length..].Split('*') is [var number, var by]
-                    && int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var length) && length > 0
+                if (every["every:".Length..].Split('*') is [var number, var by] && IsWhole(number)
                     && double.TryParse(by, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var factor) && factor is > 0 and <= 1)
                 {
-                    return Every(length, factor);
+                    return Epochs(number) is var length and >= 1 and <= MostEpochs ? Every(length, factor) : throw OutOfRange(text, 1);
                 }
 
                 break;
             case var steps when steps.StartsWith("steps:", StringComparison.Ordinal):
                 var parts = steps["steps:".Length..].Split('+');
-                if (parts.All(part => int.TryParse(part, NumberStyles.None, CultureInfo.InvariantCulture, out _)))
+                if (parts.All(IsWhole))
                 {
-                    return Steps([.. parts.Select(part => int.Parse(part, CultureInfo.InvariantCulture))]);
+                    return Steps([.. parts.Select(Epochs)]);
                 }
 
                 break;
@@ -92,4 +105,13 @@ public sealed record Schedule
 
     /// <inheritdoc/>
     public override int GetHashCode() => Text.GetHashCode(StringComparison.Ordinal);
+
+    private static bool IsWhole(string text) => text.Length > 0 && text.All(char.IsAsciiDigit);
+
+    // A number beyond an int is out of every range.
+    private static int Epochs(string digits) =>
+        int.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out var epochs) ? epochs : int.MaxValue;
+
+    private static ArgumentException OutOfRange(string text, int least) =>
+        new($"schedule '{text}': epochs are from {least} to {MostEpochs}: at a second each those take a day");
 }

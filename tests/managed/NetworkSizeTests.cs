@@ -31,6 +31,16 @@ public sealed class NetworkSizeTests
     [InlineData("custom:1+2+3+x")]
     public void Parse_RefusesOthers(string text) => Assert.Throws<ArgumentException>(() => NetworkSize.Parse(text));
 
+    /// <summary>A stage that is too large is no mistyped word.</summary>
+    [Theory]
+    [InlineData("auto:0")]
+    [InlineData("auto:1048577")]
+    [InlineData("auto:99999999999")]
+    [InlineData("custom:1+2+3+1048577")]
+    [InlineData("custom-basic:2147483647+1+1+1")]
+    public void Parse_NamesTheRange(string text) => Assert.Contains(
+        $"size '{text}': a stage has 1 to 1048576 blocks", Assert.Throws<ArgumentException>(() => NetworkSize.Parse(text)).Message);
+
     [Theory]
     [InlineData("auto:2", "18")]
     [InlineData("custom:3+4+6+3", "50")]
@@ -53,6 +63,9 @@ public sealed class NetworkSizeTests
     public void Arguments_AreChecked()
     {
         Assert.Throws<ArgumentOutOfRangeException>(() => NetworkSize.Auto(0));
+        Assert.Throws<ArgumentOutOfRangeException>(() => NetworkSize.Auto(1048577));
+        Assert.Throws<ArgumentException>(() => NetworkSize.Custom([1, 1, 1, int.MaxValue]));
+        Assert.Equal(1048576, NetworkSize.Parse("auto:1048576").Blocks[3]);
         Assert.Contains("3+0+2+1", Assert.Throws<ArgumentException>(() => NetworkSize.Custom([3, 0, 2, 1])).Message);
         Assert.Throws<ArgumentException>(() => NetworkSize.Custom([3, 2, 1]));
         Assert.Throws<ArgumentNullException>(() => NetworkSize.Parse(null!));

@@ -68,6 +68,13 @@ public sealed class ReconstructionTests
         Assert.Throws<ArgumentOutOfRangeException>(() => Reconstruction.Extrapolated(1));
         Assert.Throws<ArgumentOutOfRangeException>(() => Reconstruction.Extrapolated(4));
         Assert.Throws<ArgumentOutOfRangeException>(() => Reconstruction.Checkpoint(-1));
+        Assert.Contains("at most 100: each is one more", Assert.Throws<ArgumentOutOfRangeException>(() => Reconstruction.Corrected(101)).Message);
+        Assert.Contains("at most 1048576", Assert.Throws<ArgumentOutOfRangeException>(() => Reconstruction.Checkpoint(int.MaxValue)).Message);
+        Assert.Equal("corrected:100", Reconstruction.Corrected(100).ToString());
+        Assert.Equal("checkpoint:1048576", Reconstruction.Checkpoint(1 << 20).ToString());
+        Assert.Equal("adaptive:1", Reconstruction.Adaptive(1).ToString());
+        Assert.Throws<ArgumentOutOfRangeException>(() => Reconstruction.Adaptive(1.01));
+        Assert.Throws<ArgumentOutOfRangeException>(() => Reconstruction.Adaptive(double.PositiveInfinity));
         Assert.Throws<ArgumentOutOfRangeException>(() => Reconstruction.Adaptive(0));
         Assert.Throws<ArgumentOutOfRangeException>(() => Reconstruction.Adaptive(double.NaN));
     }
@@ -109,6 +116,16 @@ public sealed class ReconstructionTests
     [InlineData("corrected:-1", "corrected takes")]
     [InlineData("corrected:1.5", "corrected takes")]
     [InlineData("corrected:99999999999", "corrected takes")]
+    [InlineData("corrected:2147483647", "at least 1 and at most 100: each is one more evaluation of every function")]
+    [InlineData("corrected:101", "at most 100")]
+    [InlineData("corrected:+2", "corrected takes")]
+    [InlineData("corrected: 2", "corrected takes")]
+    [InlineData("corrected:٢", "corrected takes")]
+    [InlineData("checkpoint:0x10", "checkpoint takes")]
+    [InlineData("checkpoint:1048577", "at most 1048576: no stage has more steps")]
+    [InlineData("adaptive:1.5", "at most 1: an error of 1 is as large as the state")]
+    [InlineData("adaptive: 0.1", "adaptive takes")]
+    [InlineData("adaptive:+0.1", "adaptive takes")]
     [InlineData("extrapolated:4", "extrapolated takes a whole number m of at least 2 and at most 3")]
     [InlineData("adaptive:0", "adaptive takes a positive number as its tolerance")]
     [InlineData("adaptive:1e400", "adaptive takes")]

@@ -25,8 +25,6 @@ public sealed class ScheduleTests
     [InlineData("steps:")]
     [InlineData("steps:a")]
     [InlineData("steps:-1")]
-    [InlineData("steps:99999999999")]
-    [InlineData("every:0*0.5")]
     [InlineData("every:5")]
     [InlineData("every:5*2")]
     [InlineData("every:5*0")]
@@ -34,6 +32,26 @@ public sealed class ScheduleTests
     [InlineData("every:5*0,5")]
     public void Parse_RefusesOthers(string text) =>
         Assert.Contains($"schedule '{text}' is unknown", Assert.Throws<ArgumentException>(() => Schedule.Parse(text)).Message);
+
+    [Theory]
+    [InlineData("steps:99999999999", 0)]
+    [InlineData("steps:30+100001", 0)]
+    [InlineData("every:0*0.5", 1)]
+    [InlineData("every:100001*0.5", 1)]
+    [InlineData("every:99999999999*0.5", 1)]
+    public void Parse_NamesTheRange(string text, int least) => Assert.Contains(
+        $"epochs are from {least} to 100000", Assert.Throws<ArgumentException>(() => Schedule.Parse(text)).Message);
+
+    [Fact]
+    public void Arguments_AreChecked()
+    {
+        Assert.Throws<ArgumentException>(() => Schedule.Steps());
+        Assert.Throws<ArgumentException>(() => Schedule.Steps(-1));
+        Assert.Throws<ArgumentException>(() => Schedule.Steps(100_001));
+        Assert.Throws<ArgumentException>(() => Schedule.Steps([.. Enumerable.Range(0, 101)]));
+        Assert.Throws<ArgumentOutOfRangeException>(() => Schedule.Every(100_001, 0.5));
+        Assert.Equal("steps:0+100000", Schedule.Steps(0, 100_000).ToString());
+    }
 
     [Fact]
     public void Schedules_AreEqualByText()

@@ -16,4 +16,13 @@ internal abstract class Experiment : Verb
     public FolderGroup Folder { get; } = new();
 
     public TerminalGroup Terminal { get; } = new();
+
+    /// <summary>Before anything is made: a wrong number leaves no folder, even where only a child would read it.</summary>
+    public override void Start(Verb verb)
+    {
+        foreach (var option in verb.Options)
+        {
+            Limits.Check(option);
+        }
+    }
 }

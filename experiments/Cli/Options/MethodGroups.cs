@@ -11,7 +11,7 @@ internal sealed class SolverGroup : OptionGroup
     [Section("method")]
     public string Text { get => Given(); set => Set(value); }
 
-    public Solver Value => Read.Checked("solver", Text, Solver.Parse);
+    public Solver Value => Parse(Text);
 
     public override string? Placeholder(string name) => name switch
     {
@@ -19,6 +19,10 @@ internal sealed class SolverGroup : OptionGroup
         "summaries" => string.Join("; ", Solver.All.Select(solver => $"{solver}: {solver.Summary}")),
         _ => null,
     };
+
+    public override void Start(Verb verb) => Parse(Peek(nameof(Text))!);
+
+    private static Solver Parse(string text) => Read.Checked("solver", text, Solver.Parse);
 }
 
 /// <summary>Several solvers, one after the other.</summary>
@@ -28,9 +32,14 @@ internal sealed class SolversGroup : OptionGroup
     [Section("method")]
     public string Text { get => Given(); set => Set(value); }
 
-    public IReadOnlyList<Solver> Values => Read.Several(Text, part => Read.Checked("solvers", part, Solver.Parse));
+    public IReadOnlyList<Solver> Values => Parse(Text);
 
     public override string? Placeholder(string name) => name == "solvers" ? string.Join(',', Solver.All) : null;
+
+    public override void Start(Verb verb) => Parse(Peek(nameof(Text))!);
+
+    private static IReadOnlyList<Solver> Parse(string text) =>
+        Read.Several("solvers", text, part => Read.Checked("solvers", part, Solver.Parse));
 }
 
 /// <summary>The way in which a stage's states are found again.</summary>
@@ -44,6 +53,8 @@ internal sealed class ReconstructionGroup : OptionGroup
     public Reconstruction Value => Read.Reconstruction("reconstruction", Text);
 
     public override string? Placeholder(string name) => name == "methods" ? Reconstruction.Syntax : null;
+
+    public override void Start(Verb verb) => Read.Reconstruction("reconstruction", Peek(nameof(Text))!);
 }
 
 /// <summary>Several reconstructions, one after the other.</summary>
@@ -54,9 +65,14 @@ internal sealed class ReconstructionsGroup : OptionGroup
     [Section("method")]
     public string Text { get => Given(); set => Set(value); }
 
-    public IReadOnlyList<Reconstruction> Values => Read.Several(Text, part => Read.Reconstruction("reconstructions", part));
+    public IReadOnlyList<Reconstruction> Values => Parse(Text);
 
     public override string? Placeholder(string name) => name == "methods" ? Reconstruction.Syntax : null;
+
+    public override void Start(Verb verb) => Parse(Peek(nameof(Text))!);
+
+    private static IReadOnlyList<Reconstruction> Parse(string text) =>
+        Read.Several("reconstructions", text, part => Read.Reconstruction("reconstructions", part));
 }
 
 /// <summary>What residual functions are evaluated in.</summary>
@@ -84,6 +100,8 @@ internal class PrecisionGroup : OptionGroup
     public override string Chosen => $", functions in {Peek(nameof(Precision))}";
 
     public override string? Placeholder(string name) => name == "precisions" ? string.Join('|', allowed) : null;
+
+    public override void Start(Verb verb) => Read.OneOf("precision", Peek(nameof(Precision))!, allowed);
 }
 
 /// <summary>How residual functions are evaluated.</summary>
@@ -101,12 +119,19 @@ internal sealed class ExecutionGroup : PrecisionGroup
 
     public override void Start(Verb verb)
     {
+        base.Start(verb);
+        var execution = Parse(Peek(nameof(Execution))!);
+        if (execution == StageExecution.Callback && Peek(nameof(Precision)) == "bfloat16")
+        {
+            throw new UsageException("--precision bfloat16 needs native layers; leave out --execution callback");
+        }
+
         if (Peek(nameof(CudaGraphs)) != "true")
         {
             return;
         }
 
-        if (Peek(nameof(Execution)) == "callback")
+        if (execution == StageExecution.Callback)
         {
             throw new UsageException("--cuda-graphs needs native layers; leave out --execution callback");
         }
@@ -119,17 +144,13 @@ internal sealed class ExecutionGroup : PrecisionGroup
     }
 
     /// <summary>The options of a stage with these.</summary>
-    public StageOptions On(StageOptions stage)
+    public StageOptions On(StageOptions stage) => stage with
     {
-        var result = stage with
-        {
-            Execution = Read.Choice<StageExecution>("execution", Execution),
-            ComputeType = ComputeType,
-            CudaGraphs = CudaGraphs == true,
-            AccumulateGradientsInPlace = true,
-        };
-        return result is { Execution: StageExecution.Callback, ComputeType: ComputeType.BFloat16 }
-            ? throw new UsageException("--precision bfloat16 needs native layers; leave out --execution callback")
-            : result;
-    }
+        Execution = Parse(Execution),
+        ComputeType = ComputeType,
+        CudaGraphs = CudaGraphs == true,
+        AccumulateGradientsInPlace = true,
+    };
+
+    private static StageExecution Parse(string text) => Read.Choice<StageExecution>("execution", text);
 }

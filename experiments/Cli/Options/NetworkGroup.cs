@@ -30,40 +30,90 @@ internal sealed class NetworkGroup(params IReadOnlyList<string> allowed) : Optio
         _ => null,
     };
 
-    /// <summary>A TinyResNet; LibTorch's generator is seeded first.</summary>
-    public TinyResNet Tiny(int depth, int planes, StageOptions stage, int classes, int pixels, long seed)
+    public override void Start(Verb verb) => Read.OneOf("network", Peek(nameof(Text))!, allowed);
+
+    /// <summary>The options of a TinyResNet.</summary>
+    public TinyResNetOptions Tiny(int depth, int planes, StageOptions stage, int classes) => new()
     {
-        if (pixels != 32)
+        Depth = depth,
+        Planes = planes,
+        Classes = classes,
+        ZeroInit = ZeroInit ?? true,
+        Stage = stage,
+    };
+
+    /// <summary>The options of a network of four stages.</summary>
+    public ResNetOptions Staged(string kind, NetworkSize size, int planes, int adjointFrom, StageOptions stage, int classes) => new()
+    {
+        Kind = Read.Kind(kind),
+        Size = size,
+        Planes = planes,
+        Classes = classes,
+        ZeroInitResidual = ZeroInit ?? false,
+        AdjointFrom = adjointFrom,
+        Stage = stage,
+    };
+
+    /// <summary>Refuses a TinyResNet that can't be trained so, before a run has a folder.</summary>
+    /// <param name="option">The option that its depth is of.</param>
+    /// <param name="options">Its options.</param>
+    /// <param name="load">What it is trained with.</param>
+    public static void Check(string option, TinyResNetOptions options, Workload load)
+    {
+        if (load.Pixels != 32)
         {
             throw new UsageException(
-                $"--network tiny works on images of 32×32, these are {pixels}×{pixels}; take --image-size 32, or --network ode");
+                $"--network tiny works on images of 32×32, these are {load.Pixels}×{load.Pixels}; "
+                + "take --image-size 32, or --network ode");
         }
 
-        new RandomNumbers(seed).SeedTorch();
-        return new TinyResNet(new TinyResNetOptions
-        {
-            Depth = depth,
-            Planes = planes,
-            Classes = classes,
-            ZeroInit = ZeroInit ?? true,
-            Stage = stage,
-        });
+        Check(option, options.Stage.Solver, options.Depth);
+        MemoryNeed.Require(option, options, load);
     }
 
-    /// <summary>A network of four stages; LibTorch's generator is seeded first.</summary>
-    public ResNet Staged(string kind, NetworkSize size, int planes, int adjointFrom, StageOptions stage, int classes, long seed)
+    /// <summary>Refuses a network of four stages that can't be trained so, before a run has a folder.</summary>
+    /// <param name="option">The option that its size is of.</param>
+    /// <param name="options">Its options.</param>
+    /// <param name="load">What it is trained with.</param>
+    /// <param name="value">What the option was given, where that is not the size itself.</param>
+    public static void Check(string option, ResNetOptions options, Workload load, string? value = null)
+    {
+        foreach (var blocks in options.Size.Blocks.Where(blocks => blocks > 1))
+        {
+            Check(option, options.Stage.Solver, blocks - 1);
+        }
+
+        MemoryNeed.Require(option, value ?? options.Size.ToString(), options, load);
+    }
+
+    /// <summary>Refuses a stage of fewer functions than a step of its solver needs.</summary>
+    /// <param name="option">The option that the number of functions is of.</param>
+    /// <param name="solver">The solver.</param>
+    /// <param name="functions">The functions of the stage.</param>
+    public static void Check(string option, Solver solver, int functions)
+    {
+        try
+        {
+            _ = solver.StepCount(functions);
+        }
+        catch (ArgumentException exception)
+        {
+            throw new UsageException($"--{option}: {exception.Message}");
+        }
+    }
+
+    /// <summary>The network; LibTorch's generator is seeded first.</summary>
+    public static TinyResNet Build(TinyResNetOptions options, long seed)
     {
         new RandomNumbers(seed).SeedTorch();
-        return new ResNet(new ResNetOptions
-        {
-            Kind = Read.Kind(kind),
-            Size = size,
-            Planes = planes,
-            Classes = classes,
-            ZeroInitResidual = ZeroInit ?? false,
-            AdjointFrom = adjointFrom,
-            Stage = stage,
-        });
+        return new TinyResNet(options);
+    }
+
+    /// <summary>The network; LibTorch's generator is seeded first.</summary>
+    public static ResNet Build(ResNetOptions options, long seed)
+    {
+        new RandomNumbers(seed).SeedTorch();
+        return new ResNet(options);
     }
 
     /// <summary>The residual stages of a network, in order.</summary>

@@ -1,28 +1,37 @@
 using System.Globalization;
+using System.Text.RegularExpressions;
 using ResNetNodes.Networks;
 
 namespace ResNetNodes.Experiments.Cli.Options;
 
-/// <summary>Option values from text, exact and in range.</summary>
-internal static class Read
+/// <summary>Option values from text, exact and in range: ranges are those of <see cref="Limits"/>.</summary>
+internal static partial class Read
 {
-    public static int Whole(string option, string text, int least, int most = int.MaxValue) =>
-        int.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value) && value >= least && value <= most
-            ? value
-            : throw new UsageException(
-                $"--{option} is {text}, expected a whole number from {least}" + (most < int.MaxValue ? $" to {most}" : string.Empty));
+    private const int MostValues = 256, MostShown = 60;
 
-    public static double Number(string option, string text, double least, bool aboveLeast = false)
+    /// <summary>A whole number in plain digits.</summary>
+    /// <param name="option">Its name.</param>
+    /// <param name="text">The text.</param>
+    /// <param name="least">Where a verb needs more than the option's own least.</param>
+    public static int Whole(string option, string text, int least = 0)
     {
-        const NumberStyles styles = NumberStyles.AllowLeadingSign | NumberStyles.AllowDecimalPoint | NumberStyles.AllowExponent;
-        var fits = double.TryParse(text, styles, CultureInfo.InvariantCulture, out var value) && double.IsFinite(value)
-            && (aboveLeast ? value > least : value >= least);
-        return fits
-            ? value
-            : throw new UsageException($"--{option} is {text}, expected a number {(aboveLeast ? "above" : "from")} {least}");
+        var limit = Limits.Of(option);
+        limit = limit with { Least = Math.Max(limit.Least, least) };
+        return Digits().IsMatch(text) && int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var value)
+            && limit.Holds(value) ? value : throw Misfit(option, text, limit);
     }
 
-    public static IReadOnlyList<int> Wholes(string option, string text, int least) => Several(text, part => Whole(option, part, least));
+    /// <summary>A number with a point and an exponent, or without.</summary>
+    public static double Number(string option, string text)
+    {
+        const NumberStyles styles = NumberStyles.AllowDecimalPoint | NumberStyles.AllowExponent;
+        var limit = Limits.Of(option);
+        return Decimal().IsMatch(text) && double.TryParse(text, styles, CultureInfo.InvariantCulture, out var value)
+            && limit.Holds(value) ? value : throw Misfit(option, text, limit);
+    }
+
+    public static IReadOnlyList<int> Wholes(string option, string text, int least = 0) =>
+        Several(option, text, part => Whole(option, part, least));
 
     public static Reconstruction Reconstruction(string option, string text) => Checked(option, text, ResNetNodes.Reconstruction.Parse);
 
@@ -34,7 +43,8 @@ internal static class Read
         }
         catch (ArgumentException exception)
         {
-            throw new UsageException($"--{option}: {exception.Message}");
+            var message = text.Length > 0 ? exception.Message.Replace(text, Shown(text), StringComparison.Ordinal) : exception.Message;
+            throw new UsageException($"--{option}: {message}");
         }
     }
 
@@ -46,7 +56,7 @@ internal static class Read
         var at = names.IndexOf(text.Trim().ToLowerInvariant());
         return at >= 0
             ? Enum.GetValues<T>()[at]
-            : throw new UsageException($"--{option} is {text}, expected {Suggestion.List(names)}{Suggestion.Hint(text, names)}");
+            : throw new UsageException($"--{option} is {Shown(text)}, expected {Suggestion.List(names)}{Suggestion.Hint(text, names)}");
     }
 
     /// <summary>The kind of a network of four stages, of a name that has been checked.</summary>
@@ -59,9 +69,32 @@ internal static class Read
 
     public static string OneOf(string option, string text, params IReadOnlyList<string> names) => names.Contains(text)
         ? text
-        : throw new UsageException($"--{option} is {text}, expected {Suggestion.List(names)}{Suggestion.Hint(text, names)}");
+        : throw new UsageException($"--{option} is {Shown(text)}, expected {Suggestion.List(names)}{Suggestion.Hint(text, names)}");
 
     /// <summary>Values between commas, each once.</summary>
-    public static IReadOnlyList<T> Several<T>(string text, Func<string, T> read) =>
-        [.. text.Split(',').Select(part => read(part.Trim())).Distinct()];
+    public static IReadOnlyList<T> Several<T>(string option, string text, Func<string, T> read)
+    {
+        var parts = text.Split(',').Select(part => part.Trim()).ToList();
+        return parts.Count > MostValues
+            ? throw new UsageException($"--{option} lists {parts.Count} values, expected at most {MostValues}: each is a run of its own")
+            : parts.Contains(string.Empty)
+            ? throw new UsageException($"--{option} is {Shown(text)}: a value between its commas is empty")
+            : [.. parts.Select(read).Distinct()];
+    }
+
+    /// <summary>A text as messages of one line show it: without control characters, and not all of a long one.</summary>
+    public static string Shown(string text)
+    {
+        var line = string.Concat(text.Take(MostShown).Select(c => char.IsControl(c) ? '?' : c));
+        return text.Length > MostShown ? line + "…" : line;
+    }
+
+    private static UsageException Misfit(string option, string text, Limit limit) => new($"--{option} is {Shown(text)}, expected {limit}");
+
+    // Of ASCII alone: other digits, signs and separators mean different things to different people.
+    [GeneratedRegex(@"^(0|[1-9][0-9]*)\z")]
+    private static partial Regex Digits();
+
+    [GeneratedRegex(@"^([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\z")]
+    private static partial Regex Decimal();
 }

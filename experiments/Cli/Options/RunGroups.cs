@@ -8,11 +8,11 @@ namespace ResNetNodes.Experiments.Cli.Options;
 /// <summary>The seed of every random draw.</summary>
 internal sealed class SeedGroup : OptionGroup
 {
-    [Option("seed", Default = "1", MetaValue = "N", HelpText = "Seed of every random draw.")]
+    [Option("seed", Default = "1", MetaValue = "N", HelpText = "Seed of every random draw, from 0 to 2147483647.")]
     [Section("run")]
     public string Text { get => Given(); set => Set(value); }
 
-    public long Number => Read.Whole("seed", Text, 0);
+    public long Number => Read.Whole("seed", Text);
 }
 
 /// <summary>How much of the processor is used.</summary>
@@ -27,7 +27,7 @@ internal sealed class ThreadsGroup : OptionGroup
     {
         if (Text is { } text)
         {
-            torch.set_num_threads(Read.Whole("threads", text, 1));
+            torch.set_num_threads(Read.Whole("threads", text));
         }
     }
 }

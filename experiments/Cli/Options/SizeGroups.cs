@@ -11,6 +11,9 @@ internal sealed class DepthGroup : OptionGroup
     [Section("model")]
     public string Text { get => Given(); set => Set(value); }
 
+    /// <summary>The number.</summary>
+    public int Number => AtLeast(1);
+
     /// <summary>The number, at least so many.</summary>
     public int AtLeast(int least) => Read.Whole("depth", Text, least);
 }
@@ -22,7 +25,7 @@ internal sealed class DepthsGroup : OptionGroup
     [Section("model")]
     public string Text { get => Given(); set => Set(value); }
 
-    public IReadOnlyList<int> Numbers => Read.Wholes("depths", Text, 1);
+    public IReadOnlyList<int> Numbers => Read.Wholes("depths", Text);
 }
 
 /// <summary>The size of a network of four stages.</summary>
@@ -35,7 +38,11 @@ internal sealed class SizeGroup : OptionGroup
     [Section("model")]
     public string Text { get => Given(); set => Set(value); }
 
-    public NetworkSize Value => Read.Checked("size", Text, NetworkSize.Parse);
+    public NetworkSize Value => Parse(Text);
+
+    public override void Start(Verb verb) => Parse(Peek(nameof(Text))!);
+
+    private static NetworkSize Parse(string text) => Read.Checked("size", text, NetworkSize.Parse);
 }
 
 /// <summary>Several sizes, one after the other.</summary>
@@ -46,9 +53,14 @@ internal sealed class SizesGroup : OptionGroup
     [Section("model")]
     public string Text { get => Given(); set => Set(value); }
 
-    public IReadOnlyList<NetworkSize> Values => Read.Several(Text, part => Read.Checked("sizes", part, NetworkSize.Parse));
+    public IReadOnlyList<NetworkSize> Values => Parse(Text);
 
     public override string? Placeholder(string name) => name == "sizes" ? SizeGroup.Syntax : null;
+
+    public override void Start(Verb verb) => Parse(Peek(nameof(Text))!);
+
+    private static IReadOnlyList<NetworkSize> Parse(string text) =>
+        Read.Several("sizes", text, part => Read.Checked("sizes", part, NetworkSize.Parse));
 }
 
 /// <summary>Which stages of a network of four are trained with the adjoint.</summary>
@@ -59,7 +71,7 @@ internal sealed class AdjointFromGroup : OptionGroup
     [Section("method")]
     public string Text { get => Given(); set => Set(value); }
 
-    public int Number => Read.Whole("adjoint-from", Text, 1);
+    public int Number => Read.Whole("adjoint-from", Text);
 }
 
 /// <summary>The width of a network.</summary>
@@ -74,5 +86,5 @@ internal sealed class PlanesGroup : OptionGroup
     public int Of(string network) => Or(network == "tiny" ? 16 : 64);
 
     /// <summary>As given, or the usual number.</summary>
-    public int Or(int usual) => Text is { } text ? Read.Whole("planes", text, 1) : usual;
+    public int Or(int usual) => Text is { } text ? Read.Whole("planes", text) : usual;
 }

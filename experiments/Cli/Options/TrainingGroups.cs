@@ -12,7 +12,7 @@ internal sealed class BatchGroup : OptionGroup
     [Section("training")]
     public string Text { get => Given(); set => Set(value); }
 
-    public int Number => Read.Whole("batch", Text, 1);
+    public int Number => Read.Whole("batch", Text);
 }
 
 /// <summary>The learning rate.</summary>
@@ -22,7 +22,7 @@ internal class RateGroup : OptionGroup
     [Section("training")]
     public string Rate { get => Given(); set => Set(value); }
 
-    public double RateNumber => Read.Number("lr", Rate, 0, aboveLeast: true);
+    public double RateNumber => Read.Number("lr", Rate);
 }
 
 /// <summary>SGD.</summary>
@@ -40,8 +40,8 @@ internal sealed class OptimizationGroup : RateGroup
     public TrainingOptions On(Device device) => new()
     {
         LearningRate = RateNumber,
-        Momentum = Read.Number("momentum", Momentum, 0),
-        WeightDecay = Read.Number("weight-decay", WeightDecay, 0),
+        Momentum = Read.Number("momentum", Momentum),
+        WeightDecay = Read.Number("weight-decay", WeightDecay),
         Device = device,
     };
 }
@@ -61,9 +61,13 @@ internal sealed class ScheduleGroup : OptionGroup
     /// <summary>Training options with epochs and schedule.</summary>
     public TrainingOptions On(TrainingOptions options) => options with
     {
-        Epochs = Read.Whole("epochs", Epochs, 1),
-        Schedule = Read.Checked("schedule", Schedule, Training.Schedule.Parse),
+        Epochs = Read.Whole("epochs", Epochs),
+        Schedule = Parse(Schedule),
     };
+
+    public override void Start(Verb verb) => Parse(Peek(nameof(Schedule))!);
+
+    private static Training.Schedule Parse(string text) => Read.Checked("schedule", text, Training.Schedule.Parse);
 }
 
 /// <summary>Weights of a network that was trained before.</summary>

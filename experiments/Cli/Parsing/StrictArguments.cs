@@ -69,8 +69,9 @@ internal static class StrictArguments
             if (value.FirstOrDefault(c => char.IsControl(c) || c == Unreadable) is var odd and not '\0')
             {
                 throw new UsageException(
-                    $"--{option.Name} holds {(odd == Unreadable ? "bytes that are not UTF-8" : $"the control character U+{(int)odd:X4}")}; "
-                    + "take another name or value");
+                    $"--{option.Name} holds "
+                    + (odd == Unreadable ? "bytes that are not UTF-8" : $"the control character U+{(int)odd:X4}")
+                    + "; take another name or value");
             }
 
             result.Add($"--{option.Name}={value}");

@@ -32,7 +32,8 @@ internal abstract class Verb : OptionGroup
 
     /// <summary>How a run that was ended before its time goes on; follows the words that say so.</summary>
     public string Continuation => hasBegun
-        ? $"; continue with: resnet-nodes {string.Join(' ', ((string[])[Name, .. Repeated, "--resume", $"--out={Keeper!.Path}"]).Select(Quoted))}"
+        ? "; continue with: resnet-nodes "
+            + string.Join(' ', ((string[])[Name, .. Repeated, "--resume", $"--out={Keeper!.Path}"]).Select(Quoted))
         : "; nothing was finished yet: start it again";
 
     /// <summary>All verbs, for those that run or list others.</summary>

@@ -11,6 +11,9 @@ namespace ResNetNodes;
 /// </summary>
 public sealed record Reconstruction
 {
+    // Where the native table sets no end: a count that costs evaluations, and one that counts steps.
+    private const long MostEvaluations = 100, MostSteps = 1 << 20;
+
     private static readonly Lazy<IReadOnlyList<Plan>> Table = new(ReadPlans);
 
     private readonly Plan plan;
@@ -60,14 +63,14 @@ public sealed record Reconstruction
     private long Beyond => plan.Argument == PlanArgument.Count ? Count - plan.DefaultCount : 0;
 
     /// <summary>Fixed-point iterations and a correction.</summary>
-    /// <param name="iterations">Fixed-point iterations k for x̃ₙ, at least 1.</param>
+    /// <param name="iterations">Fixed-point iterations k for x̃ₙ, from 1 to 100.</param>
     /// <remarks>
     /// x̃ₙ ← xₙ₊₁ − Φₙ(x̃ₙ), k times from xₙ₊₁; gradient at x̃ₙ; xₙ ← xₙ₊₁ − Φₙ(x̃ₙ), a value the gradient needs anyway. Gradient
     /// error O(1/N^(k+1)), also for weights that are not smooth in depth. Cost: 4 + k evaluations per layer (backprop 3,
     /// checkpoint 4). Wrong where h·Lip(fₙ) is not small.
     /// </remarks>
     /// <returns>The method.</returns>
-    /// <exception cref="ArgumentOutOfRangeException"><paramref name="iterations"/> is below 1.</exception>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="iterations"/> is out of that range.</exception>
     public static Reconstruction Corrected(int iterations = 1) => Counted(ReconstructionKind.Corrected, iterations, nameof(iterations));
 
     /// <summary>The increment extrapolated from the last ones, and a correction: 4 evaluations; only if weights are smooth in depth.</summary>
@@ -80,21 +83,21 @@ public sealed record Reconstruction
     /// Finds each state to a tolerance, and keeps or replays those that it can't find so: at most 2√N of N, as many as checkpoint. The
     /// default.
     /// </summary>
-    /// <param name="tolerance">Estimated error ‖x̃ − x_n‖ / ‖x_n‖ of a state at which a gradient is taken; positive. Null: 1e-3.</param>
+    /// <param name="tolerance">Estimated error ‖x̃ − x_n‖ / ‖x_n‖ of a state at which a gradient is taken; positive, at most 1. Null: 1e-3.</param>
     /// <returns>The method.</returns>
-    /// <exception cref="ArgumentOutOfRangeException"><paramref name="tolerance"/> is not a positive finite number.</exception>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="tolerance"/> is out of that range.</exception>
     public static Reconstruction Adaptive(double? tolerance = null)
     {
         var method = Of(ReconstructionKind.Adaptive);
         return tolerance is not { } given ? method
             : Plan.Accepts(given) ? new(method.plan, method.Count, given)
-            : throw new ArgumentOutOfRangeException(nameof(tolerance), tolerance, "expected a positive number");
+            : throw new ArgumentOutOfRangeException(nameof(tolerance), tolerance, $"{method.Name} takes {method.plan.ArgumentText}");
     }
 
     /// <summary>Store every k-th state and replay between them: exact, 4 evaluations, memory N/k states and k tapes.</summary>
-    /// <param name="every">k; 0 stands for the square root of the number of steps.</param>
+    /// <param name="every">k, up to 1048576; 0 stands for the square root of the number of steps.</param>
     /// <returns>The method.</returns>
-    /// <exception cref="ArgumentOutOfRangeException"><paramref name="every"/> is negative.</exception>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="every"/> is negative, or larger.</exception>
     public static Reconstruction Checkpoint(int every = 0) => Counted(ReconstructionKind.Checkpoint, every, nameof(every));
 
     /// <summary>Reads a method as users write it; the inverse of <see cref="ToString"/>.</summary>
@@ -160,8 +163,8 @@ public sealed record Reconstruction
     {
         using var native = Functions.ReconstructionPlans();
         return [.. native.Select(plan => new Plan(
-            plan.Kind, plan.Name, plan.Summary, plan.Argument, plan.ArgumentName, plan.DefaultCount, plan.LeastCount, plan.MostCount,
-            plan.Order, plan.OrderGrows, plan.Evaluations, plan.EvaluationsGrow, plan.MemoryFree))];
+            plan.Kind, plan.Name, plan.Summary, plan.Argument, plan.ArgumentName, plan.DefaultCount, plan.LeastCount,
+            plan.MostCount > 0 ? plan.MostCount : plan.EvaluationsGrow ? MostEvaluations : MostSteps, plan.Order, plan.OrderGrows, plan.Evaluations, plan.EvaluationsGrow, plan.MemoryFree))];
     }
 
     private sealed record Plan(
@@ -186,20 +189,27 @@ public sealed record Reconstruction
         public string ArgumentText => Argument switch
         {
             PlanArgument.None => "no argument",
-            PlanArgument.Count => $"a whole number {ArgumentName} of at least {LeastCount}" + (MostCount > 0 ? $" and at most {MostCount}" : string.Empty),
-            PlanArgument.Tolerance => $"a positive number as its {ArgumentName}",
+            PlanArgument.Count => $"a whole number {ArgumentName} of at least {LeastCount} and at most {MostCount}" + Reason,
+            PlanArgument.Tolerance => $"a positive number as its {ArgumentName}, at most 1: an error of 1 is as large as the state",
             _ => throw new ArgumentOutOfRangeException(nameof(Argument), Argument, null),
         };
 
-        public static bool Accepts(double tolerance) => tolerance > 0 && double.IsFinite(tolerance);
+        private string Reason => MostCount switch
+        {
+            MostEvaluations => ": each is one more evaluation of every function",
+            MostSteps => ": no stage has more steps",
+            _ => string.Empty,
+        };
 
-        public bool Accepts(long count) => count == DefaultCount || (count >= LeastCount && (MostCount == 0 || count <= MostCount));
+        public static bool Accepts(double tolerance) => tolerance is > 0 and <= 1;
+
+        public bool Accepts(long count) => count == DefaultCount || (count >= LeastCount && count <= MostCount);
 
         public Reconstruction? TryRead(string argument) => Argument switch
         {
             PlanArgument.Count when int.TryParse(argument, NumberStyles.None, CultureInfo.InvariantCulture, out var count) && Accepts(count) =>
                 new(this, count, null),
-            PlanArgument.Tolerance when double.TryParse(argument, NumberStyles.Float, CultureInfo.InvariantCulture, out var tolerance) && Accepts(tolerance) =>
+            PlanArgument.Tolerance when double.TryParse(argument, NumberStyles.AllowDecimalPoint | NumberStyles.AllowExponent, CultureInfo.InvariantCulture, out var tolerance) && Accepts(tolerance) =>
                 new(this, 0, tolerance),
             _ => null,
         };

@@ -1,0 +1,67 @@
+using System.Security.Cryptography;
+using ResNetNodes.Experiments.Runs;
+
+namespace ResNetNodes.Experiments.Figures;
+
+/// <summary>
+/// A finished run: its summary, its configuration, its folder. Runs of other people are shown too, so that nothing in them is trusted:
+/// what a summary names is read only where it is a regular file of the run's own folder, with the content that the run wrote.
+/// </summary>
+internal sealed record ReportedRun(string Folder, string Name, RunSummary Summary, RunConfig Config)
+{
+    private const int Shift = 20;
+    private const long MostBytes = 64L << Shift;
+    private const string Again = "run it again with --overwrite";
+
+    /// <summary>Reads summary.json and config.json of a run.</summary>
+    /// <param name="folder">Its folder.</param>
+    /// <param name="name">What the report calls it.</param>
+    /// <exception cref="ResNetNodesException">One of them is missing, damaged, or not as a run writes it.</exception>
+    public static ReportedRun Open(string folder, string name)
+    {
+        var config = SealedJson.Read<RunConfig>(Path.Combine(folder, RunConfig.FileName), Again);
+        var file = Path.Combine(folder, RunSummary.FileName);
+        var summary = SealedJson.Read<RunSummary>(file, Again);
+        var hasNull = summary.Findings.Any(f => f is null) || summary.Figures.Concat(summary.Tables).Any(n => n is null);
+        return hasNull
+            ? throw SealedJson.Misshapen(file, "one of its lists", Again)
+            : new(folder, name == "." ? summary.Verb : name, summary, config);
+    }
+
+    /// <summary>A file that the summary names.</summary>
+    /// <param name="entry">Where it names it: figures or tables.</param>
+    /// <param name="name">The name.</param>
+    /// <exception cref="ResNetNodesException">It is no file of this folder, was changed, or can't be read.</exception>
+    public byte[] Read(string entry, string name)
+    {
+        var isPlain = name.Length > 0 && name is not ("." or "..") && !name.Any(c => c is '/' or '\\' || char.IsControl(c));
+        if (!isPlain)
+        {
+            throw new ResNetNodesException(
+                $"{Path.Combine(Folder, RunSummary.FileName)}: {entry} names '{OneLine(name)}', "
+                + "expected the name of a file in its folder");
+        }
+
+        var path = Path.Combine(Folder, name);
+        try
+        {
+            var bytes = SealedJson.ReadOwn(path, MostBytes);
+            return Convert.ToHexStringLower(SHA256.HashData(bytes)) == Summary.Digests.GetValueOrDefault(name)
+                ? bytes
+                : throw new ResNetNodesException(
+                    $"{path}: is not what the run wrote (its checksum is another in {RunSummary.FileName}); "
+                    + "run the experiment again with --resume");
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new ResNetNodesException(
+                $"{path}: is one of the {entry} of {Name}, but can't be read: {exception.Message}; "
+                + "run the experiment again with --resume",
+                exception);
+        }
+    }
+
+    /// <summary>A text of another program as one line of a terminal shows it: what would move the cursor is left out.</summary>
+    public static string OneLine(string text, int most = 200) =>
+        string.Concat(text.Take(most).Select(c => char.IsControl(c) ? '?' : c));
+}

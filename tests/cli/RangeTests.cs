@@ -1,0 +1,235 @@
+using System.Globalization;
+using Xunit;
+
+namespace ResNetNodes.Cli.Tests;
+
+/// <summary>
+/// Every number that an option takes has a range, and one out of it ends every verb in one line that names the option, with exit code
+/// 2, before there is a folder. Verbs and options come from the help, so that a new option is found here: it needs a line below.
+/// </summary>
+public sealed class RangeTests : IDisposable
+{
+    // The ends of whole numbers; a verb may begin later, never end elsewhere.
+    private static readonly Dictionary<string, (long Least, long Most)> Whole = new()
+    {
+        ["adjoint-from"] = (1, 1048576),
+        ["at"] = (0, 10_000_000),
+        ["batch"] = (1, 1_000_000),
+        ["depth"] = (1, 1048576),
+        ["depths"] = (1, 1048576),
+        ["dimension"] = (1, 16384),
+        ["epochs"] = (1, 100_000),
+        ["image-size"] = (1, 8192),
+        ["jobs"] = (1, Threads),
+        ["limit"] = (1, int.MaxValue),
+        ["max-depth"] = (2, 1048576),
+        ["planes"] = (1, 65536),
+        ["pretrain-epochs"] = (1, 100_000),
+        ["repetitions"] = (1, 100_000),
+        ["seed"] = (0, int.MaxValue),
+        ["seeds"] = (0, int.MaxValue),
+        ["steps"] = (1, 10_000_000),
+        ["stretch-from"] = (1, 1048576),
+        ["threads"] = (1, Threads),
+        ["train-steps"] = (0, 10_000_000),
+        ["workers"] = (1, Threads),
+    };
+
+    // Numbers that are wrong for each.
+    private static readonly Dictionary<string, string[]> Real = new()
+    {
+        ["last-norm-decay"] = ["-1", "1001"],
+        ["lr"] = ["0", "1000001"],
+        ["momentum"] = ["-0.1", "1", "1.5"],
+        ["pretrain-lr"] = ["0", "1000001"],
+        ["stage-rate-factor"] = ["0", "1048577"],
+        ["tolerance"] = ["-1", "1000001"],
+        ["weight-decay"] = ["-1", "1001"],
+    };
+
+    // Words with numbers in them, and words alone.
+    private static readonly Dictionary<string, string[]> Words = new()
+    {
+        ["dataset"] = ["mnist"],
+        ["device"] = ["cuda:-1"],
+        ["epoch"] = ["mnist"],
+        ["execution"] = ["fast"],
+        ["methods"] = ["corrected:2147483647", "adaptive:2", "a,,b"],
+        ["network"] = ["large"],
+        ["only"] = ["nothing"],
+        ["precision"] = ["int8"],
+        ["preset"] = ["huge"],
+        ["reconstruction"] = ["corrected:2147483647", "adaptive:2", "checkpoint:2147483647", "extrapolated:9"],
+        ["reconstructions"] = ["corrected:2147483647", "inverse,", "inverse,,corrected"],
+        ["schedule"] = ["steps:2147483647", "every:0*0.1", "every:2147483647*0.1", "every:1*2"],
+        ["size"] = ["auto:2147483647", "custom:1+2+3+99999999999"],
+        ["sizes"] = ["auto:2147483647", "18,,34"],
+        ["solver"] = ["rk4"],
+        ["solvers"] = ["rk4", "euler,,heun"],
+        ["train-stage"] = ["5"],
+    };
+
+    // Files, and switches.
+    private static readonly string[] Others =
+    [
+        "checkpoint", "cifar10", "config", "cuda-graphs", "data", "download", "gradients", "imagenet", "in", "json", "no-color", "no-memory",
+        "npy", "out", "overwrite", "page", "quiet", "resume", "scale-rate", "skip-corrupt", "verbose", "zero-init",
+    ];
+
+    private readonly string folder = Directory.CreateTempSubdirectory("ranges").FullName;
+
+    private static int Threads => Math.Max(64, 4 * Environment.ProcessorCount);
+
+    public static TheoryData<string, string> Options()
+    {
+        var data = new TheoryData<string, string>();
+        foreach (var verb in Help.Verbs)
+        {
+            foreach (var option in Help.Options(verb).Keys.Except(Others))
+            {
+                data.Add(verb, option);
+            }
+        }
+
+        return data;
+    }
+
+    public void Dispose() => Directory.Delete(folder, recursive: true);
+
+    [Theory]
+    [MemberData(nameof(Options))]
+    public void ValueOutOfRange_IsOneLineAndLeavesNothing(string verb, string option)
+    {
+        if (Whole.TryGetValue(option, out var range))
+        {
+            Refused(verb, option, $"{range.Most + 1}", $"to {range.Most}: ");
+            Refused(verb, option, $"{range.Least - 1}", $"to {range.Most}: ");
+        }
+        else if (Real.TryGetValue(option, out var numbers))
+        {
+            Array.ForEach([.. numbers, "nan"], number => Refused(verb, option, number, "expected a number "));
+        }
+        else
+        {
+            Assert.True(Words.ContainsKey(option), $"--{option} of {verb} needs a line in RangeTests");
+            Array.ForEach(Words[option], word => Refused(verb, option, word, $"--{option}"));
+        }
+    }
+
+    /// <summary>Whole numbers are plain digits: what means another number elsewhere is no number here.</summary>
+    [Theory]
+    [InlineData("1,000")]
+    [InlineData("1.000")]
+    [InlineData("1e3")]
+    [InlineData("0x10")]
+    [InlineData("+5")]
+    [InlineData("-5")]
+    [InlineData("05")]
+    [InlineData("5 ")]
+    [InlineData("1_000")]
+    [InlineData("٥")]
+    [InlineData("５")]
+    [InlineData("5.0")]
+    [InlineData("99999999999999999999999999")]
+    public void WholeNumber_IsPlainDigits(string text) => Refused("train", "epochs", text, "expected a whole number from 1 to 100000: ");
+
+    [Theory]
+    [InlineData("+0.1")]
+    [InlineData("0,1")]
+    [InlineData("1 000")]
+    [InlineData("infinity")]
+    [InlineData("1e999")]
+    [InlineData("0x1p-3")]
+    [InlineData("٠.١")]
+    public void Number_IsPlainToo(string text) => Refused("train", "lr", text, "expected a number above 0 and up to 1000000: ");
+
+    [Theory]
+    [InlineData("2,,4", "a value between its commas is empty")]
+    [InlineData(",", "a value between its commas is empty")]
+    [InlineData("2,4,", "a value between its commas is empty")]
+    [InlineData("2 4", "--depths is 2 4, expected")]
+    [InlineData("2;4", "--depths is 2;4, expected")]
+    public void List_IsChecked(string text, string message) => Refused("compare-gradients", "depths", text, message);
+
+    [Fact]
+    public void LongList_IsOneShortLine()
+    {
+        var ones = string.Join(',', Enumerable.Repeat("1", 30_000));
+        Refused("compare-gradients", "depths", ones, "--depths lists 30000 values, expected at most 256");
+        Refused("bench", "planes", ones, "--planes lists 30000 values");
+        Refused("train", "epochs", new string('9', 100_000), "99…, expected a whole number");
+        Refused("train", "reconstruction", new string('x', 100_000), "--reconstruction: reconstruction 'xxx");
+    }
+
+    /// <summary>What certainly does not fit is told before any of it is taken, in the parent of children too.</summary>
+    [Theory]
+    [InlineData("--depth is 1048576 and --planes 65536: the network needs for its weights, gradients and momentum at least", "train", "--depth", "1048576", "--planes", "65536")]
+    [InlineData("--size is auto:99999 and --planes 65536", "train", "--network", "ode", "--size", "auto:99999", "--planes", "65536")]
+    [InlineData("--sizes is auto:99999 and --planes 65536", "tied", "--network", "ode", "--sizes", "auto:99999", "--planes", "65536")]
+    [InlineData("--size is 101 and --planes 65536", "adjoint-failure", "--planes", "65536")]
+    [InlineData("--size is auto:99999 and --planes 65536: the network needs for its weights at least", "finetune", "--size", "auto:99999", "--planes", "65536")]
+    [InlineData("--depths is 1048576 and --planes 256", "depth-sweep", "--depths", "1,1048576", "--planes", "256")]
+    [InlineData("--depths is 1048576 and --planes 256", "compare-gradients", "--depths", "4,1048576", "--planes", "256")]
+    [InlineData("--stretch-from is 1048576 and --planes 4096", "compare-gradients", "--depths", "4", "--stretch-from", "1048576", "--planes", "4096")]
+    [InlineData("--depths is 1048576 and --planes 256", "gradient-errors", "--depths", "4,1048576", "--planes", "256")]
+    [InlineData("--depths is 1048576 and --planes 256", "memory", "--depths", "4,1048576", "--planes", "256")]
+    [InlineData("--depths is 1048576 and --planes 4096", "memory", "--network", "ode", "--depths", "1048576", "--planes", "4096")]
+    [InlineData("--depths is 1048576: the states that backprop stores need at least 976.6 GiB", "memory", "--network", "linear", "--depths", "1048576")]
+    [InlineData("--batch is 10000 and --depths 100000: the states that backprop stores need at least", "memory", "--planes", "1", "--batch", "10000", "--depths", "4,100000", "--reconstructions", "backprop")]
+    [InlineData("--depths is 1048576 and --planes 256, 11 methods", "bench", "--network", "tiny", "--depths", "1,1048576", "--planes", "256")]
+    [InlineData("--depths is 1048576 and --planes 4096, 11 methods", "bench", "--network", "bottleneck", "--depths", "1048576", "--planes", "4096")]
+    [InlineData("--planes is 65536 and --batch 128: one state and the weights of a function need at least", "discretization", "--planes", "65536")]
+    [InlineData("--depth is 1048576 and --dimension 16384", "linear-weights", "--depth", "1048576", "--dimension", "16384")]
+    public void WhatCannotFit_IsToldBeforeItIsTaken(string message, string verb, params string[] words)
+    {
+        string[] data = Help.Options(verb).ContainsKey("dataset") ? ["--dataset", "synthetic"] : [];
+        Fails(2, message, [verb, .. words, .. data]);
+    }
+
+    /// <summary>A batch is no larger than its data: what is asked for in numbers and not needed is no reason to refuse.</summary>
+    [Fact]
+    public void BatchBeyondTheData_IsNotRefused()
+    {
+        var (code, _, error) = Executable.Run(
+            "train", "--preset", "smoke", "--depth", "2", "--limit", "20", "--batch", "1000000", "--reconstruction", "backprop", "--out", Path.Combine(folder, "out"));
+        Assert.True(code == 0, error);
+    }
+
+    /// <summary>Options that only a child, or a later part of the run, would find wrong.</summary>
+    [Theory]
+    [InlineData(2, "depth is 1, expected at least 2 with the solver heun", "depth-sweep", "--depths", "4,1")]
+    [InlineData(2, "depth is 1, expected at least 2 with the solver heun", "train", "--depth", "1", "--solver", "heun")]
+    [InlineData(2, "depth is 1, expected at least 2 with the solver heun", "tied", "--sizes", "auto:3,auto:2", "--solver", "heun")]
+    [InlineData(2, "depth is 1, expected at least 2 with the solver heun", "memory", "--depths", "4,1", "--solver", "heun")]
+    [InlineData(2, "depth is 1, expected at least 2 with the solver heun", "memory", "--network", "linear", "--depths", "4,1", "--solver", "heun")]
+    [InlineData(2, "--precision bfloat16 needs native layers", "depth-sweep", "--precision", "bfloat16", "--execution", "callback")]
+    [InlineData(2, "--dataset imagenet needs --data", "bench", "--preset", "smoke", "--epoch", "imagenet")]
+    [InlineData(2, "--dataset imagenet needs --data", "reproduce", "--preset", "paper")]
+    [InlineData(1, "/nowhere", "depth-sweep", "--dataset", "fashion-mnist", "--data", "/nowhere")]
+    [InlineData(1, "/nowhere.bin", "finetune", "--preset", "smoke", "--checkpoint", "/nowhere.bin")]
+    [InlineData(1, "/nowhere.bin", "compare-gradients", "--preset", "smoke", "--checkpoint", "/nowhere.bin")]
+    public void WhatIsFoundLater_IsFoundFirst(int exit, string message, string verb, params string[] words)
+    {
+        var known = Help.Options(verb).ContainsKey("dataset") && !words.Contains("--preset") && !words.Contains("--dataset");
+        Fails(exit, message, [verb, .. words, .. known ? new[] { "--dataset", "synthetic" } : []]);
+    }
+
+    private void Refused(string verb, string option, string value, string message)
+    {
+        var line = Fails(2, message, [verb, $"--{option}={value}"]);
+        Assert.Contains($"--{option}", line);
+    }
+
+    private string Fails(int exit, string message, string[] words)
+    {
+        var place = Path.Combine(folder, "out");
+        var (code, output, error) = Executable.Run([.. words, "--out", place]);
+        Assert.True(code == exit, string.Create(CultureInfo.InvariantCulture, $"{words[0]}: exit code {code}: {error}"));
+        Assert.Empty(output);
+        var line = Assert.Single(error.TrimEnd('\n').Split('\n'));
+        Assert.Contains(message, line);
+        Assert.InRange(line.Length, 1, 500);
+        Assert.False(Path.Exists(place));
+        return line;
+    }
+}
