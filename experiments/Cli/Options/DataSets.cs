@@ -86,9 +86,8 @@ internal static class DataSets
     private static void Report(DownloadProgress progress, string dataset, Terminal terminal)
     {
         const int shift = 20;
-        var total = progress.Total is { } bytes ? $" of {bytes >> shift}" : string.Empty;
-        var share = progress.Total is > 0 ? (double)progress.Bytes / progress.Total.Value : 0;
-        terminal.Progress(share, $"{dataset}: {progress.Bytes >> shift}{total} MiB");
+        var share = (double)progress.Bytes / progress.Total;
+        terminal.Progress(share, $"{dataset}: {progress.Bytes >> shift} of {progress.Total >> shift} MiB");
     }
 
     private static void Refuse(bool wrong, string message)

@@ -12,6 +12,14 @@ internal static class DataFile
 
     public static string Number(long value) => value.ToString("N0", CultureInfo.InvariantCulture);
 
+    /// <summary>A name out of a file, as a message can hold it: of some length, without control characters.</summary>
+    public static string Shown(string name)
+    {
+        const int most = 80;
+        var clean = string.Concat(name.Select(c => char.IsControl(c) ? '?' : c));
+        return clean.Length <= most ? clean : $"{clean[..(most / 2)]}…{clean[^(most / 2)..]}";
+    }
+
     /// <summary>Whether the file or its folder, not the program, is to blame.</summary>
     public static bool IsOfTheFile(Exception exception) => exception is IOException or UnauthorizedAccessException;
 }
