@@ -77,6 +77,16 @@ public sealed class BatchLoaderTests
     }
 
     [Fact]
+    public void BatchesBeyondTheMemory_AreToldBeforeItIsTaken()
+    {
+        // 95 images of 1.2 TB.
+        var large = Augmentation.ImageNet with { Size = 320_000, Resize = 320_000 };
+        var error = Assert.Throws<ResNetNodesException>(() => new BatchLoader(new Scripted(95), large, int.MaxValue, 3, 2));
+        Assert.StartsWith("scripted: 1 batches of 95 images of 3×320000×320000 take 108718.9 GiB, and this machine has ", error.Message);
+        Assert.EndsWith("; use smaller batches", error.Message);
+    }
+
+    [Fact]
     public void Epoch_AppliesTheAugmentation()
     {
         var data = new Scripted(12);

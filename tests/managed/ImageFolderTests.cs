@@ -151,6 +151,49 @@ public sealed class ImageFolderTests : IDisposable
 
     /// <summary>As torchvision's ImageFolder: every file below the class's folder is the class's.</summary>
     /// <summary>Under such a folder's name nothing is found: its images would be missing without a word.</summary>
+    /// <summary>Each is an image or damaged, and nothing else: no crash, no other exception.</summary>
+    [Fact]
+    public void AnyDamage_IsAnImageOrDamage()
+    {
+        var noise = AugmentationTests.RandomImage(3, 40, 40, 1);
+        using var picture = Colour(40, 30, (x, y) => new(noise.Values.Span[x], noise.Values.Span[(40 * y) + x], 7));
+        var random = new Random(1);
+        foreach (var format in new[] { SKEncodedImageFormat.Jpeg, SKEncodedImageFormat.Png, SKEncodedImageFormat.Webp, SKEncodedImageFormat.Bmp })
+        {
+            using var data = format == SKEncodedImageFormat.Bmp ? null : picture.Encode(format, 90);
+            var whole = data?.ToArray() ?? Bitmap(40, 30, (x, y) => picture.GetPixel(x, y));
+            Directory.CreateDirectory(Path.Combine(root, "a"));
+            File.WriteAllBytes(Path.Combine(root, "a/1.img.png"), whole);
+            var set = ImageFolder.Load(root, skipCorrupt: true);
+            Assert.NotNull(set.Read(0));
+            for (var trial = 0; trial < 150; trial++)
+            {
+                var bytes = trial % 3 == 0 ? whole[..random.Next(whole.Length)] : (byte[])whole.Clone();
+                for (var change = 0; change < trial % 3 && bytes.Length > 0; change++)
+                {
+                    bytes[random.Next(Math.Min(bytes.Length, trial % 2 == 0 ? 64 : bytes.Length))] = (byte)random.Next(256);
+                }
+
+                File.WriteAllBytes(Path.Combine(root, "a/1.img.png"), bytes);
+                Assert.True(set.Read(0) is null or { Channels: 3 });
+            }
+
+            // Cut in its last tenth: of a truncated image nothing is taken.
+            File.WriteAllBytes(Path.Combine(root, "a/1.img.png"), whole[..(whole.Length * 9 / 10)]);
+            Assert.Null(set.Read(0));
+        }
+    }
+
+    [Fact]
+    public void AMessage_IsOneLineWhateverTheName()
+    {
+        Write("a\nb/1\r\u001b[31m.png", Colour(4, 4, (x, y) => SKColors.Red), SKEncodedImageFormat.Png);
+        var data = ImageFolder.Load(root);
+        Assert.NotNull(data.Read(0));
+        File.WriteAllText(Path.Combine(root, "a\nb/1\r\u001b[31m.png"), "damaged");
+        Assert.StartsWith(Path.Combine(root, "a?b/1??[31m.png: is not"), Assert.Throws<ResNetNodesException>(() => data.Read(0)).Message);
+    }
+
     /// <summary>A few bytes that state 2³⁰ pixels and more are refused before memory is taken for them.</summary>
     [Fact]
     public void ImagesThatStateTooManyPixels_AreRefused()

@@ -25,7 +25,7 @@ public sealed class BatchLoader
     /// <param name="shuffleSeed">Seed of order and augmentation; null keeps the order.</param>
     /// <param name="workers">Threads that decode and augment; null for half of the cores, at least 1 and at most 8.</param>
     /// <param name="dropLast">Whether the last batch is left out where it is smaller than the others.</param>
-    /// <exception cref="ResNetNodesException">No batch would be left.</exception>
+    /// <exception cref="ResNetNodesException">No batch would be left, or batches do not fit into memory.</exception>
     public BatchLoader(
         ImageDataset data, Augmentation augmentation, int batchSize, long? shuffleSeed, int? workers = null, bool dropLast = false)
     {
@@ -41,6 +41,16 @@ public sealed class BatchLoader
         {
             throw new ResNetNodesException(
                 $"{data.Name}: its {data.Count} images are fewer than a batch of {batchSize}, and --drop-last leaves out what is smaller; use smaller batches, or keep the last");
+        }
+
+        var (held, images) = (Math.Min(BatchCount, BatchQueue.Held), Math.Min(batchSize, data.Count));
+        var needed = (double)held * images * augmentation.Channels * augmentation.Size * augmentation.Size * sizeof(float);
+        var memory = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
+        if (needed > memory)
+        {
+            throw new ResNetNodesException(
+                $"{data.Name}: {held} batches of {images} images of {augmentation.Channels}×{augmentation.Size}×{augmentation.Size} take "
+                + $"{needed / (1 << 30):0.#} GiB, and this machine has {(double)memory / (1 << 30):0.#}; use smaller batches");
         }
     }
 
