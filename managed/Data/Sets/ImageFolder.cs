@@ -169,7 +169,7 @@ public sealed class ImageFolder : ImageDataset
     private static long Length(string path)
     {
         FileSystemInfo file = new FileInfo(path);
-        file = file.Exists && file.LinkTarget is not null ? file.ResolveLinkTarget(returnFinalTarget: true)! : file;
+        file = file.Exists && file.Attributes.HasFlag(FileAttributes.ReparsePoint) ? file.ResolveLinkTarget(returnFinalTarget: true)! : file;
         return file is FileInfo { Exists: true } found ? found.Length : -1;
     }
 

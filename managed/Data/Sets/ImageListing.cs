@@ -1,3 +1,5 @@
+using System.IO.Enumeration;
+
 namespace ResNetNodes.Data;
 
 /// <summary>
@@ -42,19 +44,20 @@ internal sealed class ImageListing
     {
         var names = new List<string>();
         var real = Real(root);
-        foreach (var entry in Shown(root))
+        foreach (var (name, isFolder) in Shown(root))
         {
-            if (entry is not DirectoryInfo)
+            var path = Path.Join(root, name);
+            if (!isFolder)
             {
                 beside++;
             }
-            else if (entry.LinkTarget is not null && LeadsBack(Real(entry.FullName), real))
+            else if (IsLink(path) && LeadsBack(Real(path), real))
             {
-                throw DataFile.Bad(entry.FullName, "is a link to a folder that it lies in; remove it");
+                throw DataFile.Bad(path, "is a link to a folder that it lies in; remove it");
             }
             else
             {
-                names.Add(entry.Name);
+                names.Add(name);
             }
         }
 
@@ -80,18 +83,29 @@ internal sealed class ImageListing
                 continue;
             }
 
-            foreach (var entry in Shown(Path.Join(folder, next.Inner)).OrderBy(entry => entry.Name, StringComparer.Ordinal))
+            var folders = new List<string>();
+            foreach (var (name, isFolder) in Shown(Path.Join(folder, next.Inner)))
             {
-                var inner = Path.Join(next.Inner, entry.Name);
-                if (entry is not DirectoryInfo)
+                if (isFolder)
                 {
-                    Take(inner, images);
+                    folders.Add(name);
                 }
-                else if (entry.LinkTarget is null)
+                else
                 {
-                    open.Push((inner, Path.Join(next.Real, entry.Name)));
+                    Take(Path.Join(next.Inner, name), images);
                 }
-                else if (Real(entry.FullName) is var real && LeadsBack(real, next.Real))
+            }
+
+            folders.Sort(StringComparer.Ordinal);
+            foreach (var name in folders)
+            {
+                var inner = Path.Join(next.Inner, name);
+                var path = Path.Join(folder, inner);
+                if (!IsLink(path))
+                {
+                    open.Push((inner, Path.Join(next.Real, name)));
+                }
+                else if (Real(path) is var real && LeadsBack(real, next.Real))
                 {
                     links++;
                 }
@@ -121,23 +135,28 @@ internal sealed class ImageListing
     }
 
     // Hidden ones belong to file managers.
-    private static IEnumerable<FileSystemInfo> Shown(string folder)
+    private static IEnumerable<(string Name, bool IsFolder)> Shown(string folder)
     {
-        foreach (var entry in new DirectoryInfo(folder).EnumerateFileSystemInfos())
+        // Names and kinds alone: asking for each file's state would take longer than all the rest.
+        var entries = new FileSystemEnumerable<(string Name, bool IsFolder)>(
+            folder, (ref FileSystemEntry entry) => (entry.FileName.ToString(), entry.IsDirectory), new EnumerationOptions { AttributesToSkip = 0, IgnoreInaccessible = false });
+        foreach (var (name, isFolder) in entries)
         {
-            if (entry.Name.StartsWith('.') || entry.Name.ToUpperInvariant() is "THUMBS.DB" or "DESKTOP.INI")
+            if (name.StartsWith('.') || name.Equals("Thumbs.db", StringComparison.OrdinalIgnoreCase) || name.Equals("desktop.ini", StringComparison.OrdinalIgnoreCase))
             {
                 continue;
             }
 
-            if (entry is DirectoryInfo && entry.Name.Contains(NoCharacter) && !Directory.Exists(entry.FullName))
+            if (isFolder && name.Contains(NoCharacter) && !Directory.Exists(Path.Join(folder, name)))
             {
-                throw DataFile.Bad(entry.FullName, $"can't be read: {NoUtf8}");
+                throw DataFile.Bad(Path.Join(folder, name), $"can't be read: {NoUtf8}");
             }
 
-            yield return entry;
+            yield return (name, isFolder);
         }
     }
+
+    private static bool IsLink(string folder) => new DirectoryInfo(folder).LinkTarget is not null;
 
     private static bool LeadsBack(string target, string from) =>
         from == target || from.StartsWith(Path.TrimEndingDirectorySeparator(target) + Path.DirectorySeparatorChar, StringComparison.Ordinal);
