@@ -82,7 +82,7 @@ public sealed class BatchLoaderTests
         // 95 images of 1.2 TB.
         var large = Augmentation.ImageNet with { Size = 320_000, Resize = 320_000 };
         var error = Assert.Throws<ResNetNodesException>(() => new BatchLoader(new Scripted(95), large, int.MaxValue, 3, 2));
-        Assert.StartsWith("scripted: 1 batches of 95 images of 3×320000×320000 take 108718.9 GiB, and this machine has ", error.Message);
+        Assert.StartsWith("scripted: batches of 95 images of 3×320000×320000 need 108718.9 GiB (1 at a time), and this machine has ", error.Message);
         Assert.EndsWith("; use smaller batches", error.Message);
     }
 

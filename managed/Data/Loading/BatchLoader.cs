@@ -49,8 +49,8 @@ public sealed class BatchLoader
         if (needed > memory)
         {
             throw new ResNetNodesException(
-                $"{data.Name}: {held} batches of {images} images of {augmentation.Channels}×{augmentation.Size}×{augmentation.Size} take "
-                + $"{needed / (1 << 30):0.#} GiB, and this machine has {(double)memory / (1 << 30):0.#}; use smaller batches");
+                $"{data.Name}: batches of {images} images of {augmentation.Channels}×{augmentation.Size}×{augmentation.Size} need "
+                + $"{needed / (1 << 30):0.#} GiB ({held} at a time), and this machine has {(double)memory / (1 << 30):0.#}; use smaller batches");
         }
     }
 
