@@ -104,7 +104,7 @@ internal sealed class CompareGradients : Experiment
         var planes = Planes.Of(Network.Name);
         var options = Optimization.On(Device.Value);
         var (images, augmentation) = Images.Load(true, Seed.Number, terminal, cancellation);
-        BatchLoader Loader(long seed) => new(images, augmentation, Batch.Number, seed, Images.WorkersNumber);
+        BatchLoader Loader(long seed) => Images.Batches(images, augmentation, Batch.Number, seed);
         var preparation = new Preparation(checkpoint, steps, Loader(Seed.Number), options);
         using var batch = Loader(Seed.Number + 1).Epoch(0).First();
         TinyResNetOptions Options(Solver solver, int depth) =>

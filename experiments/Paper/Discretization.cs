@@ -159,6 +159,7 @@ internal sealed class Discretization : Experiment
     {
         if (Npy is not { } file)
         {
+            Unused("drop-last", "only the first test batch is taken");
             var (loader, images) = Images.TestBatches(Batch.Number, Seed.Number, terminal, cancellation);
             using var batch = loader.Epoch(0).First();
             return (batch.Images.clone(), images.Name);

@@ -86,7 +86,7 @@ internal sealed class GradientErrors : Experiment
         var stage = Execution.On(new StageOptions());
         var options = Optimization.On(Device.Value);
         var (images, augmentation) = Images.Load(true, Seed.Number, terminal, cancellation);
-        BatchLoader Loader(long seed) => new(images, augmentation, Batch.Number, seed, Images.WorkersNumber);
+        BatchLoader Loader(long seed) => Images.Batches(images, augmentation, Batch.Number, seed);
         using var batch = Loader(Seed.Number + 1).Epoch(0).First();
         var (solvers, methods) = (Solvers.Values, Methods.Values);
         var load = Workload.Of(options, Batch.Number, images, Images.Pixels);

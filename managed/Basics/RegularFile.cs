@@ -4,6 +4,9 @@ using Microsoft.Win32.SafeHandles;
 
 namespace ResNetNodes;
 
+/// <summary>There is something under a file's name, but nothing to read as a file: a pipe, a device, or far too many bytes.</summary>
+internal sealed class NoRegularFileException(string message) : IOException(message);
+
 /// <summary>
 /// Reads of regular files alone. A pipe waits for a writer that may never come, and a device such as /dev/zero never ends: a path
 /// that leads to one of them, by a link too, is refused. A link to a regular file is that file.
@@ -16,7 +19,8 @@ internal static partial class RegularFile
 
     /// <summary>Opens a file for reading.</summary>
     /// <param name="path">The file.</param>
-    /// <exception cref="IOException">It is missing or no regular file; the message is a phrase without the path.</exception>
+    /// <exception cref="NoRegularFileException">It is a pipe or a device.</exception>
+    /// <exception cref="IOException">It is missing or can't be read; the message is a phrase without the path.</exception>
     /// <exception cref="UnauthorizedAccessException">It may not be read, or is a folder.</exception>
     public static FileStream OpenRead(string path)
     {
@@ -43,7 +47,7 @@ internal static partial class RegularFile
             {
                 Regular => new FileStream(handle, FileAccess.Read),
                 Folder => throw new UnauthorizedAccessException("it is a folder"),
-                _ => throw new IOException("it is a pipe or a device, no regular file"),
+                _ => throw new NoRegularFileException("it is a pipe or a device, no regular file"),
             };
         }
         catch
@@ -56,12 +60,13 @@ internal static partial class RegularFile
     /// <summary>All bytes of a file.</summary>
     /// <param name="path">The file.</param>
     /// <param name="most">The largest length that makes sense; a longer file is refused before any of it is read.</param>
+    /// <exception cref="NoRegularFileException">It is longer, or a pipe or a device.</exception>
     public static byte[] ReadAllBytes(string path, long most)
     {
         using var file = OpenRead(path);
         var length = file.Length <= most
             ? file.Length
-            : throw new IOException($"it is {file.Length:N0} bytes long, more than the {most:N0} that make sense");
+            : throw new NoRegularFileException($"it is {file.Length:N0} bytes long, more than the {most:N0} that make sense");
         var bytes = new byte[length];
         file.ReadExactly(bytes);
         return bytes;

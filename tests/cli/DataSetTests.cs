@@ -70,6 +70,19 @@ public sealed class DataSetTests : IDisposable
         var (swept, _, reason) = Executable.Run([.. sweep, .. images, "--planes", "2", "--epochs", "1", "--out", At("sweep")]);
         Assert.True(swept == 0, reason);
 
+        // Nothing is left out without a word, and a word is said once for each split.
+        File.WriteAllText(Path.Combine(folder, "images", "train", "dog", "notes.txt"), "no picture");
+        File.WriteAllText(Path.Combine(folder, "images", "train", "dog", "9.tif"), "a picture of another kind");
+        File.WriteAllText(Path.Combine(folder, "images", "val", "list.csv"), "of the images");
+        var (told, _, warnings) = Executable.Run([.. words, "--out", At("told")]);
+        Assert.True(told == 0, warnings);
+        Assert.Equal(
+            [
+                $"warning: {Path.Combine(folder, "images", "train")}: left out: 2 files of other kinds (.tif, .txt)",
+                $"warning: {Path.Combine(folder, "images", "val")}: left out: 1 file beside the class folders",
+            ],
+            warnings.Split('\n').Where(line => line.Contains("left out: ")));
+
         File.WriteAllText(Path.Combine(folder, "images", "train", "dog", "2.JPEG"), "no picture");
         var (broken, _, complaint) = Executable.Run([.. words, "--out", At("broken")]);
         Assert.Equal(1, broken);
@@ -77,6 +90,34 @@ public sealed class DataSetTests : IDisposable
         var (skipped, _, warning) = Executable.Run([.. words, "--skip-corrupt", "--out", At("skipped")]);
         Assert.True(skipped == 0, warning);
         Assert.Contains("1 training and 0 test images could not be decoded", warning);
+    }
+
+    /// <summary>40 images in batches of 13: the last one has a single image.</summary>
+    [Fact]
+    public void DropLast_LeavesTheSmallerBatchOut()
+    {
+        string[] words = ["train", "--dataset", "synthetic", "--depth", "1", "--planes", "2", "--epochs", "1", "--limit", "40", "--json"];
+        var (code, output, error) = Executable.Run([.. words, "--batch", "13", "--drop-last", "--out", At("run")]);
+        Assert.True(code == 0, error);
+        Assert.Single(output.Trim().Split('\n'));
+        var (refused, _, reason) = Executable.Run([.. words, "--batch", "2147483647", "--drop-last", "--out", At("none")]);
+        Assert.NotEqual(0, refused);
+        Assert.Contains("its 40 images are fewer than a batch of 2147483647, and --drop-last leaves out what is smaller", reason);
+        var (whole, _, complaint) = Executable.Run([.. words, "--batch", "2147483647", "--out", At("whole")]);
+        Assert.True(whole == 0, complaint);
+    }
+
+    [Fact]
+    public void CifarsPythonVersion_IsCalledByItsName()
+    {
+        var python = Directory.CreateDirectory(Path.Combine(folder, "cifar-10-batches-py")).FullName;
+        File.WriteAllBytes(Path.Combine(python, "data_batch_1"), [0x80, 2]);
+        Assert.All([folder, python], path =>
+        {
+            var (code, _, error) = Executable.Run(["train", "--dataset", "cifar10", "--data", path, .. Short, "--out", At("run")]);
+            Assert.Equal(1, code);
+            Assert.Contains($"{python}: is cifar10's Python version, whose pickled objects are not read; give the binary version", error);
+        });
     }
 
     [Theory]

@@ -14,7 +14,7 @@ public sealed class OptionTests : IDisposable
 
     // Values other than the default that go together in one short run.
     private static readonly Dictionary<string, string> Values = Pairs("""
-        adjoint-from=2 at=0,1 batch=20 depths=2 dimension=3 epochs=1 execution=layers
+        adjoint-from=2 at=0,1 batch=20 depths=2 dimension=3 drop-last=true epochs=1 execution=layers
         gradients=true jobs=2 last-norm-decay=1e-2 limit=40 lr=0.05 max-depth=4 methods=corrected:2,backprop
         momentum=0.8 network=tied no-memory=true planes=2 precision=bfloat16 pretrain-epochs=1 pretrain-lr=0.05
         reconstruction=corrected:2 reconstructions=corrected:2 repetitions=1 scale-rate=true schedule=constant
@@ -110,6 +110,7 @@ public sealed class OptionTests : IDisposable
     {
         ("compare-gradients" or "depth-sweep" or "finetune", "network") => true,
         ("bench", "network") => false,
+        ("discretization", "drop-last") => true,
         _ => Refused.ContainsKey(option),
     };
 

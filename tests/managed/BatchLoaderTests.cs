@@ -40,6 +40,52 @@ public sealed class BatchLoaderTests
         Assert.Equal(Enumerable.Range(0, 95).Select(i => 10L * i), Taken(new BatchLoader(new Scripted(95), Small, 10, null, 2), 0).SelectMany(b => b.Labels));
     }
 
+    [Theory]
+    [InlineData(96)]
+    [InlineData(int.MaxValue)]
+    public void ABatchLargerThanTheSet_IsTheSet(int batchSize)
+    {
+        var loader = new BatchLoader(new Scripted(95), Small, batchSize, 3, 2);
+        Assert.Equal(1, loader.BatchCount);
+        Assert.Equal(Enumerable.Range(0, 95).Select(i => 10L * i), Assert.Single(Taken(loader, 0)).Labels.Order());
+    }
+
+    [Theory]
+    [InlineData(95, 10, 9)]
+    [InlineData(90, 10, 9)]
+    [InlineData(95, 94, 1)]
+    [InlineData(95, 95, 1)]
+    public void DropLast_LeavesOutTheLastIfItIsSmaller(int count, int batchSize, int batches)
+    {
+        var data = new Scripted(count);
+        var loader = new BatchLoader(data, Small, batchSize, 3, 2, dropLast: true);
+        Assert.Equal(batches, loader.BatchCount);
+        var taken = Taken(loader, 1);
+        Assert.Equal(Enumerable.Repeat(batchSize, batches), taken.Select(b => b.Labels.Length));
+        var all = Taken(new BatchLoader(data, Small, batchSize, 3, 2), 1);
+        Assert.Equal(all.Take(batches).Select(b => b.Labels), taken.Select(b => b.Labels));
+        Assert.Equal(all.Take(batches).SelectMany(b => b.Images), taken.SelectMany(b => b.Images));
+    }
+
+    [Theory]
+    [InlineData(96)]
+    [InlineData(int.MaxValue)]
+    public void DropLast_ThatLeavesNothing_IsRefused(int batchSize)
+    {
+        var error = Assert.Throws<ResNetNodesException>(() => new BatchLoader(new Scripted(95), Small, batchSize, 3, 2, dropLast: true));
+        Assert.StartsWith($"scripted: its 95 images are fewer than a batch of {batchSize}", error.Message);
+    }
+
+    [Fact]
+    public void BatchesBeyondTheMemory_AreToldBeforeItIsTaken()
+    {
+        // 95 images of 1.2 TB.
+        var large = Augmentation.ImageNet with { Size = 320_000, Resize = 320_000 };
+        var error = Assert.Throws<ResNetNodesException>(() => new BatchLoader(new Scripted(95), large, int.MaxValue, 3, 2));
+        Assert.StartsWith("scripted: batches of 95 images of 3×320000×320000 need 108718.9 GiB (1 at a time), and this machine has ", error.Message);
+        Assert.EndsWith("; use smaller batches", error.Message);
+    }
+
     [Fact]
     public void Epoch_AppliesTheAugmentation()
     {

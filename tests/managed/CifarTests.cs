@@ -135,6 +135,112 @@ public sealed class CifarTests : IDisposable
         Fails(() => Cifar.Load(none, train: true, 100), none, "holds no train.bin, no cifar-100-binary and no cifar-100-binary.tar.gz; give the folder with --data, or use --download");
     }
 
+    [Theory]
+    [InlineData("data_batch_2.bin")]
+    [InlineData("batches.meta.txt")]
+    [InlineData("cifar-10-binary.tar.gz")]
+    public void Load_RefusesWhatIsNoFileAtOnce(string name) => Assert.All(TestFiles.NoFiles, kind =>
+    {
+        var file = Path.Combine(folder, name);
+        if (!name.EndsWith(".gz", StringComparison.Ordinal))
+        {
+            Write(folder, 10, train: true);
+        }
+        else if (kind == "folder")
+        {
+            // A folder under the archive's name is one to look into.
+            return;
+        }
+
+        TestFiles.Put(kind, file);
+        Fails(() => TestFiles.InTime(() => Cifar.Load(folder, train: true, Cifar.Variant.Ten, Records)), file, "can't be read: it is a");
+        TestFiles.Remove(file);
+    });
+
+    [Fact]
+    public void Load_RefusesAnArchiveWithoutTheEndOfItsChecksum()
+    {
+        var (below, archive) = (Path.Combine(folder, "unpacked"), Path.Combine(folder, "cifar-10-binary.tar.gz"));
+        Write(below, 10, train: true);
+        Pack(below, archive);
+        var whole = File.ReadAllBytes(archive);
+        for (var cut = 1; cut <= 9; cut++)
+        {
+            File.WriteAllBytes(archive, whole[..^cut]);
+            Fails(() => Cifar.Load(archive, train: true, Cifar.Variant.Ten, Records), archive, "is not a complete .tar.gz file (it is cut or damaged");
+        }
+    }
+
+    [Theory]
+    [InlineData(TarEntryType.SymbolicLink, "data_batch_3.bin: is no regular file but SymbolicLink")]
+    [InlineData(TarEntryType.HardLink, "data_batch_3.bin: is no regular file but HardLink")]
+    [InlineData(TarEntryType.Fifo, "data_batch_3.bin: is no regular file but Fifo")]
+    [InlineData(TarEntryType.CharacterDevice, "data_batch_3.bin: is no regular file but CharacterDevice")]
+    [InlineData(TarEntryType.RegularFile, "data_batch_3.bin: is there twice")]
+    public void Load_TakesEachMemberOnceAndAsAFile(TarEntryType type, string message)
+    {
+        Write(folder, 10, train: true);
+        var archive = Path.Combine(folder, "cifar-10-binary.tar.gz");
+        using (var writer = new TarWriter(new GZipStream(File.Create(archive), CompressionLevel.Fastest)))
+        {
+            foreach (var name in Cifar.Variant.Ten.Files(train: true))
+            {
+                writer.WriteEntry(Path.Combine(folder, name), "cifar-10-batches-bin/" + name);
+                if (name == "data_batch_3.bin" || (name == "data_batch_2.bin" && type != TarEntryType.RegularFile))
+                {
+                    var other = new PaxTarEntry(type, "cifar-10-batches-bin/data_batch_3.bin");
+                    if (type is TarEntryType.SymbolicLink or TarEntryType.HardLink)
+                    {
+                        other.LinkName = "/dev/zero";
+                    }
+
+                    writer.WriteEntry(other);
+                }
+            }
+        }
+
+        Fails(() => Cifar.Load(archive, train: true, Cifar.Variant.Ten, Records), archive, message);
+    }
+
+    [Theory]
+    [InlineData(10, "cifar-10-batches-py", "here")]
+    [InlineData(10, "cifar-10-batches-py", "below")]
+    [InlineData(10, "cifar-10-python.tar.gz", "archive")]
+    [InlineData(10, "cifar-10-python.tar.gz", "archive's folder")]
+    [InlineData(10, "renamed.tar.gz", "archive")]
+    [InlineData(100, "cifar-100-python", "here")]
+    [InlineData(100, "cifar-100-python", "below")]
+    [InlineData(100, "cifar-100-python.tar.gz", "archive")]
+    public void Load_SaysThatItIsThePythonVersion(int classes, string name, string place)
+    {
+        var path = Path.Combine(folder, name);
+        var pickles = Directory.CreateDirectory(place.StartsWith("archive", StringComparison.Ordinal) ? Path.Combine(folder, "packed") : path).FullName;
+        foreach (var pickle in classes == 10 ? ["batches.meta", "data_batch_1", "test_batch"] : new[] { "meta", "test", "train" })
+        {
+            File.WriteAllBytes(Path.Combine(pickles, pickle), [0x80, 2, (byte)'}', (byte)'.']);
+        }
+
+        if (place.StartsWith("archive", StringComparison.Ordinal))
+        {
+            Pack(pickles, path);
+        }
+
+        var given = place is "below" or "archive's folder" ? folder : path;
+        Assert.True(Cifar.Exists(given, classes));
+        Assert.All([true, false], train => Fails(
+            () => Cifar.Load(given, train, classes), path,
+            $"is cifar{classes}'s Python version, whose pickled objects are not read; give the binary version, cifar-{classes}-binary.tar.gz, or use --download"));
+    }
+
+    /// <summary>Beside the binary version the other one does not matter.</summary>
+    [Fact]
+    public void Load_PrefersTheBinaryVersion()
+    {
+        Write(Path.Combine(folder, "cifar-10-batches-bin"), 10, train: true);
+        Directory.CreateDirectory(Path.Combine(folder, "cifar-10-batches-py"));
+        Assert.Equal(5 * Records, Cifar.Load(folder, train: true, Cifar.Variant.Ten, Records).Count);
+    }
+
     private static void Fails(Action load, string culprit, string message)
     {
         var error = Assert.Throws<ResNetNodesException>(load);

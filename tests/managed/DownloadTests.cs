@@ -129,22 +129,75 @@ public sealed class DownloadTests : IDisposable
         Whole();
     }
 
-    [Fact]
-    public async Task LengthStatedTooLong_IsSeen()
+    [Theory]
+    [InlineData(1_000_000)]
+    [InlineData(3_000_010)]
+    [InlineData(1_000_000_000_000)]
+    public async Task AnotherLength_IsSeenBeforeAnythingIsFetched(long stated)
     {
-        // Each answer promises ten bytes more than there are; the rest never comes.
-        using var server = new Server(from => from < 0 ? Answer(200, content, content.Length + 10)
-            : Answer(206, [], 10, $"bytes {from}-{from + 9}/{content.Length + 10}"));
-        await Fails(Of(server), "broke off", "3,000,000", "after 3 attempts; run it again to continue from there");
-        Assert.Equal(content.Length, new FileInfo(Partial).Length);
+        Started(content[..700_000]);
+        using var server = new Server(from => Answer(200, content, stated));
+        await Fails(Of(server), $"has {stated:N0} bytes, expected 3,000,000", "the server has another or a damaged file");
+        Assert.Equal([700_000], server.Ranges);
+        Assert.Equal(700_000, new FileInfo(Partial).Length);
     }
 
     [Fact]
-    public async Task LengthStatedTooShort_IsSeenByTheChecksum()
+    public async Task AnotherLengthOfTheWhole_IsSeenInTheRangeToo()
     {
-        using var server = new Server(from => Answer(200, content, 1_000_000));
-        await Fails(Of(server), "its 1,000,000 bytes have the MD5 checksum", "were deleted");
-        Assert.False(File.Exists(Partial));
+        Started(content[..700_000]);
+        using var server = new Server(from => Answer(206, content[(int)from..], content.Length - from, $"bytes {from}-{content.Length - 1}/9000000"));
+        await Fails(Of(server), "has 9,000,000 bytes, expected 3,000,000");
+        Assert.Single(server.Ranges);
+    }
+
+    /// <summary>Without a stated length a server could send for ever.</summary>
+    [Fact]
+    public async Task MoreThanTheFile_IsCutOff()
+    {
+        byte[] endless = [.. "HTTP/1.1 200 Status\r\nConnection: close\r\n\r\n"u8, .. new byte[8_000_000]];
+        using var server = new Server(from => endless);
+        await Fails(Of(server), "sends more than 3,000,000 bytes");
+        Assert.InRange(new FileInfo(Partial).Length, 0, content.Length);
+    }
+
+    [Fact]
+    public async Task LessThanTheFileWithoutAWord_IsGoneOnWith()
+    {
+        using var server = new Server(from => from < 0
+            ? [.. "HTTP/1.1 200 Status\r\nConnection: close\r\n\r\n"u8, .. content[..1_000_000]]
+            : Rest(from, content.Length));
+        await Of(server).ToAsync(target);
+        Whole();
+        Assert.Equal([-1, 1_000_000], server.Ranges);
+    }
+
+    [Fact]
+    public async Task ALinkUnderTheUnfinishedName_IsNotWrittenThrough()
+    {
+        var precious = Path.Combine(folder, "precious");
+        await File.WriteAllTextAsync(precious, "of somebody else");
+        Directory.CreateDirectory(Path.GetDirectoryName(target)!);
+        File.CreateSymbolicLink(Partial, precious);
+        using var server = new Server(from => Answer(200, content, content.Length));
+        await Of(server).ToAsync(target);
+        Whole();
+        Assert.Equal("of somebody else", await File.ReadAllTextAsync(precious));
+        Assert.Equal([-1], server.Ranges);
+    }
+
+    [Theory]
+    [InlineData("file.bin.partial")]
+    [InlineData("file.bin")]
+    public async Task APipe_IsRefused(string name)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(target)!);
+        var pipe = Path.Combine(Path.GetDirectoryName(target)!, name);
+        TestFiles.Pipe(pipe);
+        using var server = new Server(from => Answer(200, content, content.Length));
+        var error = await Assert.ThrowsAsync<ResNetNodesException>(() => Of(server).ToAsync(target)).WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.StartsWith($"{pipe}: can't be written or read: it is a pipe or a device", error.Message);
+        Assert.Empty(server.Ranges);
     }
 
     [Fact]
@@ -153,7 +206,7 @@ public sealed class DownloadTests : IDisposable
         var wrong = (byte[])content.Clone();
         wrong[2_000_000] ^= 1;
         using var server = new Server(from => Answer(200, wrong, wrong.Length));
-        await Fails(Of(server), "MD5 checksum", "were deleted");
+        await Fails(Of(server), "SHA-256 checksum", "were deleted");
         Assert.Empty(Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories));
         Assert.Single(server.Ranges);
     }
@@ -190,7 +243,7 @@ public sealed class DownloadTests : IDisposable
             address = server.Address;
         }
 
-        var error = await Assert.ThrowsAsync<ResNetNodesException>(() => new Download(address, new string('0', 32)) { Pause = TimeSpan.Zero, Tries = 2, Handler = Direct }.ToAsync(target));
+        var error = await Assert.ThrowsAsync<ResNetNodesException>(() => new Download(address, new string('0', 64), 1) { Pause = TimeSpan.Zero, Tries = 2, Handler = Direct }.ToAsync(target));
         Assert.StartsWith(address.ToString(), error.Message);
         Assert.Contains("after 2 attempts", error.Message);
     }
@@ -221,13 +274,14 @@ public sealed class DownloadTests : IDisposable
         var error = await Assert.ThrowsAsync<ResNetNodesException>(() => Of(server).ToAsync(target));
         Assert.StartsWith(target, error.Message);
         Assert.Empty(server.Ranges);
-        Assert.Throws<ArgumentException>(() => new Download(server.Address, "12"));
+        Assert.Throws<ArgumentException>(() => new Download(server.Address, "12", 1));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new Download(server.Address, new string('0', 64), 0));
     }
 
     private static HttpMessageHandler Direct() => new SocketsHttpHandler { UseProxy = false };
 
     private Download Of(Server server, Action<DownloadProgress>? progress = null, TimeSpan? patience = null) =>
-        new(server.Address, Convert.ToHexStringLower(MD5.HashData(content)))
+        new(server.Address, Convert.ToHexStringLower(SHA256.HashData(content)), content.Length)
         {
             Tries = 3,
             Pause = TimeSpan.Zero,

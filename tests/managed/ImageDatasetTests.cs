@@ -12,6 +12,7 @@ public sealed class ImageDatasetTests
         Assert.Equal(("own", 3, 3), (data.Name, data.Count, data.Classes));
         Assert.Equal([0, 2, 1], Enumerable.Range(0, 3).Select(data.Label));
         Assert.Equal("c", data.ClassNames![data.Label(1)]);
+        Assert.Null(data.Digest);
     }
 
     [Theory]

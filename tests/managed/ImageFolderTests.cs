@@ -1,6 +1,7 @@
 using ResNetNodes.Data;
 using SkiaSharp;
 using Xunit;
+using static ResNetNodes.Tests.TestImages;
 
 namespace ResNetNodes.Tests;
 
@@ -87,8 +88,8 @@ public sealed class ImageFolderTests : IDisposable
 
     [Theory]
     [InlineData("empty", "is empty")]
-    [InlineData("text", "is not a JPEG or PNG image")]
-    [InlineData("gif", "is not a JPEG or PNG image")]
+    [InlineData("text", "is not a JPEG, PNG, WebP or BMP image")]
+    [InlineData("gif", "is not a JPEG, PNG, WebP or BMP image")]
     [InlineData("cut.png", "is truncated")]
     [InlineData("cut.jpg", "is truncated")]
     [InlineData("flipped.png", "is")]
@@ -127,6 +128,88 @@ public sealed class ImageFolderTests : IDisposable
         Assert.Equal(1, loader.Skipped);
     }
 
+    /// <summary>Of no colour loss: WebP without loss, and BMP as its specification draws it, from the bottom row up.</summary>
+    [Fact]
+    public void WebpAndBmp_AreDecodedExactly()
+    {
+        static SKColor At(int x, int y) => new((byte)(x * 9), (byte)(y * 11), (byte)((x * y) + 3));
+        Write("a/1.webp", Colour(23, 17, At), SKEncodedImageFormat.Webp);
+        File.WriteAllBytes(Path.Combine(root, "a/2.bmp"), Bitmap(23, 17, At));
+        var data = ImageFolder.Load(root);
+        Assert.Equal(2, data.Count);
+        for (var i = 0; i < 2; i++)
+        {
+            var image = data.Read(i)!.Value;
+            Assert.Equal((3, 17, 23), (image.Channels, image.Height, image.Width));
+            Assert.All(Enumerable.Range(0, 17 * 23), p =>
+            {
+                var colour = At(p % 23, p / 23);
+                Assert.Equal((colour.Red, colour.Green, colour.Blue), Pixel(image, p));
+            });
+        }
+    }
+
+    /// <summary>As torchvision's ImageFolder: every file below the class's folder is the class's.</summary>
+    /// <summary>Under such a folder's name nothing is found: its images would be missing without a word.</summary>
+    /// <summary>Each is an image or damaged, and nothing else: no crash, no other exception.</summary>
+    [Fact]
+    public void AnyDamage_IsAnImageOrDamage()
+    {
+        var noise = AugmentationTests.RandomImage(3, 40, 40, 1);
+        using var picture = Colour(40, 30, (x, y) => new(noise.Values.Span[x], noise.Values.Span[(40 * y) + x], 7));
+        var random = new Random(1);
+        foreach (var format in new[] { SKEncodedImageFormat.Jpeg, SKEncodedImageFormat.Png, SKEncodedImageFormat.Webp, SKEncodedImageFormat.Bmp })
+        {
+            using var data = format == SKEncodedImageFormat.Bmp ? null : picture.Encode(format, 90);
+            var whole = data?.ToArray() ?? Bitmap(40, 30, (x, y) => picture.GetPixel(x, y));
+            Directory.CreateDirectory(Path.Combine(root, "a"));
+            File.WriteAllBytes(Path.Combine(root, "a/1.img.png"), whole);
+            var set = ImageFolder.Load(root, skipCorrupt: true);
+            Assert.NotNull(set.Read(0));
+            for (var trial = 0; trial < 150; trial++)
+            {
+                var bytes = trial % 3 == 0 ? whole[..random.Next(whole.Length)] : (byte[])whole.Clone();
+                for (var change = 0; change < trial % 3 && bytes.Length > 0; change++)
+                {
+                    bytes[random.Next(Math.Min(bytes.Length, trial % 2 == 0 ? 64 : bytes.Length))] = (byte)random.Next(256);
+                }
+
+                File.WriteAllBytes(Path.Combine(root, "a/1.img.png"), bytes);
+                Assert.True(set.Read(0) is null or { Channels: 3 });
+            }
+
+            // Cut in its last tenth: of a truncated image nothing is taken.
+            File.WriteAllBytes(Path.Combine(root, "a/1.img.png"), whole[..(whole.Length * 9 / 10)]);
+            Assert.Null(set.Read(0));
+        }
+    }
+
+    [Fact]
+    public void AMessage_IsOneLineWhateverTheName()
+    {
+        Write("a\nb/1\r\u001b[31m.png", Colour(4, 4, (x, y) => SKColors.Red), SKEncodedImageFormat.Png);
+        var data = ImageFolder.Load(root);
+        Assert.NotNull(data.Read(0));
+        File.WriteAllText(Path.Combine(root, "a\nb/1\r\u001b[31m.png"), "damaged");
+        Assert.StartsWith(Path.Combine(root, "a?b/1??[31m.png: is not"), Assert.Throws<ResNetNodesException>(() => data.Read(0)).Message);
+    }
+
+    /// <summary>A few bytes that state 2³⁰ pixels and more are refused before memory is taken for them.</summary>
+    [Fact]
+    public void ImagesThatStateTooManyPixels_AreRefused()
+    {
+        Directory.CreateDirectory(Path.Combine(root, "a"));
+        var bitmap = Bitmap(2, 2, (x, y) => SKColors.Red);
+        BitConverter.TryWriteBytes(bitmap.AsSpan(18), 60_000);
+        BitConverter.TryWriteBytes(bitmap.AsSpan(22), 60_000);
+        File.WriteAllBytes(Path.Combine(root, "a/1.bmp"), bitmap);
+        var data = ImageFolder.Load(root);
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        Assert.Contains("a/1.bmp: is", Assert.Throws<ResNetNodesException>(() => data.Read(0)).Message);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 1_000_000);
+    }
+
+    /// <summary>What the set is made of, in an order: each of these changes is one of the set.</summary>
     [Fact]
     public void UnreadableImages_AreNotSkipped()
     {
@@ -143,7 +226,7 @@ public sealed class ImageFolderTests : IDisposable
         Fails(() => ImageFolder.Load(root), "has no class folders; sort the images");
         Write("a/1.png", Colour(4, 4, (x, y) => SKColors.Red), SKEncodedImageFormat.Png);
         Directory.CreateDirectory(Path.Combine(root, "b"));
-        Fails(() => ImageFolder.Load(root), "b: holds no .jpg, .jpeg, .png file");
+        Fails(() => ImageFolder.Load(root), "b: holds no .jpg, .jpeg, .jfif, .jpe, .png, .webp, .bmp file");
         Fails(() => ImageFolder.LoadSplit(root, train: true), "train: is not a folder");
     }
 
@@ -213,54 +296,5 @@ public sealed class ImageFolderTests : IDisposable
         Assert.DoesNotContain('\n', error.Message);
     }
 
-    private static (byte Red, byte Green, byte Blue) Pixel(ImageBytes image, int place)
-    {
-        var plane = image.Height * image.Width;
-        return (image.Values.Span[place], image.Values.Span[plane + place], image.Values.Span[(2 * plane) + place]);
-    }
-
-    private static SKBitmap Colour(int width, int height, Func<int, int, SKColor> at)
-    {
-        var bitmap = new SKBitmap(new SKImageInfo(width, height, SKColorType.Rgba8888, SKAlphaType.Unpremul));
-        bitmap.Pixels = [.. Enumerable.Range(0, width * height).Select(p => at(p % width, p / width))];
-        return bitmap;
-    }
-
-    private void Write(string name, SKBitmap bitmap, SKEncodedImageFormat format)
-    {
-        var path = Path.Combine(root, name);
-        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-        using var data = bitmap.Encode(format, 100);
-        File.WriteAllBytes(path, data.ToArray());
-    }
-
-    // A baseline JPEG of one 8×8 block of one value a component: its mean (DC) alone, in units of an eighth.
-    private static byte[] FlatJpeg(byte[] values)
-    {
-        var bits = string.Empty;
-        foreach (var value in values)
-        {
-            // All DC categories 0 to 11 have codes of four bits: the category's number. The block's end is the one AC code, 0.
-            var mean = 8 * (value - 128);
-            var category = mean == 0 ? 0 : (int)Math.Log2(Math.Abs(mean)) + 1;
-            bits += Convert.ToString(category, 2).PadLeft(4, '0');
-            bits += category == 0 ? string.Empty : Convert.ToString(mean > 0 ? mean : mean + (1 << category) - 1, 2).PadLeft(category, '0');
-            bits += "0";
-        }
-
-        bits = bits.PadRight((bits.Length + 7) / 8 * 8, '1');
-        var scan = Enumerable.Range(0, bits.Length / 8).Select(i => Convert.ToByte(bits.Substring(8 * i, 8), 2)).SelectMany(b => b == 0xff ? [b, (byte)0] : new[] { b });
-        var n = (byte)values.Length;
-        byte[] adobe = n == 4 ? [0xff, 0xee, 0, 14, .. "Adobe"u8, 0, 100, 0, 0, 0, 0, 0] : [];
-        return
-        [
-            0xff, 0xd8, .. adobe,
-            0xff, 0xdb, 0, 67, 0, .. Enumerable.Repeat((byte)1, 64),
-            0xff, 0xc0, 0, (byte)(8 + (3 * n)), 8, 0, 8, 0, 8, n, .. Enumerable.Range(1, n).SelectMany(c => new byte[] { (byte)c, 0x11, 0 }),
-            0xff, 0xc4, 0, 31, 0, 0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, .. Enumerable.Range(0, 12).Select(c => (byte)c),
-            0xff, 0xc4, 0, 20, 0x10, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-            0xff, 0xda, 0, (byte)(6 + (2 * n)), n, .. Enumerable.Range(1, n).SelectMany(c => new byte[] { (byte)c, 0 }), 0, 63, 0, .. scan,
-            0xff, 0xd9,
-        ];
-    }
+    private void Write(string name, SKBitmap bitmap, SKEncodedImageFormat format) => Save(Path.Combine(root, name), bitmap, format);
 }

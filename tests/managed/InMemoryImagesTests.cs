@@ -30,6 +30,29 @@ public sealed class InMemoryImagesTests
         Assert.Throws<ArgumentOutOfRangeException>(() => images.Take(0));
     }
 
+    /// <summary>Each of these is another set; equal ones have equal digests.</summary>
+    [Fact]
+    public void Digest_IsOfAllThatTheSetIsMadeOf()
+    {
+        InMemoryImages[] sets =
+        [
+            new("three", Bytes, [0, 1, 0], 1, 2, 2, 2, ["a", "b"]),
+            new("three", Bytes, [0, 1, 1], 1, 2, 2, 2, ["a", "b"]),
+            new("three", Bytes, [0, 1, 0], 1, 4, 1, 2, ["a", "b"]),
+            new("three", Bytes, [0, 1, 0], 1, 1, 4, 2, ["a", "b"]),
+            new("three", Bytes, [0, 1, 0], 1, 2, 2, 2, ["b", "a"]),
+            new("three", Bytes, [0, 1, 0], 1, 2, 2, 2, ["ab", ""]),
+            new("three", Bytes, [0, 1, 0], 1, 2, 2, 2),
+            new("three", Bytes, [0, 1, 0], 1, 2, 2, 3),
+            new("three", (byte[])[1, .. Bytes[1..]], [0, 1, 0], 1, 2, 2, 2, ["a", "b"]),
+        ];
+        Assert.Equal(sets.Length, sets.Select(set => set.Digest).Distinct().Count());
+        Assert.All(sets, set => Assert.Matches("^[0-9a-f]{64}$", set.Digest));
+        Assert.Equal(sets[0].Digest, new InMemoryImages("another name", (byte[])Bytes.Clone(), [0, 1, 0], 1, 2, 2, 2, ["a", "b"]).Digest);
+        Assert.Equal(sets[0].Digest, sets[0].Take(3).Digest);
+        Assert.NotEqual(sets[0].Digest, sets[0].Take(2).Digest);
+    }
+
     [Fact]
     public void Sizes_HaveToFit() =>
         Assert.Contains("12 bytes", Assert.Throws<ArgumentException>(() => new InMemoryImages("three", Bytes, [0, 1], 1, 2, 2, 2)).Message);

@@ -27,7 +27,7 @@ public sealed class RegularFileTests : IDisposable
     public void ReadAllBytes_RefusesALongerFile()
     {
         File.WriteAllBytes(At("file"), new byte[11]);
-        Assert.Contains("11 bytes long, more than the 10", Assert.Throws<IOException>(() => RegularFile.ReadAllBytes(At("file"), 10)).Message);
+        Assert.Contains("11 bytes long, more than the 10", Assert.Throws<NoRegularFileException>(() => RegularFile.ReadAllBytes(At("file"), 10)).Message);
     }
 
     /// <summary>At once: a pipe would wait for a writer, a device never end.</summary>
@@ -37,7 +37,7 @@ public sealed class RegularFileTests : IDisposable
         Process.Start("mkfifo", At("pipe")).WaitForExit();
         File.CreateSymbolicLink(At("endless"), "/dev/zero");
         Assert.All([At("pipe"), At("endless"), "/dev/null"], path =>
-            Assert.Contains("no regular file", Assert.Throws<IOException>(() => RegularFile.ReadAllBytes(path, 10)).Message));
+            Assert.Contains("no regular file", Assert.Throws<NoRegularFileException>(() => RegularFile.ReadAllBytes(path, 10)).Message));
     }
 
     [Fact]

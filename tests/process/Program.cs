@@ -1,5 +1,6 @@
 using System.Globalization;
 using ResNetNodes;
+using ResNetNodes.Data;
 using ResNetNodes.Measuring;
 using ResNetNodes.Networks;
 using TorchSharp;
@@ -9,6 +10,7 @@ using static TorchSharp.torch;
 //   training EXECUTION COMPUTE-TYPE PARTS STEPS   trains a small network; writes what is resident after each part of so many steps
 //   calls EXECUTION PARTS CALLS                   calls a stage; likewise
 //   step MEBIBYTES                                writes peak and own memory of a step that takes so much
+//   archive FILE                                  reads an archive of CIFAR-10, six images a file; writes why not, and its peak of memory
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
 set_num_threads(1); // threads that wait for one another measure how busy the machine is
 switch (args[0])
@@ -23,6 +25,21 @@ switch (args[0])
         var (peak, own) = MemoryProbe.Measure(() => ones((long)Number(1) << 18).Dispose());
         Console.WriteLine(peak);
         Console.WriteLine(own);
+        break;
+    case "archive":
+        var before = MemoryProbe.ResidentBytes;
+        var why = string.Empty;
+        try
+        {
+            Cifar.Load(args[1], train: true, Cifar.Variant.Ten, 6);
+        }
+        catch (ResNetNodesException exception)
+        {
+            why = exception.Message;
+        }
+
+        Console.WriteLine(why);
+        Console.WriteLine(MemoryProbe.PeakBytes - before);
         break;
     default:
         throw new ArgumentException($"{args[0]} is unknown");

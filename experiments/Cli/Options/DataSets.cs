@@ -61,11 +61,22 @@ internal static class DataSets
             "fashion-mnist" => (FashionMnist.Load(path ?? FashionMnist.DefaultFolder, train), Augmentation.Grey),
             "cifar10" => (OpenCifar(dataset, 10, path, train, download, terminal, cancellation), Augmentation.Cifar),
             "cifar100" => (OpenCifar(dataset, 100, path, train, download, terminal, cancellation), Augmentation.Cifar),
-            "image-folder" => (ImageFolder.LoadSplit(path!, train, skipCorrupt), Augmentation.ImageNet with { Size = 64, Resize = 73 }),
-            "imagenet" => (ImageFolder.LoadSplit(path!, train, skipCorrupt), Augmentation.ImageNet),
+            "image-folder" => (OpenFolder(path!, train, skipCorrupt, terminal), Augmentation.ImageNet with { Size = 64, Resize = 73 }),
+            "imagenet" => (OpenFolder(path!, train, skipCorrupt, terminal), Augmentation.ImageNet),
             // The splits share the patterns, not the noise.
             _ => (SyntheticImages.Create(train ? SyntheticTrain : SyntheticTest, syntheticSeed + (train ? 0 : 1)), Augmentation.Cifar),
         };
+    }
+
+    private static ImageFolder OpenFolder(string path, bool train, bool skipCorrupt, Terminal terminal)
+    {
+        var images = ImageFolder.LoadSplit(path, train, skipCorrupt);
+        if (images.LeftOut is { } leftOut)
+        {
+            terminal.Warn($"{Path.Combine(path, images.Name)}: left out: {leftOut}");
+        }
+
+        return images;
     }
 
     private static ImageDataset OpenCifar(
@@ -86,9 +97,8 @@ internal static class DataSets
     private static void Report(DownloadProgress progress, string dataset, Terminal terminal)
     {
         const int shift = 20;
-        var total = progress.Total is { } bytes ? $" of {bytes >> shift}" : string.Empty;
-        var share = progress.Total is > 0 ? (double)progress.Bytes / progress.Total.Value : 0;
-        terminal.Progress(share, $"{dataset}: {progress.Bytes >> shift}{total} MiB");
+        var share = (double)progress.Bytes / progress.Total;
+        terminal.Progress(share, $"{dataset}: {progress.Bytes >> shift} of {progress.Total >> shift} MiB");
     }
 
     private static void Refuse(bool wrong, string message)

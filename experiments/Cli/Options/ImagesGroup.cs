@@ -36,6 +36,10 @@ internal sealed class ImagesGroup : OptionGroup
     [Section("data")]
     public string? Limit { get => Optional(); set => Set(value); }
 
+    [Option("drop-last", HelpText = "Leave out the last training batch of an epoch where it is smaller.")]
+    [Section("data")]
+    public bool? DropLast { get => Switch(); set => Set(value); }
+
     [Option("workers", MetaValue = "N", HelpText =
         "Threads that decode and augment images (default: half of the cores, at most 8).")]
     [Section("data")]
@@ -86,8 +90,12 @@ internal sealed class ImagesGroup : OptionGroup
     public (BatchLoader Loader, ImageDataset Images) TrainBatches(int size, long seed, Terminal terminal, CancellationToken cancellation)
     {
         var (images, augmentation) = Load(true, seed, terminal, cancellation);
-        return (new BatchLoader(images, augmentation, size, seed, WorkersNumber), images);
+        return (Batches(images, augmentation, size, seed), images);
     }
+
+    /// <summary>Batches of training images that are loaded.</summary>
+    public BatchLoader Batches(ImageDataset images, Augmentation augmentation, int size, long seed) =>
+        new(images, augmentation, size, seed, WorkersNumber, DropLast == true);
 
     /// <summary>Batches of the test images: in order and as they are.</summary>
     public (BatchLoader Loader, ImageDataset Images) TestBatches(int size, long seed, Terminal terminal, CancellationToken cancellation)

@@ -21,10 +21,13 @@ public sealed class BatchLoader
     /// <summary>Loads batches of a data set.</summary>
     /// <param name="data">The images.</param>
     /// <param name="augmentation">How they become inputs; it is checked here.</param>
-    /// <param name="batchSize">Images in a batch; the last may be smaller.</param>
+    /// <param name="batchSize">Images in a batch; the last may be smaller. Where it is more than the set, the set is one batch.</param>
     /// <param name="shuffleSeed">Seed of order and augmentation; null keeps the order.</param>
     /// <param name="workers">Threads that decode and augment; null for half of the cores, at least 1 and at most 8.</param>
-    public BatchLoader(ImageDataset data, Augmentation augmentation, int batchSize, long? shuffleSeed, int? workers = null)
+    /// <param name="dropLast">Whether the last batch is left out where it is smaller than the others.</param>
+    /// <exception cref="ResNetNodesException">No batch would be left, or batches do not fit into memory.</exception>
+    public BatchLoader(
+        ImageDataset data, Augmentation augmentation, int batchSize, long? shuffleSeed, int? workers = null, bool dropLast = false)
     {
         ArgumentNullException.ThrowIfNull(data);
         ArgumentNullException.ThrowIfNull(augmentation);
@@ -33,13 +36,29 @@ public sealed class BatchLoader
         var threads = workers ?? DefaultWorkers;
         ArgumentOutOfRangeException.ThrowIfLessThan(threads, 1, nameof(workers));
         (this.data, this.augmentation, this.batchSize, this.shuffleSeed, this.workers) = (data, augmentation, batchSize, shuffleSeed, threads);
+        BatchCount = (int)(dropLast ? data.Count / batchSize : (data.Count + (long)batchSize - 1) / batchSize);
+        if (dropLast && BatchCount == 0)
+        {
+            throw new ResNetNodesException(
+                $"{data.Name}: its {data.Count} images are fewer than a batch of {batchSize}, and --drop-last leaves out what is smaller; use smaller batches, or keep the last");
+        }
+
+        var (held, images) = (Math.Min(BatchCount, BatchQueue.Held), Math.Min(batchSize, data.Count));
+        var needed = (double)held * images * augmentation.Channels * augmentation.Size * augmentation.Size * sizeof(float);
+        var memory = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
+        if (needed > memory)
+        {
+            throw new ResNetNodesException(
+                $"{data.Name}: batches of {images} images of {augmentation.Channels}×{augmentation.Size}×{augmentation.Size} need "
+                + $"{needed / (1 << 30):0.#} GiB ({held} at a time), and this machine has {(double)memory / (1 << 30):0.#}; use smaller batches");
+        }
     }
 
     /// <summary>Half of the cores, at least 1 and at most 8: the network needs the rest.</summary>
     internal static int DefaultWorkers => Math.Clamp(Environment.ProcessorCount / 2, 1, 8);
 
     /// <summary>Batches in an epoch.</summary>
-    public int BatchCount => (data.Count + batchSize - 1) / batchSize;
+    public int BatchCount { get; }
 
     /// <summary>The time spent waiting for batches, over all epochs.</summary>
     internal TimeSpan Waited { get; private set; }
@@ -82,6 +101,6 @@ public sealed class BatchLoader
             new RandomNumbers(seed).OfEpoch(epoch).Shuffle(order);
         }
 
-        return order;
+        return order[..(int)Math.Min(order.Length, (long)BatchCount * batchSize)];
     }
 }

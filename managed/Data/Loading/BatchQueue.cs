@@ -11,6 +11,9 @@ internal sealed class BatchQueue : IDisposable
     // Batches prepared while the consumer works on one.
     private const int Ahead = 2;
 
+    /// <summary>Batches in memory at a time.</summary>
+    public const int Held = Ahead + 1;
+
     private readonly ImageDataset data;
     private readonly Augmentation augmentation;
     private readonly int[] order;

@@ -1,5 +1,5 @@
 using System.Formats.Tar;
-using System.IO.Compression;
+using System.Text;
 
 namespace ResNetNodes.Data;
 
@@ -11,6 +11,7 @@ public static class Cifar
 {
     private const int Pixels = 3 * 32 * 32;
     private const int CoarseClasses = 20;
+    private const int MostNames = 1 << 16;
 
     /// <summary>Reads one split of the data set.</summary>
     /// <param name="path">
@@ -30,7 +31,8 @@ public static class Cifar
     /// <param name="path">As there.</param>
     /// <param name="classes">10 or 100.</param>
     /// <returns>Whether there is something to read.</returns>
-    internal static bool Exists(string path, int classes) => Find(path, Variant.Of(classes), train: true) is not null;
+    internal static bool Exists(string path, int classes) =>
+        Find(path, Variant.Of(classes), train: true) is not null || PythonVersion(path, Variant.Of(classes)) is not null;
 
     /// <summary>
     /// Downloads the archive (170 MB) from the authors' page, or what is missing of it; a complete one that is already there is kept.
@@ -49,7 +51,8 @@ public static class Cifar
         ArgumentNullException.ThrowIfNull(folder);
         var variant = Variant.Of(classes);
         var path = Path.Combine(folder, variant.Archive);
-        var download = new Download(new Uri("https://www.cs.toronto.edu/~kriz/" + variant.Archive), variant.Md5) { Progress = progress };
+        var address = new Uri("https://www.cs.toronto.edu/~kriz/" + variant.Archive);
+        var download = new Download(address, variant.Sha256, variant.ArchiveLength) { Progress = progress };
         download.ToAsync(path, cancellation).GetAwaiter().GetResult();
         return path;
     }
@@ -57,6 +60,11 @@ public static class Cifar
     internal static InMemoryImages Load(string path, bool train, Variant variant, int recordsPerFile)
     {
         var names = variant.Files(train);
+        if (PythonVersion(path, variant) is { } other)
+        {
+            throw DataFile.Bad(other, variant.IsPython);
+        }
+
         var found = Find(path, variant, train)
             ?? throw DataFile.Bad(path, $"holds no {names[0]}, no {variant.Folder} and no {variant.Archive}; give the folder with --data, or use --download");
         var parts = new byte[names.Count][];
@@ -68,20 +76,20 @@ public static class Cifar
                 for (var i = 0; i < names.Count; i++)
                 {
                     var file = Path.Combine(found, names[i]);
-                    if (!File.Exists(file) && !Directory.Exists(file))
+                    if (!Path.Exists(file))
                     {
                         throw DataFile.Bad(file, $"not found; {DataFile.Again}, or use --download");
                     }
 
                     parts[i] = Reading(file, () =>
                     {
-                        using var stream = File.OpenRead(file);
+                        using var stream = RegularFile.OpenRead(file);
                         return Records(stream, file, stream.Length, recordsPerFile * (long)variant.RecordLength);
                     });
                 }
 
                 var meta = Path.Combine(found, variant.NamesFile);
-                classNames = File.Exists(meta) ? Reading(meta, () => Names(File.OpenText(meta), meta, variant.Classes)) : null;
+                classNames = Path.Exists(meta) ? Reading(meta, () => Names(RegularFile.ReadAllText(meta, MostNames), meta, variant.Classes)) : null;
             }
             else
             {
@@ -111,6 +119,20 @@ public static class Cifar
 
         var (folder, archive) = (Path.Combine(path, variant.Folder), Path.Combine(path, variant.Archive));
         return Directory.Exists(folder) ? folder : File.Exists(archive) ? archive : null;
+    }
+
+    // What lies there instead, of the same images as pickled objects; null beside the binary version.
+    private static string? PythonVersion(string path, Variant variant)
+    {
+        if (Path.GetFileName(path) == variant.PythonArchive && File.Exists(path))
+        {
+            return path;
+        }
+
+        string[] pickles = variant.Classes == 10 ? ["data_batch_1", "test_batch"] : ["train", "test", "meta"];
+        return !Directory.Exists(path) || Find(path, variant, train: true) is not null || Find(path, variant, train: false) is not null ? null
+            : pickles.Any(name => File.Exists(Path.Combine(path, name))) ? path
+            : new[] { variant.PythonFolder, variant.PythonArchive }.Select(name => Path.Combine(path, name)).FirstOrDefault(Path.Exists);
     }
 
     private static T Reading<T>(string path, Func<T> read)
@@ -147,48 +169,66 @@ public static class Cifar
         return bytes;
     }
 
-    private static string[] Names(TextReader reader, string name, int classes)
+    private static string[] Names(string text, string name, int classes)
     {
-        using (reader)
-        {
-            var names = reader.ReadToEnd().Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
-            return names.Length == classes ? names : throw DataFile.Bad(name, $"holds {names.Length} names, expected {classes}; {DataFile.Again}");
-        }
+        var names = text.Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+        return names.Length == classes ? names : throw DataFile.Bad(name, $"holds {names.Length} names, expected {classes}; {DataFile.Again}");
     }
 
     private static string[]? FromArchive(string archive, IReadOnlyList<string> names, byte[]?[] parts, Variant variant, long expected)
     {
         string[]? classNames = null;
-        using var unzipped = new GZipStream(File.OpenRead(archive), CompressionMode.Decompress);
-        using (var reader = new TarReader(unzipped, leaveOpen: true))
+        foreach (var member in TarGz.Members(archive))
         {
-            while (reader.GetNextEntry() is { } entry)
+            var name = member.Name[(member.Name.LastIndexOf('/') + 1)..];
+            var shown = $"{archive}, {name}";
+            var place = Enumerable.Range(0, names.Count).FirstOrDefault(i => names[i] == name, -1);
+            if (name + ".bin" == names[0])
             {
-                var name = entry.Name[(entry.Name.LastIndexOf('/') + 1)..];
-                var shown = $"{archive}, {name}";
-                if (entry.DataStream is null)
-                {
-                    // A file of no bytes has no stream either.
-                    if (entry.EntryType is TarEntryType.RegularFile or TarEntryType.V7RegularFile && names.Contains(name))
-                    {
-                        throw DataFile.Bad(shown, $"is empty; {DataFile.Again}");
-                    }
-                }
-                else if (names.Contains(name))
-                {
-                    parts[Enumerable.Range(0, names.Count).First(i => names[i] == name)] = Records(entry.DataStream, shown, entry.Length, expected);
-                }
-                else if (name == variant.NamesFile)
-                {
-                    classNames = Names(new StreamReader(entry.DataStream), shown, variant.Classes);
-                }
+                throw DataFile.Bad(archive, variant.IsPython);
+            }
+
+            if (place < 0 && name != variant.NamesFile)
+            {
+                continue;
+            }
+
+            if (member.EntryType is not (TarEntryType.RegularFile or TarEntryType.V7RegularFile))
+            {
+                throw DataFile.Bad(shown, $"is no regular file but {member.EntryType}; {DataFile.Again}");
+            }
+
+            if (place < 0 ? classNames is not null : parts[place] is not null)
+            {
+                throw DataFile.Bad(shown, $"is there twice; {DataFile.Again}");
+            }
+
+            // A file of no bytes has no stream.
+            var content = member.DataStream ?? Stream.Null;
+            if (place >= 0)
+            {
+                parts[place] = Records(content, shown, member.Length, expected);
+            }
+            else
+            {
+                classNames = Names(Text(content, shown, member.Length), shown, variant.Classes);
             }
         }
 
-        // To the end: there is the checksum.
-        unzipped.CopyTo(Stream.Null);
         var missing = Array.FindIndex(parts, part => part is null);
         return missing < 0 ? classNames : throw DataFile.Bad(archive, $"holds no {names[missing]}; it is not {variant.Name}'s, {DataFile.Again}");
+    }
+
+    private static string Text(Stream content, string name, long length)
+    {
+        if (length > MostNames)
+        {
+            throw DataFile.Bad(name, $"is {DataFile.Number(length)} bytes long, more than names make sense of; {DataFile.Again}");
+        }
+
+        var bytes = new byte[length];
+        content.ReadExactly(bytes);
+        return Encoding.UTF8.GetString(bytes);
     }
 
     private static InMemoryImages Assemble(string found, IReadOnlyList<string> names, byte[][] parts, Variant variant, int recordsPerFile, string[]? classNames)
@@ -214,13 +254,22 @@ public static class Cifar
     }
 
     /// <summary>What differs between the two.</summary>
-    internal sealed record Variant(string Name, int Classes, int RecordLength, string Folder, string Archive, string Md5, string NamesFile)
+    internal sealed record Variant(string Name, int Classes, int RecordLength, string Folder, string Archive, long ArchiveLength, string Sha256, string NamesFile)
     {
         public static Variant Ten { get; } = new(
-            "cifar10", 10, 1 + Pixels, "cifar-10-batches-bin", "cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530", "batches.meta.txt");
+            "cifar10", 10, 1 + Pixels, "cifar-10-batches-bin", "cifar-10-binary.tar.gz", 170_052_171,
+            "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd", "batches.meta.txt");
 
         public static Variant Hundred { get; } = new(
-            "cifar100", 100, 2 + Pixels, "cifar-100-binary", "cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8", "fine_label_names.txt");
+            "cifar100", 100, 2 + Pixels, "cifar-100-binary", "cifar-100-binary.tar.gz", 168_513_733,
+            "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec", "fine_label_names.txt");
+
+        public string PythonFolder => Classes == 10 ? "cifar-10-batches-py" : "cifar-100-python";
+
+        public string IsPython =>
+            $"is {Name}'s Python version, whose pickled objects are not read; give the binary version, {Archive}, or use --download";
+
+        public string PythonArchive => $"cifar-{Classes}-python.tar.gz";
 
         public static Variant Of(int classes) => classes switch
         {

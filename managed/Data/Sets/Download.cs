@@ -12,21 +12,24 @@ internal sealed class Download
 {
     private const int ReportEvery = 1 << 20;
     private readonly Uri address;
-    private readonly string md5;
+    private readonly string sha256;
+    private readonly long length;
 
     /// <summary>Describes a file.</summary>
     /// <param name="address">Its address.</param>
-    /// <param name="md5">The MD5 checksum of its content, 32 hexadecimal digits.</param>
-    public Download(Uri address, string md5)
+    /// <param name="sha256">The SHA-256 checksum of its content, 64 hexadecimal digits.</param>
+    /// <param name="length">Its length in bytes; a server that has more is not listened to.</param>
+    public Download(Uri address, string sha256, long length)
     {
         ArgumentNullException.ThrowIfNull(address);
-        ArgumentNullException.ThrowIfNull(md5);
-        if (md5.Length != 2 * MD5.HashSizeInBytes || !md5.All(char.IsAsciiHexDigit))
+        ArgumentNullException.ThrowIfNull(sha256);
+        ArgumentOutOfRangeException.ThrowIfLessThan(length, 1);
+        if (sha256.Length != 2 * SHA256.HashSizeInBytes || !sha256.All(char.IsAsciiHexDigit))
         {
-            throw new ArgumentException($"'{md5}' is not an MD5 checksum, expected {2 * MD5.HashSizeInBytes} hexadecimal digits", nameof(md5));
+            throw new ArgumentException($"'{sha256}' is not a SHA-256 checksum, expected {2 * SHA256.HashSizeInBytes} hexadecimal digits", nameof(sha256));
         }
 
-        (this.address, this.md5) = (address, md5);
+        (this.address, this.sha256, this.length) = (address, sha256.ToUpperInvariant(), length);
     }
 
     /// <summary>Number of attempts, at least 1.</summary>
@@ -52,32 +55,32 @@ internal sealed class Download
     {
         ArgumentNullException.ThrowIfNull(path);
         ArgumentOutOfRangeException.ThrowIfLessThan(Tries, 1);
-        if (File.Exists(path) && OnDisk(path, () => Checksum(path)) == md5.ToUpperInvariant())
+        if (File.Exists(path) && OnDisk(path, () => Checksum(path)) == sha256)
         {
             return;
         }
 
         OnDisk(path, () => Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!));
         using var client = new HttpClient(Handler()) { Timeout = Timeout.InfiniteTimeSpan };
-        var partial = path + ".partial";
+        var partial = path + AtomicFile.Unfinished;
         for (var attempt = 1; ; attempt++)
         {
             var (resumed, failure) = await TryAsync(client, partial, cancellation);
             if (failure is null)
             {
                 var found = OnDisk(partial, () => Checksum(partial));
-                if (found == md5.ToUpperInvariant())
+                if (found == sha256)
                 {
                     OnDisk(path, () => File.Move(partial, path, overwrite: true));
                     return;
                 }
 
-                var length = new FileInfo(partial).Length;
+                var arrived = new FileInfo(partial).Length;
                 OnDisk(partial, () => File.Delete(partial));
-                failure = $"its {DataFile.Number(length)} bytes have the MD5 checksum {found.ToLowerInvariant()}, expected {md5.ToLowerInvariant()}, and were deleted";
+                failure = $"its {DataFile.Number(arrived)} bytes have the SHA-256 checksum {found.ToLowerInvariant()}, expected {sha256.ToLowerInvariant()}, and were deleted";
                 if (!resumed)
                 {
-                    throw DataFile.Bad(address.ToString(), $"{failure}; the server has another or a damaged file; try later, or get it elsewhere");
+                    throw Another(failure);
                 }
 
                 // The beginning, from an earlier try, may be what was wrong: once more from there.
@@ -97,7 +100,7 @@ internal sealed class Download
     {
         using var silence = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         silence.CancelAfter(Patience);
-        using var file = OnDisk(partial, () => new FileStream(partial, FileMode.OpenOrCreate, FileAccess.Write, FileShare.None));
+        using var file = OnDisk(partial, () => Continued(partial));
         try
         {
             using var request = new HttpRequestMessage(HttpMethod.Get, address);
@@ -108,6 +111,17 @@ internal sealed class Download
 
             using var response = await client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, silence.Token);
             var range = response.Content.Headers.ContentRange;
+            var total = response.StatusCode switch
+            {
+                HttpStatusCode.OK => response.Content.Headers.ContentLength,
+                HttpStatusCode.PartialContent => range?.Length,
+                _ => null,
+            };
+            if (total is { } stated && stated != length)
+            {
+                throw Another($"has {DataFile.Number(stated)} bytes, expected {DataFile.Number(length)}");
+            }
+
             switch (response.StatusCode)
             {
                 case HttpStatusCode.OK:
@@ -130,9 +144,8 @@ internal sealed class Download
             }
 
             var resumed = file.Length > 0;
-            var total = response.StatusCode == HttpStatusCode.OK ? response.Content.Headers.ContentLength : range?.Length;
-            await CopyAsync(response, file, partial, total, silence);
-            return (resumed, total > file.Length ? $"broke off after {DataFile.Number(file.Length)} of {DataFile.Number(total.Value)} bytes" : null);
+            await CopyAsync(response, file, partial, silence);
+            return (resumed, file.Length < length ? $"broke off after {DataFile.Number(file.Length)} of {DataFile.Number(length)} bytes" : null);
         }
         catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
         {
@@ -144,18 +157,24 @@ internal sealed class Download
         }
     }
 
-    private async Task CopyAsync(HttpResponseMessage response, FileStream file, string partial, long? total, CancellationTokenSource silence)
+    private async Task CopyAsync(HttpResponseMessage response, FileStream file, string partial, CancellationTokenSource silence)
     {
         using var body = await response.Content.ReadAsStreamAsync(silence.Token);
         var buffer = new byte[1 << 16];
         file.Seek(0, SeekOrigin.End);
         var reported = file.Length;
-        Progress?.Invoke(new(reported, total));
+        Progress?.Invoke(new(reported, length));
         try
         {
             while (await body.ReadAsync(buffer, silence.Token) is > 0 and var count)
             {
                 silence.CancelAfter(Patience);
+                if (file.Length + count > length)
+                {
+                    OnDisk(partial, () => file.SetLength(0));
+                    throw Another($"sends more than {DataFile.Number(length)} bytes");
+                }
+
                 // Not buffered beyond this: an interrupted run keeps what it got.
                 OnDisk(partial, () =>
                 {
@@ -164,7 +183,7 @@ internal sealed class Download
                 });
                 if (file.Length - reported >= ReportEvery)
                 {
-                    Progress?.Invoke(new(reported = file.Length, total));
+                    Progress?.Invoke(new(reported = file.Length, length));
                 }
             }
 
@@ -172,14 +191,39 @@ internal sealed class Download
         }
         finally
         {
-            Progress?.Invoke(new(file.Length, total));
+            Progress?.Invoke(new(file.Length, length));
         }
     }
 
+    // What has arrived, if that is a file of ours: a link put there is not written through, and a pipe would wait for ever.
+    private FileStream Continued(string partial)
+    {
+        if (new FileInfo(partial).LinkTarget is not null)
+        {
+            File.Delete(partial);
+        }
+
+        if (File.Exists(partial))
+        {
+            RegularFile.OpenRead(partial).Dispose();
+        }
+
+        var file = new FileStream(partial, FileMode.OpenOrCreate, FileAccess.Write, FileShare.None);
+        if (file.Length > length)
+        {
+            file.SetLength(0);
+        }
+
+        return file;
+    }
+
+    private ResNetNodesException Another(string what) =>
+        DataFile.Bad(address.ToString(), $"{what}; the server has another or a damaged file; try later, or get it elsewhere");
+
     private static string Checksum(string path)
     {
-        using var file = File.OpenRead(path);
-        return Convert.ToHexString(MD5.HashData(file));
+        using var file = RegularFile.OpenRead(path);
+        return Convert.ToHexString(SHA256.HashData(file));
     }
 
     // The disk's failures are not the network's: no other try helps.

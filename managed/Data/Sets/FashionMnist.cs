@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using System.IO.Compression;
 
 namespace ResNetNodes.Data;
 
@@ -11,6 +10,9 @@ public static class FashionMnist
 
     private const int ImageMagic = 0x803;
     private const int LabelMagic = 0x801;
+
+    // Five times Fashion-MNIST's images.
+    private const int MostBytes = 1 << 28;
     private static readonly string[] Names =
         ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
 
@@ -28,12 +30,12 @@ public static class FashionMnist
         var labels = ReadIdx(labelFile, LabelMagic, 1, out var counts);
         if (counts[0] != sizes[0])
         {
-            throw Bad(labelFile, $"holds {DataFile.Number(counts[0])} labels for {DataFile.Number(sizes[0])} images");
+            throw DataFile.Bad(labelFile, $"holds {DataFile.Number(counts[0])} labels for {DataFile.Number(sizes[0])} images");
         }
 
         if (labels.Any(label => label >= Names.Length))
         {
-            throw Bad(labelFile, $"holds label {labels.Max()}, expected 0 to {Names.Length - 1}; it does not belong to Fashion-MNIST");
+            throw DataFile.Bad(labelFile, $"holds label {labels.Max()}, expected 0 to {Names.Length - 1}; it does not belong to Fashion-MNIST");
         }
 
         return new InMemoryImages("fashion-mnist", images, Array.ConvertAll(labels, label => (int)label), 1, sizes[1], sizes[2], Names.Length, Names);
@@ -41,25 +43,25 @@ public static class FashionMnist
 
     private static byte[] ReadIdx(string path, int magic, int dimensions, out int[] sizes)
     {
-        if (!File.Exists(path))
+        if (!Path.Exists(path))
         {
-            throw new ResNetNodesException($"{path}: not found; install Debian's package dataset-fashion-mnist (./build.sh setup), or give the folder with --data");
+            throw DataFile.Bad(path, $"not found; install Debian's package dataset-fashion-mnist (./build.sh setup), or give the folder with --data");
         }
 
         try
         {
-            using var stream = new GZipStream(File.OpenRead(path), CompressionMode.Decompress);
+            using var stream = new GzipFile(path);
             Span<byte> header = stackalloc byte[4 + (4 * dimensions)];
             var got = stream.ReadAtLeast(header, header.Length, throwOnEndOfStream: false);
             if (got < header.Length)
             {
-                throw Bad(path, $"truncated after {DataFile.Number(got)} bytes of its header; {DataFile.Again}");
+                throw DataFile.Bad(path, $"truncated after {DataFile.Number(got)} bytes of its header; {DataFile.Again}");
             }
 
             var found = BinaryPrimitives.ReadInt32BigEndian(header);
             if (found != magic)
             {
-                throw Bad(path, $"starts with 0x{found:x8}, expected 0x{magic:x8}; it is not an IDX file of this kind");
+                throw DataFile.Bad(path, $"starts with 0x{found:x8}, expected 0x{magic:x8}; it is not an IDX file of this kind");
             }
 
             sizes = new int[dimensions];
@@ -68,9 +70,9 @@ public static class FashionMnist
             {
                 sizes[i] = BinaryPrimitives.ReadInt32BigEndian(header[(4 + (4 * i))..]);
                 total *= sizes[i];
-                if (sizes[i] is < 1 or > 10_000_000 || total > int.MaxValue / 2)
+                if (sizes[i] is < 1 or > 10_000_000 || total > MostBytes)
                 {
-                    throw Bad(path, $"states size {DataFile.Number(sizes[i])} in dimension {i}; it is damaged, {DataFile.Again}");
+                    throw DataFile.Bad(path, $"states size {DataFile.Number(sizes[i])} in dimension {i}; it is damaged, {DataFile.Again}");
                 }
             }
 
@@ -78,21 +80,18 @@ public static class FashionMnist
             got = stream.ReadAtLeast(data, data.Length, throwOnEndOfStream: false);
             if (got < data.Length)
             {
-                throw Bad(path, $"truncated after {DataFile.Number(got)} of {DataFile.Number(total)} bytes; {DataFile.Again}");
+                throw DataFile.Bad(path, $"truncated after {DataFile.Number(got)} of {DataFile.Number(total)} bytes; {DataFile.Again}");
             }
 
-            return stream.ReadByte() < 0 ? data : throw Bad(path, $"goes on after {DataFile.Number(total)} bytes; {DataFile.Again}");
+            return stream.ReadByte() < 0 ? data : throw DataFile.Bad(path, $"goes on after {DataFile.Number(total)} bytes; {DataFile.Again}");
         }
         catch (InvalidDataException exception)
         {
-            throw Bad(path, $"is not a complete gzip file ({exception.Message.TrimEnd('.')}); {DataFile.Again}", exception);
+            throw DataFile.Bad(path, $"is not a complete gzip file ({exception.Message}); {DataFile.Again}", exception);
         }
         catch (Exception exception) when (DataFile.IsOfTheFile(exception))
         {
-            throw Bad(path, $"can't be read: {exception.Message}", exception);
+            throw DataFile.Bad(path, $"can't be read: {exception.Message}", exception);
         }
     }
-
-    private static ResNetNodesException Bad(string path, string what, Exception? cause = null) =>
-        DataFile.Bad(Path.GetFileName(path), what, cause);
 }

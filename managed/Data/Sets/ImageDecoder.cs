@@ -2,10 +2,12 @@ using SkiaSharp;
 
 namespace ResNetNodes.Data;
 
-/// <summary>Decodes JPEG and PNG images to planes of red, green and blue. The format is detected from the content.</summary>
+/// <summary>Decodes JPEG, PNG, WebP and BMP images to planes of red, green and blue. The format is detected from the content.</summary>
 internal static class ImageDecoder
 {
     private const int MostPixels = 1 << 28;
+    private static readonly SKEncodedImageFormat[] Formats =
+        [SKEncodedImageFormat.Jpeg, SKEncodedImageFormat.Png, SKEncodedImageFormat.Webp, SKEncodedImageFormat.Bmp];
 
     /// <summary>
     /// Decodes an image: grey becomes three equal channels, CMYK becomes red, green and blue; transparency, colour profiles and orientation
@@ -15,9 +17,9 @@ internal static class ImageDecoder
     {
         using var data = SKData.CreateCopy(file);
         using var codec = SKCodec.Create(data);
-        if (codec is null || codec.EncodedFormat is not (SKEncodedImageFormat.Jpeg or SKEncodedImageFormat.Png))
+        if (codec is null || !Formats.Contains(codec.EncodedFormat))
         {
-            failure = file.Length == 0 ? "is empty" : "is not a JPEG or PNG image";
+            failure = file.Length == 0 ? "is empty" : "is not a JPEG, PNG, WebP or BMP image";
             return null;
         }
 
@@ -29,7 +31,12 @@ internal static class ImageDecoder
         }
 
         // Without a colour space of the result nothing is converted.
-        using var pixels = new SKBitmap(new SKImageInfo(width, height, SKColorType.Rgba8888, SKAlphaType.Unpremul));
+        using var pixels = new SKBitmap();
+        if (!pixels.TryAllocPixels(new SKImageInfo(width, height, SKColorType.Rgba8888, SKAlphaType.Unpremul)))
+        {
+            throw new OutOfMemoryException($"an image of {DataFile.Number(height)}×{DataFile.Number(width)} pixels");
+        }
+
         var result = codec.GetPixels(pixels.Info, pixels.GetPixels());
         if (result != SKCodecResult.Success)
         {

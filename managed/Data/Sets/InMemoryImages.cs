@@ -1,9 +1,12 @@
+using System.Runtime.InteropServices;
+
 namespace ResNetNodes.Data;
 
 /// <summary>Labelled images of one size in memory, as bytes.</summary>
 internal sealed class InMemoryImages : ImageDataset
 {
     private readonly ReadOnlyMemory<byte> images;
+    private readonly Lazy<string> digest;
 
     /// <summary>Takes images and labels.</summary>
     /// <param name="name">Its name in outputs.</param>
@@ -25,6 +28,7 @@ internal sealed class InMemoryImages : ImageDataset
         }
 
         (this.images, Channels, Height, Width) = (images, channels, height, width);
+        digest = new(() => new DatasetDigest(Classes, ClassNames).Add(Channels, Height, Width).Add(MemoryMarshal.AsBytes(Labels)).Add(images.Span).Hex());
     }
 
     /// <summary>Channels of an image.</summary>
@@ -35,6 +39,9 @@ internal sealed class InMemoryImages : ImageDataset
 
     /// <summary>Columns of an image.</summary>
     public int Width { get; }
+
+    /// <inheritdoc/>
+    public override string? Digest => digest.Value;
 
     private int ImageLength => Channels * Height * Width;
 
