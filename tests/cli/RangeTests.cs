@@ -1,4 +1,6 @@
+using System.Diagnostics;
 using System.Globalization;
+using System.Text.RegularExpressions;
 using Xunit;
 
 namespace ResNetNodes.Cli.Tests;
@@ -184,6 +186,25 @@ public sealed class RangeTests : IDisposable
     {
         string[] data = Help.Options(verb).ContainsKey("dataset") ? ["--dataset", "synthetic"] : [];
         Fails(2, message, [verb, .. words, .. data]);
+    }
+
+    /// <summary>What a process may take counts, not what the machine has: a limit of .NET's here, as a container's is.</summary>
+    [Fact]
+    public void LimitOfTheProcess_IsWhatCounts()
+    {
+        Assert.True(Available("0x8000000") < Available(null));
+
+        double Available(string? limit)
+        {
+            var start = Executable.Start(
+                "train", "--planes", "65536", "--depth", "1000", "--dataset", "synthetic", "--out", Path.Combine(folder, "out"));
+            start.Environment["DOTNET_GCHeapHardLimit"] = limit;
+            using var process = Process.Start(start)!;
+            var error = process.StandardError.ReadToEnd();
+            process.WaitForExit();
+            Assert.Equal(2, process.ExitCode);
+            return double.Parse(Regex.Match(error, "this machine has ([0-9,.]+) GiB").Groups[1].Value, CultureInfo.InvariantCulture);
+        }
     }
 
     /// <summary>A batch is no larger than its data: what is asked for in numbers and not needed is no reason to refuse.</summary>
