@@ -11,6 +11,9 @@ internal static class BenchPage
 {
     public const string StepsFile = "bench.csv", EpochsFile = "epochs.csv";
 
+    private const string Beginning = "# Benchmarks\n\nWritten by `resnet-nodes bench --page`";
+    private const long MostBytes = 64 << 20;
+
     private static readonly IReadOnlyList<(string Figure, string Meaning)> Definitions =
     [
         ("ratio", $"`ratio_to_backprop`: median time of a step over that of `{BenchMethod.Reference}` in the same rounds."),
@@ -44,7 +47,7 @@ internal static class BenchPage
             + "that all methods begin from."),
     ];
 
-    /// <summary>A page that can't be written should be known before the first hour of measuring.</summary>
+    /// <summary>Refuses what is no name of a page, or the file of someone else.</summary>
     public static void Check(string page)
     {
         if (!page.EndsWith(".md", StringComparison.Ordinal))
@@ -52,6 +55,15 @@ internal static class BenchPage
             throw new UsageException($"--page is {page}, expected the name of a file that ends with .md");
         }
 
+        if (Path.Exists(page) && !IsOurs(page))
+        {
+            throw new UsageException($"--page is {page}, which bench did not write and so does not overwrite; name another file");
+        }
+    }
+
+    /// <summary>A page that can't be written should be known before the first hour of measuring.</summary>
+    public static void MakeFolder(string page)
+    {
         try
         {
             Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(page))!);
@@ -74,16 +86,28 @@ internal static class BenchPage
         var figures = results.Groups.Select(g => BenchFigure.Name(g.Key.Network, g.Key.Planes, g.Key.TrainSteps) + ".png");
         foreach (var file in figures.Concat([StepsFile, EpochsFile, BenchMachine.FileName]).Where(file => File.Exists(folder.File(file))))
         {
-            AtomicFile.Write(Path.Combine(target, file), File.ReadAllBytes(folder.File(file)));
+            AtomicFile.Write(Path.Combine(target, file), SealedJson.ReadOwn(folder.File(file), MostBytes));
         }
 
         AtomicFile.Write(page, Text(results, data));
     }
 
+    private static bool IsOurs(string page)
+    {
+        try
+        {
+            return RegularFile.ReadAllText(page, MostBytes).StartsWith(Beginning, StringComparison.Ordinal);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
+    }
+
     private static string Text(BenchResults results, string data)
     {
-        var page = new StringBuilder("# Benchmarks\n\n");
-        page.Append("Written by `resnet-nodes bench --page`, every number measured in one run; raw data: ");
+        var page = new StringBuilder(Beginning);
+        page.Append(", every number measured in one run; raw data: ");
         page.Append(Inv($"[{data}]({data}). Time, memory and gradients of a training step in float32, next to TorchSharp's own.\n"));
         WriteMachine(page, results);
         var goals = BenchGoals.Of(results).ToList();

@@ -92,6 +92,11 @@ internal sealed class BenchVerb : Experiment
         }
 
         var folder = RunFolder.Open(this);
+        if (Page is not null)
+        {
+            BenchPage.MakeFolder(Page);
+        }
+
         var store = new BenchStore(folder, cancellation);
         terminal.Progress(0, "the best of several matrix products");
         var peak = store.Peak();
