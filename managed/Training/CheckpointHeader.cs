@@ -63,10 +63,10 @@ internal sealed record CheckpointHeader(
     // The reader sees a null in the place of a part, not in a list of them.
     private void CheckParts()
     {
-        var (groups, facts) = (Optimizer?.Groups ?? [], (Facts?.Run ?? []).Concat(Facts?.Data ?? []));
-        if (Learned.Values.Any(numbers => numbers is null)
+        var (groups, facts) = (Optimizer?.Groups ?? [], new[] { Facts?.Run ?? [], Facts?.Data ?? [] });
+        if (Facts is { Epochs: < 1 } || Learned.Values.Any(numbers => numbers is null)
             || groups.Any(group => group is null || group.Parameters.Any(state => state is null))
-            || facts.Any(fact => fact is null || fact.Values.Any(value => value is null)))
+            || facts.Any(list => list.Any(fact => fact is null || fact.Values.Any(value => value is null)) || list.DistinctBy(fact => fact.Name).Count() < list.Count))
         {
             throw new FormatException("its header has gaps");
         }

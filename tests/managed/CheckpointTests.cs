@@ -205,9 +205,9 @@ public sealed class CheckpointTests : IDisposable
     [Fact]
     public void Save_AndLoad_TakeNoMemoryBesideTheNetworkBeyond2GiB()
     {
-        var lines = TestProcess.Run("checkpoint", path, "2200").Select(long.Parse).ToList();
+        var lines = TestProcess.Run("checkpoint", path, "2049").Select(long.Parse).ToList();
         Assert.True(lines is [var length, var saving, var loading]
-            && length > 2200L << 20 && saving < 100L << 20 && loading < (2200L + 100) << 20,
+            && length > 2049L << 20 && saving < 50L << 20 && loading < (2049L + 100) << 20,
             string.Join(", ", lines.Select(line => $"{line >> 20} MiB")));
     }
 

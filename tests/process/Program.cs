@@ -66,7 +66,6 @@ static void SaveAndLoad(string path, long bytes)
 {
     using var small = nn.Linear(2, 2);
     Checkpoint.Save(path, small, null, []); // all that is needed once
-    using var model = nn.Sequential();
     // Memory that nobody has written is not resident; nor is what is read of it.
     var large = empty(bytes, ScalarType.Byte);
     (long At, byte Value)[] marks = [(0, 1), (int.MaxValue, 2), (int.MaxValue + 1L, 3), (bytes - 1, 4)];
@@ -75,7 +74,7 @@ static void SaveAndLoad(string path, long bytes)
         large[at] = value;
     }
 
-    model.register_buffer("large", large);
+    using var model = new Holder(large);
     var before = MemoryProbe.PeakBytes;
     using (var file = new FileStream(path, FileMode.Create))
     using (var sparse = new SparseWriter(file))
@@ -148,4 +147,11 @@ internal sealed class SparseWriter(FileStream file) : Stream
     public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
 
     public override void SetLength(long value) => throw new NotSupportedException();
+}
+
+/// <summary>A network of one buffer.</summary>
+internal sealed class Holder : nn.Module
+{
+    public Holder(Tensor tensor)
+        : base(nameof(Holder)) => register_buffer("large", tensor);
 }
