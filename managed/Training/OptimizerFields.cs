@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Reflection;
-using ResNetNodes.Stages.Callbacks;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 

@@ -66,7 +66,7 @@ public sealed class Trainer : IDisposable
     /// <param name="images">[B, C, H, W] on the device of the options; taken in the number type of the network's parameters.</param>
     /// <param name="labels">[B] int64.</param>
     /// <returns>Mean loss and number of correct predictions.</returns>
-    /// <exception cref="ResNetNodesException">One value a channel can't be normalized, or a stage can't run.</exception>
+    /// <exception cref="ResNetNodesException">One image is to be normalized at 1×1 pixels, or a stage can't run.</exception>
     /// <exception cref="DivergedException">The loss is not a finite number; the network is left as it was before the step.</exception>
     public (double Loss, long Correct) TrainStep(Tensor images, Tensor labels)
     {
@@ -75,6 +75,8 @@ public sealed class Trainer : IDisposable
         var start = Stopwatch.GetTimestamp();
         optimizer.zero_grad();
         optimizing += Stopwatch.GetElapsedTime(start);
+        // To the end of the step: the way back may call modules again, which have to be as they were.
+        using var guard = images.shape[0] == 1 ? new OneValueGuard(model) : null;
         var scores = Scores(images);
         var value = loss.call(scores, labels);
         var mean = Number(value);
@@ -196,11 +198,9 @@ public sealed class Trainer : IDisposable
         {
             return model.call(images.to(type));
         }
-        catch (Exception exception) when (exception.Message.Contains("Expected more than 1 value per channel when training", StringComparison.Ordinal))
+        catch (Exception exception) when (OneValueGuard.IsMeantBy(exception))
         {
-            throw new ResNetNodesException(
-                "a batch of 1 image can't be normalized at 1×1 pixels: drop the last, smaller batch (dropLast / --drop-last), or take another batch size",
-                exception);
+            throw OneValueGuard.Refusal(exception);
         }
     }
 
