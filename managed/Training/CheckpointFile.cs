@@ -13,8 +13,8 @@ namespace ResNetNodes.Training;
 internal sealed class CheckpointFile : IDisposable
 {
     private const string Format = "ResNetNodes checkpoint ", Version = "2";
-    // Ten thousand times what a network of 1,000 functions takes; an array can't be longer than 2 GiB.
-    private const int MostHeader = 1 << 30;
+    // A thousand times what a network of 1,000 functions takes.
+    private const int MostHeader = 1 << 28;
 
     private static readonly byte[] Magic = Encoding.ASCII.GetBytes($"{Format}{Version}\n");
 
@@ -34,6 +34,11 @@ internal sealed class CheckpointFile : IDisposable
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         var content = header.ToBytes();
+        if (content.Length > MostHeader)
+        {
+            throw new ResNetNodesException($"checkpoint: its header would be {content.Length} bytes long, more than {MostHeader}");
+        }
+
         Span<byte> length = stackalloc byte[sizeof(long)];
         BinaryPrimitives.WriteInt64LittleEndian(length, content.LongLength);
         Put(Magic);

@@ -61,15 +61,14 @@ internal sealed record RunFacts(int Epochs, IReadOnlyList<Fact> Run, IReadOnlyLi
     {
         if (finished > epochs)
         {
-            throw Refusal(path, $"it has {finished} finished epochs, more than {epochs}; take {finished} epochs or more");
+            throw new ResNetNodesException($"{path}: has {finished} finished epochs, more than {epochs}; take {finished} epochs or more, or start a new run");
         }
 
         if (Enumerable.Range(0, finished).Any(epoch => schedule.Factor(epoch, Epochs) != schedule.Factor(epoch, epochs)))
         {
-            throw Refusal(
-                path,
-                $"its {finished} finished {(finished == 1 ? "epoch" : "epochs")} followed {schedule} over {Epochs} epochs, over {epochs} they would have had "
-                + $"other learning rates; take {Epochs} epochs, or from the start a schedule that does not depend on the length (constant, steps, every)");
+            throw new ResNetNodesException(
+                $"{path}: its {finished} finished {(finished == 1 ? "epoch" : "epochs")} followed {schedule} over {Epochs} epochs, over {epochs} they would have "
+                + $"had other learning rates; take {Epochs} epochs, or start a new run (under constant, steps or every it could become longer)");
         }
     }
 

@@ -49,6 +49,11 @@ internal sealed class SavedTraining
     public void Restore(CheckpointFile file)
     {
         var header = file.Header;
+        if (!RandomNumbers.IsTorchState(header.Generator))
+        {
+            throw file.Damaged("its random numbers are none of LibTorch's");
+        }
+
         var saved = header.Tensors.ToDictionary(t => (t.Role, t.Name));
         CheckNetwork(saved);
         var targets = network.ToDictionary(t => (TensorRole.Network, t.Key), t => t.Value);
@@ -56,11 +61,6 @@ internal sealed class SavedTraining
         {
             file.ReadTensors(header.Tensors.Select(t => targets.GetValueOrDefault((t.Role, t.Name))));
             return;
-        }
-
-        if (!RandomNumbers.IsTorchState(header.Generator))
-        {
-            throw file.Damaged("its random numbers are none of LibTorch's");
         }
 
         var changes = CheckOptimizer(header.Optimizer ?? throw new FormatException("it holds a network alone, and no optimizer"), saved);

@@ -197,7 +197,7 @@ public sealed class CheckpointFileTests : IDisposable
     private static void Step(TinyResNet model, SGD sgd)
     {
         using var scope = NewDisposeScope();
-        model.call(Truth.Normal(3, 2, 3, 8, 8).to(ScalarType.Float32)).pow(2).sum().backward();
+        model.call(Truth.Normal(3, 2, 3, 32, 32).to(ScalarType.Float32)).pow(2).sum().backward();
         sgd.step();
     }
 
