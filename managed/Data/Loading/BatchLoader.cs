@@ -47,7 +47,7 @@ public sealed class BatchLoader
     [
         .. Fact.OfImages(data),
         new("batch size", [$"{batchSize}"]),
-        new("shuffle seed", [$"{shuffleSeed?.ToString(CultureInfo.InvariantCulture) ?? "none"}"]),
+        new("shuffle seed", [shuffleSeed?.ToString(CultureInfo.InvariantCulture) ?? "none"]),
         Fact.Of("augmentation", augmentation),
     ];
 
