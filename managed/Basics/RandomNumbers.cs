@@ -1,3 +1,5 @@
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
 using ResNetNodes.Interop;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -63,6 +65,28 @@ internal sealed class RandomNumbers(long seed)
     {
         using var state = random.get_rng_state();
         return [.. state.bytes];
+    }
+
+    /// <summary>
+    /// Whether these bytes say where a generator of LibTorch is. LibTorch itself ends the process where they do not, and reads beyond
+    /// its numbers where they say that more are left than it has.
+    /// </summary>
+    // LibTorch's CPUGeneratorImplState: seed (8 bytes), left (4), seeded (4), next (8), 624 numbers (8 each), three normals (8 each), whether
+    // they are valid (4, and 4 of padding), a normal in float32 (4), whether it is valid (1, and 3 of padding).
+    public static bool IsTorchState(ReadOnlySpan<byte> state)
+    {
+        const int numbers = 624, first = 24, normals = first + (8 * numbers), flag = normals + 24, single = flag + 8, length = single + 8;
+        if (state.Length != length)
+        {
+            return false;
+        }
+
+        var (left, next) = (BinaryPrimitives.ReadInt32LittleEndian(state[8..]), BinaryPrimitives.ReadUInt64LittleEndian(state[16..]));
+        var words = MemoryMarshal.Cast<byte, ulong>(state[first..normals]);
+        return BinaryPrimitives.ReadInt32LittleEndian(state[12..]) == 1
+            && left is >= 1 and <= numbers && next <= (ulong)(numbers + 1 - left)
+            && !words.ContainsAnyExceptInRange(0UL, uint.MaxValue)
+            && BinaryPrimitives.ReadInt32LittleEndian(state[flag..]) is 0 or 1 && state[single + 4] is 0 or 1;
     }
 
     /// <summary>Puts LibTorch's global generator where <see cref="TorchState"/> found it.</summary>

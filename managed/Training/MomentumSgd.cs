@@ -13,15 +13,6 @@ namespace ResNetNodes.Training;
 internal sealed class MomentumSgd(IEnumerable<SGD.ParamGroup> groups, double rate, double momentum)
     : SGD(groups, rate, momentum, 0, 0, false, false)
 {
-    /// <summary>Brings velocities to the devices of their parameters: a file's are read on the CPU.</summary>
-    public void FollowParameters()
-    {
-        foreach (var parameter in ParamGroups.Cast<ParamGroup>().SelectMany(group => group.Parameters))
-        {
-            _state[parameter.Handle].to(parameter.device);
-        }
-    }
-
     /// <inheritdoc/>
     public override Tensor step(Func<Tensor>? closure = null)
     {

@@ -21,6 +21,9 @@ public sealed class Trainer : IDisposable
     private readonly List<double> baseRates = [];
     private readonly List<ResidualStage> stages;
     private readonly List<EpochMetrics> history = [];
+    private readonly ScalarType type;
+    private IReadOnlyList<Fact>? data;
+    private (string Path, RunFacts Facts)? resumed;
     private TimeSpan stepping;
     private TimeSpan optimizing;
 
@@ -36,7 +39,8 @@ public sealed class Trainer : IDisposable
         this.model = model;
         this.options = options;
         model.to(options.Device);
-        stages = [.. model.modules().OfType<ResidualStage>()];
+        stages = [.. ILearningStage.Of(model).Select(s => s.Stage).OfType<ResidualStage>()];
+        type = model.parameters().FirstOrDefault(p => p.is_floating_point())?.dtype ?? ScalarType.Float32;
         var inStages = stages.SelectMany(s => s.parameters()).Select(p => p.Handle).ToHashSet();
         var groups = model.named_parameters().Where(p => p.parameter.requires_grad).GroupBy(p => (
             Rate: options.LearningRate * (inStages.Contains(p.parameter.Handle) ? options.StageRateFactor : 1),
@@ -59,9 +63,10 @@ public sealed class Trainer : IDisposable
     public Action<TrainingProgress>? Progress { get; set; }
 
     /// <summary>One training step.</summary>
-    /// <param name="images">[B, C, H, W] on the device of the options.</param>
+    /// <param name="images">[B, C, H, W] on the device of the options; taken in the number type of the network's parameters.</param>
     /// <param name="labels">[B] int64.</param>
     /// <returns>Mean loss and number of correct predictions.</returns>
+    /// <exception cref="ResNetNodesException">One image is to be normalized at 1×1 pixels, or a stage can't run.</exception>
     /// <exception cref="DivergedException">The loss is not a finite number; the network is left as it was before the step.</exception>
     public (double Loss, long Correct) TrainStep(Tensor images, Tensor labels)
     {
@@ -70,10 +75,12 @@ public sealed class Trainer : IDisposable
         var start = Stopwatch.GetTimestamp();
         optimizer.zero_grad();
         optimizing += Stopwatch.GetElapsedTime(start);
-        var scores = model.call(images);
+        // To the end of the step: the way back may call modules again, which have to be as they were.
+        using var guard = images.shape[0] == 1 ? new OneValueGuard(model) : null;
+        var scores = Scores(images);
         var value = loss.call(scores, labels);
-        var mean = value.item<float>();
-        if (!float.IsFinite(mean))
+        var mean = Number(value);
+        if (!double.IsFinite(mean))
         {
             throw new DivergedException($"the loss is {mean}: training diverged; use a learning rate below {options.LearningRate}");
         }
@@ -102,8 +109,8 @@ public sealed class Trainer : IDisposable
             using (batch)
             {
                 var (images, labels) = batch.On(options.Device);
-                var scores = model.call(images);
-                total += loss.call(scores, labels).item<float>() * batch.Count;
+                var scores = model.call(images.to(type));
+                total += Number(loss.call(scores, labels)) * batch.Count;
                 right += Correct(scores, labels);
                 count += batch.Count;
             }
@@ -118,11 +125,16 @@ public sealed class Trainer : IDisposable
     /// <param name="test">Test images.</param>
     /// <param name="finished">Called after each epoch, before its checkpoint may be written.</param>
     /// <param name="cancellation">Stops the run after the current step; an unfinished epoch does not count.</param>
+    /// <exception cref="ResNetNodesException">The run was resumed, and these are not the images of its finished epochs.</exception>
     public void Run(BatchLoader train, BatchLoader test, Action<EpochMetrics> finished, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(train);
         ArgumentNullException.ThrowIfNull(finished);
+        ArgumentNullException.ThrowIfNull(test);
         using var alone = thread.Enter();
+        var now = RunFacts.Of(options, model, RunFacts.OfData(train, test));
+        resumed?.Facts.RequireSame(resumed.Value.Path, now);
+        data = now.Data;
         while (history.Count < options.Epochs)
         {
             var metrics = RunEpoch(history.Count, train, test, cancellation);
@@ -136,16 +148,27 @@ public sealed class Trainer : IDisposable
     public void Save(string path)
     {
         using var alone = thread.Enter();
-        Checkpoint.Save(path, model, optimizer, history);
+        Checkpoint.Save(path, model, optimizer, history, RunFacts.Of(options, model, data));
     }
 
-    /// <summary>Continues from a checkpoint.</summary>
+    /// <summary>
+    /// Continues from a checkpoint that a trainer of the same options has written. There may be other epochs to come where the schedule
+    /// gives the finished ones the same learning rates; <see cref="Run"/> checks that the images are the same.
+    /// </summary>
     /// <param name="path">The file.</param>
+    /// <exception cref="ResNetNodesException">
+    /// The file is missing or damaged, or belongs to another network or run; the message names what differs, and nothing has changed.
+    /// </exception>
     public void Resume(string path)
     {
         using var alone = thread.Enter();
-        var done = Checkpoint.Load(path, model, optimizer);
-        optimizer.FollowParameters();
+        using var file = CheckpointFile.Open(path);
+        var done = file.Header.History;
+        var facts = file.Header.Facts;
+        facts?.RequireSame(path, RunFacts.Of(options, model, null));
+        facts?.RequireLength(path, done.Count, options.Schedule, options.Epochs);
+        Checkpoint.Restore(path, file, model, optimizer);
+        (resumed, data) = (facts is null ? null : (path, facts), facts?.Data);
         history.Clear();
         history.AddRange(done);
     }
@@ -157,10 +180,28 @@ public sealed class Trainer : IDisposable
         loss.Dispose();
     }
 
+    private static double Number(Tensor value)
+    {
+        using var guard = no_grad();
+        return value.to(ScalarType.Float64).item<double>();
+    }
+
     private static long Correct(Tensor scores, Tensor labels)
     {
         using var guard = no_grad();
         return scores.argmax(1).eq(labels).sum().item<long>();
+    }
+
+    private Tensor Scores(Tensor images)
+    {
+        try
+        {
+            return model.call(images.to(type));
+        }
+        catch (Exception exception) when (OneValueGuard.IsMeantBy(exception))
+        {
+            throw OneValueGuard.Refusal(exception);
+        }
     }
 
     private EpochMetrics RunEpoch(int epoch, BatchLoader train, BatchLoader test, CancellationToken cancellation)

@@ -33,6 +33,22 @@ public sealed class RandomNumbersTests
         Assert.Equal(second, Next());
     }
 
+    /// <summary>Wherever a generator may be: seeded, with all of its numbers used, in the middle, with a normal number in store.</summary>
+    [Fact]
+    public void IsTorchState_HoldsOfEveryStateOfTheGenerator()
+    {
+        foreach (var seed in new[] { 0L, 1, -1, long.MaxValue })
+        {
+            random.manual_seed(seed);
+            Assert.True(RandomNumbers.IsTorchState(RandomNumbers.TorchState()));
+            for (var draws = 1; draws < 1300; draws++)
+            {
+                using var drawn = draws % 100 == 7 ? randn(1) : draws % 100 == 8 ? randn(1, ScalarType.Float64) : rand(1);
+                Assert.True(RandomNumbers.IsTorchState(RandomNumbers.TorchState()), $"seed {seed}, {draws} draws");
+            }
+        }
+    }
+
     [Fact]
     public void TorchScope_RestoresAfterAnException()
     {

@@ -159,6 +159,103 @@ public sealed class TrainerTests : IDisposable
         Assert.All(model.named_parameters().Zip(same.parameters()), pair => Assert.True(pair.First.parameter.allclose(pair.Second, 1e-5, 1e-6), pair.First.name));
     }
 
+    /// <summary>Against a loop of the definition in that type; the images' roundings to it included.</summary>
+    [Theory]
+    [InlineData(ScalarType.Float64, 1e-12)]
+    [InlineData(ScalarType.BFloat16, 0.02)]
+    public void Run_TrainsANetworkOfAnotherNumberType(ScalarType type, double tolerance)
+    {
+        using var scope = NewDisposeScope();
+        var options = new TrainingOptions { Epochs = 2, LearningRate = 0.05, WeightDecay = 0.01, Schedule = Schedule.Constant };
+        using var model = Model(2);
+        using var same = Model(2);
+        model.to(type);
+        same.to(ScalarType.Float64);
+        using (no_grad())
+        {
+            // From the same weights, however they are rounded.
+            same.parameters().Zip(model.parameters()).ToList().ForEach(pair => pair.First.copy_(pair.Second));
+        }
+
+        using var trainer = new Trainer(model, options);
+        var plain = new Augmentation().WithoutRandomness();
+        trainer.Run(new BatchLoader(images, plain, 20, 1), new BatchLoader(images, plain, 20, null), _ => { });
+        var velocity = same.parameters().Select(p => zeros_like(p)).ToList();
+        var losses = new double[2];
+        foreach (var epoch in new[] { 0, 1 })
+        {
+            foreach (var batch in new BatchLoader(images, plain, 20, 1).Epoch(epoch))
+            {
+                same.parameters().ToList().ForEach(p => p.grad = null);
+                using var loss = nn.functional.cross_entropy(same.call(batch.Images.to(type).to(ScalarType.Float64)), batch.Labels);
+                losses[epoch] += loss.item<double>() / 3;
+                loss.backward();
+                using var guard = no_grad();
+                foreach (var (i, parameter) in same.parameters().Index())
+                {
+                    velocity[i] = (0.9 * velocity[i]) + parameter.grad! + (0.01 * parameter);
+                    parameter.sub_(0.05 * velocity[i]);
+                }
+            }
+        }
+
+        Assert.All(trainer.History.Zip(losses), pair => Assert.Equal(pair.Second, pair.First.TrainLoss, tolerance * pair.Second));
+        Assert.All(model.named_parameters(), p => Assert.Equal(type, p.parameter.dtype));
+        if (type == ScalarType.Float64)
+        {
+            Assert.All(model.named_parameters().Zip(same.parameters()), pair => Assert.True(pair.First.parameter.allclose(pair.Second, 1e-9, 1e-12), pair.First.name));
+        }
+    }
+
+    [Theory]
+    [InlineData(ScalarType.Float64)]
+    [InlineData(ScalarType.BFloat16)]
+    public void Run_OfAnotherNumberTypeResumesBitForBit(ScalarType type)
+    {
+        using var straight = Model(2);
+        using var first = Model(2);
+        using var second = Model(2);
+        new[] { straight, first, second }.ToList().ForEach(model => model.to(type));
+        Train(straight, 2, null, null);
+        Train(first, 1, null, Path.Combine(folder, "c.bin"));
+        Train(second, 2, Path.Combine(folder, "c.bin"), null);
+        Assert.Equal(straight.state_dict().Values.Select(t => t.detach().contiguous().bytes.ToArray()), second.state_dict().Values.Select(t => t.detach().contiguous().bytes.ToArray()));
+        using var other = Model(2);
+        using var trainer = new Trainer(other, new TrainingOptions { Epochs = 2, LearningRate = 0.05, Schedule = Schedule.Constant });
+        var error = Assert.Throws<ResNetNodesException>(() => trainer.Resume(Path.Combine(folder, "c.bin")));
+        Assert.Matches($@"belongs to another network \(stem\S+ is {type} \[[0-9, ]+\], here Float32 \[", error.Message);
+    }
+
+    /// <summary>A layer of LibTorch, in a stage that calls it, and a native one: all refuse, and no running variance becomes NaN.</summary>
+    [Theory]
+    [InlineData(null)]
+    [InlineData(StageExecution.Layers)]
+    [InlineData(StageExecution.Callback)]
+    public void TrainStep_RefusesToNormalizeOneValue(StageExecution? execution)
+    {
+        using var scope = NewDisposeScope();
+        nn.Module<Tensor, Tensor> function = nn.Sequential(nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8));
+        using var model = nn.Sequential(
+            nn.Conv2d(3, 8, 1),
+            execution is { } how ? new ResidualStage([function], new StageOptions { Execution = how }) : function,
+            nn.Flatten(),
+            nn.Linear(8, 10));
+        using var trainer = new Trainer(model, new TrainingOptions());
+        var error = Assert.Throws<ResNetNodesException>(() => trainer.TrainStep(rand(1, 3, 1, 1), zeros(1, ScalarType.Int64)));
+        Assert.Equal(
+            "a batch of 1 image can't be normalized at 1×1 pixels: drop the last, smaller batch (dropLast / --drop-last), or take another batch size",
+            error.Message);
+        Assert.All(model.named_buffers(), b => Assert.True(b.buffer.isfinite().all().item<bool>(), b.name));
+        // Two images, or normalizations that are frozen, are no matter; nor is the refused step.
+        trainer.TrainStep(rand(2, 3, 1, 1), zeros(2, ScalarType.Int64));
+        model.modules().OfType<TorchSharp.Modules.BatchNorm2d>().Single().eval();
+        trainer.TrainStep(rand(1, 3, 1, 1), zeros(1, ScalarType.Int64));
+        if (execution is { } expected)
+        {
+            Assert.Equal(expected, model.modules().OfType<ResidualStage>().Single().Execution);
+        }
+    }
+
     [Fact]
     public void Frozen_ParametersStayAsTheyAre()
     {

@@ -3,12 +3,15 @@ using ResNetNodes;
 using ResNetNodes.Data;
 using ResNetNodes.Measuring;
 using ResNetNodes.Networks;
+using ResNetNodes.Training;
 using TorchSharp;
 using static TorchSharp.torch;
 
 // Measures memory in a process of its own: that of a process in which other tests run says nothing about one of them.
 //   training EXECUTION COMPUTE-TYPE PARTS STEPS   trains a small network; writes what is resident after each part of so many steps
 //   calls EXECUTION PARTS CALLS                   calls a stage; likewise
+//   checkpoint FILE MEBIBYTES                     saves and loads a network of one large tensor; writes the file's length, and by how much
+//                                                 the peak of what is resident has risen after each
 //   step MEBIBYTES                                writes peak and own memory of a step that takes so much
 //   archive FILE                                  reads an archive of CIFAR-10, six images a file; writes why not, and its peak of memory
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
@@ -20,6 +23,9 @@ switch (args[0])
         break;
     case "calls":
         Call(Enum.Parse<StageExecution>(args[1]), Number(2), Number(3));
+        break;
+    case "checkpoint":
+        SaveAndLoad(args[1], (long)Number(2) << 20);
         break;
     case "step":
         var (peak, own) = MemoryProbe.Measure(() => ones((long)Number(1) << 18).Dispose());
@@ -73,6 +79,42 @@ static void Call(StageExecution execution, int parts, int calls)
     WriteResident(parts, calls, () => stage.call(x).Dispose());
 }
 
+static void SaveAndLoad(string path, long bytes)
+{
+    using var small = nn.Linear(2, 2);
+    Checkpoint.Save(path, small, null, []); // all that is needed once
+    // Memory that nobody has written is not resident; nor is what is read of it.
+    var large = empty(bytes, ScalarType.Byte);
+    (long At, byte Value)[] marks = [(0, 1), (int.MaxValue, 2), (int.MaxValue + 1L, 3), (bytes - 1, 4)];
+    foreach (var (at, value) in marks)
+    {
+        large[at] = value;
+    }
+
+    using var model = new Holder(large);
+    var before = MemoryProbe.PeakBytes;
+    using (var file = new FileStream(path, FileMode.Create))
+    using (var sparse = new SparseWriter(file))
+    {
+        new SavedTraining(model, null).Write(sparse, [], null);
+    }
+
+    Console.WriteLine(new FileInfo(path).Length);
+    Console.WriteLine(MemoryProbe.PeakBytes - before);
+    foreach (var (at, _) in marks)
+    {
+        large[at] = 9;
+    }
+
+    Checkpoint.Load(path, model, null);
+    if (marks.Any(mark => large[mark.At].item<byte>() != mark.Value))
+    {
+        throw new InvalidOperationException("the tensor is another one");
+    }
+
+    Console.WriteLine(MemoryProbe.PeakBytes - before);
+}
+
 static void WriteResident(int parts, int steps, Action step)
 {
     for (var part = 0; part < parts; part++)
@@ -86,4 +128,47 @@ static void WriteResident(int parts, int steps, Action step)
         var resident = MemoryProbe.ResidentAtRest();
         Console.WriteLine(resident);
     }
+}
+
+/// <summary>Leaves holes in a file where zeros are written.</summary>
+internal sealed class SparseWriter(FileStream file) : Stream
+{
+    public override bool CanRead => false;
+
+    public override bool CanSeek => false;
+
+    public override bool CanWrite => true;
+
+    public override long Length => file.Length;
+
+    public override long Position { get => file.Position; set => throw new NotSupportedException(); }
+
+    public override void Write(ReadOnlySpan<byte> buffer)
+    {
+        if (buffer.ContainsAnyExcept((byte)0))
+        {
+            file.Write(buffer);
+        }
+        else
+        {
+            file.Seek(buffer.Length, SeekOrigin.Current);
+        }
+    }
+
+    public override void Write(byte[] buffer, int offset, int count) => Write(buffer.AsSpan(offset, count));
+
+    public override void Flush() => file.Flush();
+
+    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+    public override void SetLength(long value) => throw new NotSupportedException();
+}
+
+/// <summary>A network of one buffer.</summary>
+internal sealed class Holder : nn.Module
+{
+    public Holder(Tensor tensor)
+        : base(nameof(Holder)) => register_buffer("large", tensor);
 }

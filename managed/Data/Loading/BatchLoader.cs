@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 
 namespace ResNetNodes.Data;
 
@@ -59,6 +60,15 @@ public sealed class BatchLoader
 
     /// <summary>Batches in an epoch.</summary>
     public int BatchCount { get; }
+
+    /// <summary>What the bits of its batches depend on.</summary>
+    internal IReadOnlyList<Fact> Facts =>
+    [
+        .. Fact.OfImages(data),
+        new("batch size", [$"{batchSize}"]),
+        new("shuffle seed", [shuffleSeed?.ToString(CultureInfo.InvariantCulture) ?? "none"]),
+        Fact.Of("augmentation", augmentation),
+    ];
 
     /// <summary>The time spent waiting for batches, over all epochs.</summary>
     internal TimeSpan Waited { get; private set; }

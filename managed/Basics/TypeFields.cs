@@ -1,6 +1,6 @@
 using System.Reflection;
 
-namespace ResNetNodes.Stages.Callbacks;
+namespace ResNetNodes;
 
 /// <summary>The fields of a class and of those that it inherits from, private ones of theirs too.</summary>
 internal static class TypeFields

@@ -1,0 +1,217 @@
+using ResNetNodes.Data;
+using ResNetNodes.Networks;
+using ResNetNodes.Training;
+using TorchSharp;
+using Xunit;
+using static TorchSharp.torch;
+
+namespace ResNetNodes.Tests;
+
+/// <summary>A run that is resumed is the same run: what its next epochs depend on has not changed, or is named.</summary>
+public sealed class RunFactsTests : IDisposable
+{
+    private static readonly TrainingOptions Options = new() { Epochs = 2, LearningRate = 0.05, Schedule = Schedule.Constant };
+
+    private readonly string folder = Directory.CreateTempSubdirectory("facts").FullName;
+
+    private string File => Path.Combine(folder, "c.bin");
+
+    public void Dispose() => Directory.Delete(folder, recursive: true);
+
+    public static TheoryData<string> OptionChanges => [.. ByOption.Keys];
+
+    private static readonly Dictionary<string, Func<TrainingOptions, TrainingOptions>> ByOption = new()
+    {
+        ["its learning rate is 0.05, here 0.1; take 0.05"] = o => o with { LearningRate = 0.1 },
+        ["its momentum is 0.9, here 0.8; take 0.9"] = o => o with { Momentum = 0.8 },
+        ["its weight decay is 0.0005, here 0; take 0.0005"] = o => o with { WeightDecay = 0 },
+        ["its named weight decay is none, here 0.1 of norm; take none"] = o => o with { NamedWeightDecay = new("norm", 0.1) },
+        ["its stage rate factor is 1, here 4; take 1"] = o => o with { StageRateFactor = 4 },
+        ["its schedule is constant, here cosine; take constant"] = o => o with { Schedule = Schedule.Cosine },
+    };
+
+    [Theory]
+    [MemberData(nameof(OptionChanges))]
+    public void Resume_NamesAChangedOption(string change)
+    {
+        Begin(new StageOptions());
+        Refused(change, ByOption[change](Options), new StageOptions());
+    }
+
+    public static TheoryData<string> StageChanges => [.. ByStage.Keys];
+
+    private static readonly Dictionary<string, StageOptions> ByStage = new()
+    {
+        ["its reconstruction of stage is adaptive, here inverse; take adaptive"] = new() { Reconstruction = Reconstruction.Inverse },
+        ["its reconstruction of stage is adaptive, here adaptive:0.01; take adaptive"] = new() { Reconstruction = Reconstruction.Adaptive(0.01) },
+        ["its solver of stage is euler, here midpoint; take euler"] = new() { Solver = Solver.Midpoint },
+        ["its step size of stage is 0.5, here 0.25; take 0.5"] = new() { StepSize = 0.25 },
+        ["its execution of stage is Layers, here Callback; take Layers"] = new() { Execution = StageExecution.Callback },
+        ["its compute type of stage is SameAsState, here BFloat16; take SameAsState"] = new() { ComputeType = ComputeType.BFloat16 },
+    };
+
+    [Theory]
+    [MemberData(nameof(StageChanges))]
+    public void Resume_NamesAChangedStage(string change)
+    {
+        Begin(new StageOptions());
+        Refused(change, Options, ByStage[change]);
+    }
+
+    public static TheoryData<string> DataChanges => [.. ByData.Keys];
+
+    private static readonly Dictionary<string, (BatchLoader Train, BatchLoader Test)> ByData = new()
+    {
+        ["its data set of the training images is pictures, here photos; take pictures"] = (Train(Images(name: "photos")), Test()),
+        ["number 2 of its classes of the training images is dog (4 images), here cat (4 images); take dog (4 images)"] =
+            (Train(Images(["ant", "cat", "dog"])), Test()),
+        ["number 3 of its classes of the training images is eel (4 images), here eel (3 images); take eel (4 images)"] =
+            (Train(Images(labels: [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1])), Test()),
+        ["its digest of the training images is one, here other; take one"] = (Train(Images(digest: "other")), Test()),
+        ["its batch size of the training images is 4, here 6; take 4"] = (new(Images(), Plain, 6, 1), Test()),
+        ["its shuffle seed of the training images is 1, here 2; take 1"] = (new(Images(), Plain, 4, 2), Test()),
+        ["its shuffle seed of the training images is 1, here none; take 1"] = (new(Images(), Plain, 4, null), Test()),
+        ["number 4 of its augmentation of the training images is CropPadding 0, here CropPadding 2; take CropPadding 0"] =
+            (new(Images(), Plain with { CropPadding = 2 }, 4, 1), Test()),
+        ["number 9 of its augmentation of the training images is Deviation [0.2023,0.1994,0.201], here Deviation [0.2,0.2,0.2]; take Deviation"] =
+            (new(Images(), Plain with { Deviation = [0.2, 0.2, 0.2] }, 4, 1), Test()),
+        ["its digest of the test images is one, here other; take one"] = (Train(Images()), new(Images(digest: "other"), Plain, 12, null)),
+        ["its batch size of the test images is 12, here 3; take 12"] = (Train(Images()), new(Images(), Plain, 3, null)),
+    };
+
+    private static Augmentation Plain => new Augmentation().WithoutRandomness();
+
+    [Theory]
+    [MemberData(nameof(DataChanges))]
+    public void Run_NamesChangedImages(string change)
+    {
+        Begin(new StageOptions());
+        using var model = Model(new StageOptions());
+        using var trainer = new Trainer(model, Options with { Epochs = 3 });
+        trainer.Resume(File);
+        var before = Bits(model);
+        var error = Assert.Throws<ResNetNodesException>(() => trainer.Run(ByData[change].Train, ByData[change].Test, _ => { }));
+        Assert.StartsWith($"{File}: belongs to another run: {change}", error.Message);
+        Assert.EndsWith(", or start a new run", error.Message);
+        Assert.Equal(before, Bits(model));
+        // With the right ones it goes on, and the next file knows them too.
+        trainer.Save(File);
+        trainer.Run(Train(Images()), Test(), _ => trainer.Save(File));
+        using var next = new Trainer(model, Options with { Epochs = 3 });
+        next.Resume(File);
+        Assert.Equal(3, next.History.Count);
+        Assert.Equal(error.Message, Assert.Throws<ResNetNodesException>(() => next.Run(ByData[change].Train, ByData[change].Test, _ => { })).Message);
+    }
+
+    /// <summary>A run may be made longer exactly where its finished epochs would have been the same.</summary>
+    [Theory]
+    [InlineData("constant", 2, 2, 5, null)]
+    [InlineData("steps:1+3", 2, 2, 5, null)]
+    [InlineData("every:2*0.5", 2, 2, 5, null)]
+    [InlineData("constant", 4, 2, 3, null)]
+    [InlineData("cosine", 4, 0, 2, null)]
+    [InlineData("cosine", 4, 1, 8, null)] // at the start of any length: 1
+    [InlineData("cosine", 2, 2, 2, null)]
+    [InlineData("thirds", 3, 1, 6, null)]
+    [InlineData("thirds", 3, 2, 6, "its 2 finished epochs followed thirds over 3 epochs, over 6 they would have had other learning rates; take 3 epochs, or start a new run")]
+    [InlineData("cosine", 2, 2, 4, "its 2 finished epochs followed cosine over 2 epochs, over 4 they would have had other learning rates; take 2 epochs, or start a new run")]
+    [InlineData("cosine", 4, 2, 3, "its 2 finished epochs followed cosine over 4 epochs, over 3 they would have had other learning rates; take 4 epochs, or start a new run")]
+    [InlineData("constant", 4, 3, 2, "has 3 finished epochs, more than 2; take 3 epochs or more, or start a new run")]
+    public void Resume_AllowsAnotherLengthWhereTheFinishedEpochsAreTheSame(string schedule, int epochs, int finished, int wanted, string? refusal)
+    {
+        var options = Options with { Schedule = Schedule.Parse(schedule), Epochs = epochs };
+        using var model = Model(new StageOptions());
+        using (var trainer = new Trainer(model, options))
+        {
+            using var stop = new CancellationTokenSource();
+            try
+            {
+                trainer.Save(File);
+                trainer.Run(Train(Images()), Test(), m =>
+                {
+                    trainer.Save(File);
+                    if (m.Epoch == finished)
+                    {
+                        stop.Cancel();
+                    }
+                }, finished == 0 ? new(canceled: true) : stop.Token);
+            }
+            catch (OperationCanceledException)
+            {
+                // At the last epoch but its end.
+            }
+        }
+
+        using var resumed = new Trainer(model, options with { Epochs = wanted });
+        if (refusal is null)
+        {
+            resumed.Resume(File);
+            Assert.Equal(finished, resumed.History.Count);
+        }
+        else
+        {
+            Assert.StartsWith($"{File}: {refusal}", Assert.Throws<ResNetNodesException>(() => resumed.Resume(File)).Message);
+            Assert.Empty(resumed.History);
+        }
+    }
+
+    /// <summary>A long value is shown where it differs.</summary>
+    [Fact]
+    public void Change_ShortensLongValues()
+    {
+        var same = new string('a', 300);
+        var change = new Fact("digest", [$"{same}1{same}"]).Change(new("digest", [$"{same}2{same}"]));
+        var cut = new string('a', 20);
+        Assert.Equal($"its digest is …{cut}1{new string('a', 39)}…, here …{cut}2{new string('a', 39)}…; take …{cut}1{new string('a', 39)}…", change);
+        Assert.Equal("number 3 of its classes is none, here c; take none", new Fact("classes", ["a", "b"]).Change(new("classes", ["a", "b", "c"])));
+        Assert.Null(new Fact("classes", ["a", "b"]).Change(new("classes", ["a", "b"])));
+    }
+
+    /// <summary>A file that no trainer has written knows no run; one of a network alone is none.</summary>
+    [Fact]
+    public void Resume_TakesAFileWithoutFacts()
+    {
+        using var model = Model(new StageOptions());
+        using var trainer = new Trainer(model, Options);
+        Checkpoint.Save(File, model, null, []);
+        Assert.Contains("it holds a network alone, and no optimizer", Assert.Throws<ResNetNodesException>(() => trainer.Resume(File)).Message);
+    }
+
+    private static BatchLoader Train(ImageDataset data) => new(data, Plain, 4, 1);
+
+    private static BatchLoader Test() => new(Images(), Plain, 12, null);
+
+    private static Known Images(string[]? names = null, int[]? labels = null, string digest = "one", string name = "pictures") =>
+        new(name, labels ?? [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2], names ?? ["ant", "dog", "eel"], digest);
+
+    private static TinyResNet Model(StageOptions stage) => new(new TinyResNetOptions { Depth = 2, Planes = 4, Classes = 3, Seed = 1, Stage = stage });
+
+    private static List<float> Bits(nn.Module model) => [.. model.state_dict().Values.SelectMany(t => t.to(ScalarType.Float32).data<float>())];
+
+    private void Begin(StageOptions stage)
+    {
+        using var model = Model(stage);
+        using var trainer = new Trainer(model, Options);
+        trainer.Run(Train(Images()), Test(), _ => trainer.Save(File));
+    }
+
+    private void Refused(string change, TrainingOptions options, StageOptions stage)
+    {
+        using var model = Model(stage);
+        using var trainer = new Trainer(model, options);
+        var before = Bits(model);
+        var error = Assert.Throws<ResNetNodesException>(() => trainer.Resume(File));
+        Assert.Equal($"{File}: belongs to another run: {change}, or start a new run", error.Message);
+        Assert.Equal(before, Bits(model));
+        Assert.Empty(trainer.History);
+    }
+
+    private sealed class Known(string name, int[] labels, string[] names, string digest) : ImageDataset(name, labels, names.Length, names)
+    {
+        public override string? Digest => digest;
+
+        public override ImageBytes? Read(int index) => new(new byte[3 * 8 * 8], 3, 8, 8);
+
+        public override ImageDataset Take(int count) => this;
+    }
+}
