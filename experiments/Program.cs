@@ -34,8 +34,10 @@ internal static class Program
         CultureInfo.DefaultThreadCurrentCulture = CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
         StandardStreams.Install();
         OwnProcess.EndWithParent();
-        using var signals = new Signals();
+        // To the very end: a signal during the last moments must not make a finished run look ended.
+        var signals = new Signals();
         var code = Guarded(arguments, signals);
+        GC.KeepAlive(signals);
         return code == ExitCode.Success && StandardStreams.HaveLostLines ? ExitCode.Failed : code;
     }
 

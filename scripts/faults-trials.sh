@@ -202,9 +202,9 @@ damage() {
   esac
 }
 
-damage_one_of() { # FOLDER
+damage_one_of() { # FOLDER [FIND-EXPRESSION...]
   local files
-  mapfile -t files < <(find "$1" -type f ! -name '*.png' ! -path '*/tensorboard/*' | LC_ALL=C sort)
+  mapfile -t files < <(find "$1" -type f "${@:2}" | LC_ALL=C sort)
   pick "${files[@]}"
   damaged="$picked"
   damage "$damaged"
@@ -214,7 +214,7 @@ trial_damage() {
   pick "${disturbed[@]}"
   undisturbed "$picked"
   cp -r "$base" "$here/run"
-  damage_one_of "$here/run"
+  damage_one_of "$here/run" ! -name '*.png' ! -path '*/tensorboard/*'
   run "${words[@]}" --out "$here/run" --resume
   case "$rc" in
     0) diff <(results "$base") <(results "$here/run") >"$here/diff" || fails 'other results than undisturbed' ;;
@@ -230,7 +230,7 @@ trial_report() {
     undisturbed "$name"
     cp -r "$base" "$here/runs/$name"
   done
-  damage_one_of "$here/runs"
+  damage_one_of "$here/runs" ! -name '*.png' ! -path '*/tensorboard/*'
   run report --in "$here/runs" --out "$here/page" --quiet
   case "$rc" in
     0) ! grep -q '<script' "$here/page/report.html" || fails 'a script in the report' ;;
@@ -312,8 +312,8 @@ trial_option() {
 
 # Six small pictures of two classes, in both splits: PNG, 8×8.
 pictures() {
-  local red='iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEklEQVR42mP4z8CAFWEXHbQSACj/P8Fu7N9hAAAAAElFTkSuQmCC'
-  local blue='iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAFElEQVR42mNkYPj/nwEPYGIYWRIAPjsDDXeqHs4AAAAASUVORK5CYII='
+  local red='iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVR42mM4ISKCFTEMLQkAnyE8ARP7+HkAAAAASUVORK5CYII='
+  local blue='iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVR42mMQETmBFTEMLQkARSE8AUc+BbYAAAAASUVORK5CYII='
   local split i
   for split in train val; do
     mkdir -p "$1/$split/red" "$1/$split/blue"

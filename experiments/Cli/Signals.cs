@@ -5,7 +5,7 @@ namespace ResNetNodes.Experiments.Cli;
 /// <summary>
 /// Signals that ask the program to end: the first one ends the run in order, a second one the process at once.
 /// </summary>
-internal sealed class Signals : IDisposable
+internal sealed class Signals
 {
     // With the numbers that exit codes are made of: .NET's own are others.
     private static readonly (PosixSignal Signal, int Number)[] Ending =
@@ -23,12 +23,6 @@ internal sealed class Signals : IDisposable
 
     /// <summary>What a shell expects of a program that a signal has ended.</summary>
     public int Code => ExitCode.OfASignal + received;
-
-    public void Dispose()
-    {
-        registrations.ForEach(registration => registration.Dispose());
-        cancellation.Dispose();
-    }
 
     private void Receive(PosixSignalContext context, int number)
     {

@@ -7,6 +7,7 @@ using ResNetNodes.Experiments.Cli.Parsing;
 using ResNetNodes.Experiments.Figures;
 using ResNetNodes.Experiments.Runs;
 using ResNetNodes.Experiments.Statistics;
+using ResNetNodes.Training;
 
 namespace ResNetNodes.Experiments.Paper;
 
@@ -109,13 +110,13 @@ internal sealed class DepthSweep : Experiment
             from solver in solvers
             from method in methods
             select new Point(solver, method, depth, seed)).ToList();
+        var runs = points.ConvertAll(point => (Path: folder.NewRun(point.Folder), Words: WordsOf(point, folder.File(point.Folder), jobs)));
         var rows = new SweepRow[points.Count];
         var done = 0;
         Each(points.Count, jobs, cancellation, (i, goOn) =>
         {
             var point = points[i];
-            var best = Train(folder.NewRun(point.Folder), point, jobs, goOn);
-            rows[i] = new(point.Solver, point.Method.ToString(), point.Depth, point.Seed, best, 100 * (1 - best));
+            rows[i] = folder.Point(point.Folder, () => Train(point, runs[i].Path, runs[i].Words, goOn));
             lock (rows)
             {
                 terminal.Progress((double)++done / points.Count, $"{point.Folder}: test error {rows[i].TestError:0.0} %");
@@ -160,23 +161,19 @@ internal sealed class DepthSweep : Experiment
         first?.Throw();
     }
 
-    // A process each, so that --jobs runs do not share a heap, and a broken one takes nothing along.
-    private double Train(string path, Point point, int jobs, CancellationToken cancellation)
-    {
-        if (!File.Exists(Path.Combine(path, RunSummary.FileName)))
-        {
-            var cores = Math.Max(1, Environment.ProcessorCount / jobs);
-            var words = WordsFor(
-                typeof(Train), ("depth", $"{point.Depth}"), ("solver", point.Solver), ("reconstruction", point.Method.ToString()),
-                ("seed", $"{point.Seed}"), ("stage-rate-factor", ScaleRate == true ? $"{point.Depth}" : "1"),
-                ("threads", Threads.Text ?? $"{cores}"), ("out", path),
-                ("resume", Directory.Exists(path) ? "true" : null), ("quiet", "true"));
-            OwnProcess.Run(words, path, cancellation);
-        }
+    // A run that was ended before goes on.
+    private List<string> WordsOf(Point point, string path, int jobs) => WordsFor(
+        typeof(Train), ("depth", $"{point.Depth}"), ("solver", point.Solver), ("reconstruction", point.Method.ToString()),
+        ("seed", $"{point.Seed}"), ("stage-rate-factor", ScaleRate == true ? $"{point.Depth}" : "1"),
+        ("threads", Threads.Text ?? $"{Math.Max(1, Environment.ProcessorCount / jobs)}"), ("out", path),
+        ("resume", Directory.Exists(path) ? "true" : null), ("quiet", "true"));
 
-        var lines = File.ReadAllLines(Path.Combine(path, "metrics.csv"));
-        var column = lines[0].Split(',').ToList().IndexOf("test_accuracy");
-        return lines[1..].Max(line => double.Parse(line.Split(',')[column], CultureInfo.InvariantCulture));
+    // A process each, so that --jobs runs do not share a heap, and a broken one takes nothing along.
+    private static SweepRow Train(Point point, string path, List<string> words, CancellationToken cancellation)
+    {
+        OwnProcess.Run(words, path, cancellation);
+        var best = Checkpoint.ReadHistory(Path.Combine(path, TrainingRun.CheckpointName)).Max(epoch => epoch.TestAccuracy);
+        return new(point.Solver, point.Method.ToString(), point.Depth, point.Seed, best, 100 * (1 - best));
     }
 
     private static string Draw(

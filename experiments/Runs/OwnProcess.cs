@@ -77,8 +77,8 @@ internal static class OwnProcess
             ExitCode.Success => output,
             ExitCode.WrongUsage => throw new UsageException(ErrorLine.MessageOf(said)),
             > ExitCode.OfASignal when said.Length == 0 => throw new ResNetNodesException(
-                $"{failure}: its process was ended by signal {process.ExitCode - ExitCode.OfASignal}; if nobody did that, there was too little "
-                + "memory"),
+                $"{failure}: its process was ended by signal {process.ExitCode - ExitCode.OfASignal}; if nobody did that, "
+                + "there was too little memory"),
             _ => throw new ResNetNodesException($"{failure}: {ErrorLine.MessageOf(said)}"),
         };
     }

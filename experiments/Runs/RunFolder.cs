@@ -18,17 +18,21 @@ internal sealed class RunFolder : IRunKeeper
 
     private readonly Verb verb;
     private readonly RunFiles files;
+    private readonly Lazy<bool> config;
     private readonly string prefix;
     private readonly string? made;
     private readonly List<string> figures = [];
     private readonly List<string> tables = [];
 
-    private RunFolder(string path, Verb verb, RunFiles files, string prefix, string? made) =>
-        (Path, this.verb, this.files, this.prefix, this.made) = (path, verb, files, prefix, made);
+    private RunFolder(string path, Verb verb, RunFiles files, Lazy<bool> config, string prefix, string? made) =>
+        (Path, this.verb, this.files, this.config, this.prefix, this.made) = (path, verb, files, config, prefix, made);
 
     public string Path { get; }
 
-    /// <summary>Makes the folder, or takes it up, and writes config.json.</summary>
+    /// <summary>
+    /// Makes the folder, or takes it up. config.json is written before the first other file: what refuses to go on with these options
+    /// may come between.
+    /// </summary>
     public static RunFolder Open(Verb verb)
     {
         var group = verb.Group<FolderGroup>()!;
@@ -42,9 +46,14 @@ internal sealed class RunFolder : IRunKeeper
         try
         {
             var (files, made) = path is null ? Default(verb, resume, overwrite, out path) : Take(path, verb, resume, overwrite);
-            var folder = new RunFolder(path, verb, files, string.Empty, made);
+            var config = new Lazy<bool>(() =>
+            {
+                files.Add(RunConfig.FileName);
+                AtomicFile.Write(System.IO.Path.Combine(path, RunConfig.FileName), SealedJson.Write(RunConfig.Of(verb)));
+                return true;
+            });
+            var folder = new RunFolder(path, verb, files, config, string.Empty, made);
             verb.Keeper = folder;
-            folder.Write(RunConfig.FileName, SealedJson.Write(RunConfig.Of(verb)));
             return folder;
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
@@ -58,6 +67,7 @@ internal sealed class RunFolder : IRunKeeper
     /// <summary>The path of a file that is about to be written.</summary>
     public string NewFile(string name)
     {
+        _ = config.Value;
         files.Add(prefix + name);
         return File(name);
     }
@@ -65,6 +75,7 @@ internal sealed class RunFolder : IRunKeeper
     /// <summary>The beginning of the paths of files that something else is about to name and write.</summary>
     public string NewFiles(string beginning)
     {
+        _ = config.Value;
         files.AddBeginning(prefix + beginning);
         return File(beginning);
     }
@@ -72,6 +83,7 @@ internal sealed class RunFolder : IRunKeeper
     /// <summary>A folder inside, which is about to become that of another run.</summary>
     public string NewRun(string name)
     {
+        _ = config.Value;
         files.AddFolder(prefix + name);
         return File(name);
     }
@@ -83,7 +95,7 @@ internal sealed class RunFolder : IRunKeeper
     public void Write(string name, byte[] content) => AtomicFile.Write(NewFile(name), content);
 
     /// <summary>A folder inside, for a part of the run that keeps files of its own.</summary>
-    public RunFolder Part(string name) => new(MakeFolder(name), verb, files, prefix + name + "/", null);
+    public RunFolder Part(string name) => new(MakeFolder(name), verb, files, config, prefix + name + "/", null);
 
     /// <summary>A part of the run that is made once: read back where an earlier start has finished it.</summary>
     public T Point<T>(string key, Func<T> make)
@@ -96,7 +108,7 @@ internal sealed class RunFolder : IRunKeeper
 
         var value = make();
         MakeFolder(PointsFolder);
-        Write(PointFile(key), SealedJson.Write(new StoredPoint<T>(RunConfig.Digest(verb), value)));
+        Write(PointFile(key), SealedJson.Write(new StoredPoint<T>(key, RunConfig.Digest(verb), value)));
         return value;
     }
 
@@ -111,6 +123,11 @@ internal sealed class RunFolder : IRunKeeper
         }
 
         var point = SealedJson.Read<StoredPoint<T>>(path, MakeAgain);
+        if (point.Key != key)
+        {
+            throw new ResNetNodesException($"{path}: is the part {point.Key} of a run, not {key}; {MakeAgain}");
+        }
+
         return point.Options == RunConfig.Digest(verb)
             ? point.Value
             : throw new ResNetNodesException($"{path}: was made with other options than these; take those, --overwrite or another --out");
@@ -283,6 +300,7 @@ internal sealed class RunFolder : IRunKeeper
 
     private string MakeFolder(string name)
     {
+        _ = config.Value;
         files.AddFolder(prefix + name);
         var path = File(name);
         if (new DirectoryInfo(path).LinkTarget is not null)
@@ -306,7 +324,8 @@ internal sealed class RunFolder : IRunKeeper
     };
 
     /// <summary>A part of a run as it is kept.</summary>
+    /// <param name="Key">Its name.</param>
     /// <param name="Options">The options that it was made with (<see cref="RunConfig.Digest"/>).</param>
     /// <param name="Value">What was made.</param>
-    private sealed record StoredPoint<T>(string Options, T Value);
+    private sealed record StoredPoint<T>(string Key, string Options, T Value);
 }

@@ -132,6 +132,7 @@ public sealed class ExperimentTests : IDisposable
         var broken = Path.Combine(At("s"), "euler-backprop-2-1");
         File.Delete(Path.Combine(broken, "summary.json"));
         File.Delete(Path.Combine(broken, "checkpoint.bin"));
+        File.Delete(Path.Combine(At("s"), "points", "euler-backprop-2-1.json"));
         Assert.Equal(0, Run([.. words, "--resume"]).Code);
         Assert.Equal(before, Results(At("s")));
     }

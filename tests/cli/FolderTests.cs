@@ -114,7 +114,7 @@ public sealed class FolderTests : IDisposable
     [InlineData("compare-gradients", "points")]
     [InlineData("bench", "points", "machine.json")]
     [InlineData("train", "config.json", "checkpoint.bin")]
-    [InlineData("depth-sweep", "euler-backprop-2-1/checkpoint.bin")]
+    [InlineData("depth-sweep", "points")]
     public void Resume_TellsOfADamagedFile(string verb, params string[] names)
     {
         var run = At("run");

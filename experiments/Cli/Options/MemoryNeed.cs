@@ -31,13 +31,6 @@ internal static class MemoryNeed
     // Modules and tensors of a residual function, whatever its width; a TinyResNet's was measured to take 52 KB.
     private const double FunctionBytes = 1 << 15;
 
-    /// <summary>
-    /// What this process may take: the machine's memory, or that of its container, and what can be swapped out. The collector counts
-    /// three quarters of a container's as available.
-    /// </summary>
-    public static double Available { get; } = Math.Min(Kibibytes("MemTotal"), GC.GetGCMemoryInfo().TotalAvailableMemoryBytes * 4 / 3.0)
-        + Kibibytes("SwapTotal");
-
     /// <summary>Refuses what does not fit.</summary>
     /// <param name="given">The options that ask for it, as they were given.</param>
     /// <param name="need">What needs it, and the verb.</param>
@@ -45,9 +38,10 @@ internal static class MemoryNeed
     /// <param name="remedy">What to take instead.</param>
     public static void Require(string given, string need, double bytes, string remedy)
     {
-        if (bytes > Available)
+        if (bytes > MachineMemory.Available)
         {
-            throw new UsageException($"{given}: {need} at least {Shown(bytes)}, this machine has {Shown(Available)}; take {remedy}");
+            throw new UsageException(
+                $"{given}: {need} at least {Shown(bytes)}, this machine has {Shown(MachineMemory.Available)}; take {remedy}");
         }
     }
 
@@ -125,13 +119,4 @@ internal static class MemoryNeed
     private static bool IsHost(Workload load) => load.Device.type == DeviceType.CPU;
 
     private static string Shown(double bytes) => (bytes / (1 << 30)).ToString("N1", CultureInfo.InvariantCulture) + " GiB";
-
-    private static double Kibibytes(string name)
-    {
-        const string file = "/proc/meminfo";
-        var line = File.Exists(file) ? File.ReadLines(file).FirstOrDefault(l => l.StartsWith(name + ":", StringComparison.Ordinal)) : null;
-        return line is null
-            ? name == "SwapTotal" ? 0 : double.PositiveInfinity
-            : 1024 * double.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture);
-    }
 }

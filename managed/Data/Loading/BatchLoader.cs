@@ -18,6 +18,7 @@ public sealed class BatchLoader
     private readonly int batchSize;
     private readonly long? shuffleSeed;
     private readonly int workers;
+    private readonly bool dropLast;
 
     /// <summary>Loads batches of a data set.</summary>
     /// <param name="data">The images.</param>
@@ -36,7 +37,8 @@ public sealed class BatchLoader
         ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
         var threads = workers ?? DefaultWorkers;
         ArgumentOutOfRangeException.ThrowIfLessThan(threads, 1, nameof(workers));
-        (this.data, this.augmentation, this.batchSize, this.shuffleSeed, this.workers) = (data, augmentation, batchSize, shuffleSeed, threads);
+        (this.data, this.augmentation, this.batchSize, this.shuffleSeed) = (data, augmentation, batchSize, shuffleSeed);
+        (this.workers, this.dropLast) = (threads, dropLast);
         BatchCount = (int)(dropLast ? data.Count / batchSize : (data.Count + (long)batchSize - 1) / batchSize);
         if (dropLast && BatchCount == 0)
         {
@@ -46,12 +48,11 @@ public sealed class BatchLoader
 
         var (held, images) = (Math.Min(BatchCount, BatchQueue.Held), Math.Min(batchSize, data.Count));
         var needed = (double)held * images * augmentation.Channels * augmentation.Size * augmentation.Size * sizeof(float);
-        var memory = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
-        if (needed > memory)
+        if (needed > MachineMemory.Available)
         {
             throw new ResNetNodesException(
                 $"{data.Name}: batches of {images} images of {augmentation.Channels}×{augmentation.Size}×{augmentation.Size} need "
-                + $"{needed / (1 << 30):0.#} GiB ({held} at a time), and this machine has {(double)memory / (1 << 30):0.#}; use smaller batches");
+                + $"{needed / (1 << 30):0.#} GiB ({held} at a time), and this machine has {MachineMemory.Available / (1 << 30):0.#}; use smaller batches");
         }
     }
 
@@ -66,6 +67,7 @@ public sealed class BatchLoader
     [
         .. Fact.OfImages(data),
         new("batch size", [$"{batchSize}"]),
+        new("last, smaller batch", [dropLast ? "left out" : "kept"]),
         new("shuffle seed", [shuffleSeed?.ToString(CultureInfo.InvariantCulture) ?? "none"]),
         Fact.Of("augmentation", augmentation),
     ];
