@@ -7,7 +7,7 @@ internal static partial class Posix
 {
     public const int StandardInput = 0, StandardOutput = 1, StandardError = 2;
     public const int BrokenPipe = 32;
-    private const int Interrupted = 4, TryAgain = 11;
+    private const int Interrupted = 4, InputOutput = 5, TryAgain = 11;
     private const short Writable = 4;
 
     /// <summary>Ends the process at once: nothing is cleaned up, nothing is waited for.</summary>
@@ -21,13 +21,14 @@ internal static partial class Posix
         while (bytes.Length > 0)
         {
             var written = Write(descriptor, bytes, bytes.Length);
-            if (written >= 0)
+            if (written > 0)
             {
                 bytes = bytes[(int)written..];
                 continue;
             }
 
-            switch (Marshal.GetLastPInvokeError())
+            // Some devices take nothing, and call it no error.
+            switch (written == 0 ? InputOutput : Marshal.GetLastPInvokeError())
             {
                 case Interrupted:
                     break;

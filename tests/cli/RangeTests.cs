@@ -74,8 +74,8 @@ public sealed class RangeTests : IDisposable
     // Files, and switches.
     private static readonly string[] Others =
     [
-        "checkpoint", "cifar10", "config", "cuda-graphs", "data", "download", "gradients", "imagenet", "in", "json", "no-color", "no-memory",
-        "npy", "out", "overwrite", "page", "quiet", "resume", "scale-rate", "skip-corrupt", "verbose", "zero-init",
+        "checkpoint", "cifar10", "config", "cuda-graphs", "data", "download", "drop-last", "gradients", "imagenet", "in", "json", "no-color",
+        "no-memory", "npy", "out", "overwrite", "page", "quiet", "resume", "scale-rate", "skip-corrupt", "verbose", "zero-init",
     ];
 
     private readonly string folder = Directory.CreateTempSubdirectory("ranges").FullName;
@@ -96,25 +96,25 @@ public sealed class RangeTests : IDisposable
         return data;
     }
 
+    private static IReadOnlyList<(string Value, string Message)> Wrong(string option) => Whole.TryGetValue(option, out var range)
+        ? [.. new[] { range.Most + 1, range.Least - 1 }.Select(number => ($"{number}", $"to {range.Most}: "))]
+        : Real.TryGetValue(option, out var numbers)
+        ? [.. numbers.Append("nan").Select(number => (number, "expected a number "))]
+        : [.. Words.GetValueOrDefault(option, []).Select(word => (word, $"--{option}"))];
+
     public void Dispose() => Directory.Delete(folder, recursive: true);
 
+    /// <summary>One wrong value for each option of each verb, and all that are listed for the first verb that has the option.</summary>
     [Theory]
     [MemberData(nameof(Options))]
     public void ValueOutOfRange_IsOneLineAndLeavesNothing(string verb, string option)
     {
-        if (Whole.TryGetValue(option, out var range))
+        var all = Wrong(option);
+        Assert.True(all.Count > 0, $"--{option} of {verb} needs a line in RangeTests");
+        var isFirst = Help.Verbs.First(v => Help.Options(v).ContainsKey(option)) == verb;
+        foreach (var (value, message) in isFirst ? all : all.Take(1))
         {
-            Refused(verb, option, $"{range.Most + 1}", $"to {range.Most}: ");
-            Refused(verb, option, $"{range.Least - 1}", $"to {range.Most}: ");
-        }
-        else if (Real.TryGetValue(option, out var numbers))
-        {
-            Array.ForEach([.. numbers, "nan"], number => Refused(verb, option, number, "expected a number "));
-        }
-        else
-        {
-            Assert.True(Words.ContainsKey(option), $"--{option} of {verb} needs a line in RangeTests");
-            Array.ForEach(Words[option], word => Refused(verb, option, word, $"--{option}"));
+            Refused(verb, option, value, message);
         }
     }
 

@@ -141,12 +141,13 @@ public sealed class SignalTests : IDisposable
     private static List<int> ProcessesAt(string path) =>
         [.. Ids().Where(id => Words(id).Any(word => word.Contains(path, StringComparison.Ordinal))).Where(IsAlive)];
 
+    // Those of this program; the script that starts it has children too.
     private static List<int> ProcessesOf(int parent) => [.. Ids().Where(id =>
     {
         try
         {
             var stat = File.ReadAllText($"/proc/{id}/stat");
-            return stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[1] == $"{parent}";
+            return stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[1] == $"{parent}" && stat.Contains("(resnet-nodes)", StringComparison.Ordinal);
         }
         catch (IOException)
         {
