@@ -20,4 +20,41 @@ public sealed class ScriptTests
         Assert.Equal(code, process.ExitCode);
         Assert.Contains(message, Assert.Single(error.Trim().Split('\n')));
     }
+
+    [Theory]
+    [InlineData("--seconds is '0', expected a whole number from 1", "--seconds", "0")]
+    [InlineData("--seed is '', expected a whole number from 1", "--seed")]
+    [InlineData("--only is 'fire', expected kinds of kill", "--only", "kill,fire")]
+    [InlineData("'--sed' is not an option", "--sed", "1")]
+    public void Faults_WrongUsage_IsOneLine(string message, params string[] words)
+    {
+        var (code, output, error) = Faults(words);
+        Assert.Equal(2, code);
+        Assert.Empty(output);
+        Assert.Contains(message, Assert.Single(error.Trim().Split('\n')));
+    }
+
+    /// <summary>A trial of each kind and more, as far as the time goes; a longer run with other seeds is the script's own.</summary>
+    [Fact]
+    public void Faults_FindNothing()
+    {
+        var (code, output, error) = Faults("--seconds", "30", "--seed", "16");
+        Assert.True(code == 0, error);
+        Assert.Equal(13, output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Count(line => line.EndsWith(" 0", StringComparison.Ordinal) || line.StartsWith("kind", StringComparison.Ordinal)));
+        Assert.Contains(" 0 failures (seed 16)", output);
+    }
+
+    private static (int Code, string Out, string Error) Faults(params string[] words)
+    {
+        var start = new ProcessStartInfo(Path.Combine(Executable.Root, "scripts", "faults.sh"), words)
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        using var process = Process.Start(start)!;
+        var error = process.StandardError.ReadToEndAsync();
+        var output = process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        return (process.ExitCode, output, error.Result);
+    }
 }

@@ -35,7 +35,7 @@ internal sealed class FolderGroup : OptionGroup
     [Presentation]
     public string? Out { get => Optional(); set => Set(value); }
 
-    [Option("overwrite", HelpText = "Empty the folder first if it holds an earlier run.")]
+    [Option("overwrite", HelpText = "Remove the files of an earlier run from the folder first.")]
     [Section("output")]
     [Presentation]
     public bool? Overwrite { get => Switch(); set => Set(value); }
