@@ -286,8 +286,16 @@ public sealed class ReportTests : IDisposable
 
     private static string Config(JsonObject options, string version) => new JsonObject
     {
-        ["verb"] = "train", ["options"] = options, ["version"] = version, ["build"] = null, ["libtorch"] = "2", ["kernel_path"] = "avx2",
-        ["threads"] = 2, ["processor"] = null, ["system"] = "Linux", ["command_line"] = new JsonArray("train"),
+        ["verb"] = "train",
+        ["options"] = options,
+        ["version"] = version,
+        ["build"] = null,
+        ["libtorch"] = "2",
+        ["kernel_path"] = "avx2",
+        ["threads"] = 2,
+        ["processor"] = null,
+        ["system"] = "Linux",
+        ["command_line"] = new JsonArray("train"),
     }.ToJsonString();
 
     private static string Sealed(string text)

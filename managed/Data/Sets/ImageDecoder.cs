@@ -5,7 +5,8 @@ namespace ResNetNodes.Data;
 /// <summary>Decodes JPEG, PNG, WebP and BMP images to planes of red, green and blue. The format is detected from the content.</summary>
 internal static class ImageDecoder
 {
-    private const int MostPixels = 1 << 28;
+    // More than cameras take; the decoder needs eight bytes for each.
+    private const int MostPixels = 1 << 27;
     private static readonly SKEncodedImageFormat[] Formats =
         [SKEncodedImageFormat.Jpeg, SKEncodedImageFormat.Png, SKEncodedImageFormat.Webp, SKEncodedImageFormat.Bmp];
 
