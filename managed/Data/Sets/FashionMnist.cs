@@ -25,12 +25,16 @@ public static class FashionMnist
     {
         ArgumentNullException.ThrowIfNull(folder);
         var part = train ? "train" : "t10k";
-        var images = ReadIdx(Path.Combine(folder, $"{part}-images-idx3-ubyte.gz"), ImageMagic, 3, out var sizes);
+        var imageFile = Path.Combine(folder, $"{part}-images-idx3-ubyte.gz");
+        var images = ReadIdx(imageFile, ImageMagic, 3, out var sizes);
         var labelFile = Path.Combine(folder, $"{part}-labels-idx1-ubyte.gz");
         var labels = ReadIdx(labelFile, LabelMagic, 1, out var counts);
         if (counts[0] != sizes[0])
         {
-            throw DataFile.Bad(labelFile, $"holds {DataFile.Number(counts[0])} labels for {DataFile.Number(sizes[0])} images");
+            throw DataFile.Bad(
+                labelFile,
+                $"holds {DataFile.Number(counts[0])} labels for {DataFile.Number(sizes[0])} images of {Path.GetFileName(imageFile)}; "
+                + "one of the two belongs elsewhere, download both again");
         }
 
         if (labels.Any(label => label >= Names.Length))
