@@ -48,9 +48,9 @@ one_line() {
   ! grep -qE '^ +at |Unhandled|Aborted|terminate called' "$here/err" || fails 'a stack trace'
 }
 
-# What a run has computed: its tables without times and memory.
-results() {
-  find "$1" -name '*.csv' | LC_ALL=C sort | while read -r table; do
+# What a run has computed: its tables without times and memory, but for one.
+results() { # FOLDER [TABLE]
+  find "$1" -name '*.csv' ! -path "$1/${2:-none}" | LC_ALL=C sort | while read -r table; do
     echo "${table#"$1"/}"
     awk -F, 'NR == 1 {for (i = 1; i <= NF; i++) keep[i] = $i !~ /seconds|share|bytes/}
       {line = ""; for (i = 1; i <= NF; i++) if (keep[i]) line = line "," $i; print line}' "$table"
@@ -63,7 +63,7 @@ undisturbed() {
   local common=(--dataset synthetic --limit 200 --batch 20 --threads 1 --quiet)
   case "$1" in
     train) words=(train "${common[@]}" --depth 3 --planes 4 --epochs 4) ;;
-    sweep) words=(depth-sweep "${common[@]}" --depths 2 --solvers euler --seeds 1,2 --planes 2 --epochs 2 --jobs 2) ;;
+    sweep) words=(depth-sweep "${common[@]}" --depths 2 --solvers euler --seeds '1,2' --planes 2 --epochs 2 --jobs 2) ;;
     points) words=(linear-weights --preset smoke --threads 1 --quiet) ;;
     finetune) words=(finetune --preset smoke --threads 1 --quiet) ;;
   esac
@@ -167,6 +167,35 @@ trial_twice() {
   finishes
 }
 
+# A run that was ended goes on as it was, or not at all; with its configuration lost too.
+trial_change() {
+  undisturbed train
+  start "${words[@]}" --out "$here/run"
+  pause "$took"
+  kill -9 "$pid" 2>/dev/null
+  wait "$pid" 2>/dev/null
+  if [[ -e "$here/run/checkpoint.bin" ]]; then
+    draw 2
+    ((drawn == 0)) || rm "$here/run/config.json"
+    pick 'lr 0.05' 'momentum 0.5' 'weight-decay 0' 'schedule constant' 'seed 2' 'batch 10' 'limit 100' 'planes 2' 'depth 4' 'solver heun' \
+      'reconstruction inverse' 'epochs 3' 'epochs 9' 'stage-rate-factor 2' 'dataset fashion-mnist' 'drop-last true' 'precision bfloat16'
+    local option="${picked% *}" value="${picked#* }" line=() i
+    for ((i = 0; i < ${#words[@]}; i++)); do
+      if [[ "${words[i]}" == "--$option" ]]; then i=$((i + 1)); else line+=("${words[i]}"); fi
+    done
+    run "${line[@]}" "--$option" "$value" --out "$here/run" --resume
+    if [[ "$option$rc" == epochs0 ]]; then
+      # Its finished epochs had the learning rates of a run of the other length too.
+      run "${line[@]}" --epochs "$value" --out "$here/straight"
+      diff <(results "$here/straight") <(results "$here/run") >"$here/diff" || fails "--epochs $value: other results than straight"
+      return
+    fi
+    [[ "$rc" == 1 || "$rc" == 2 ]] || fails "--$option $value: exit code $rc"
+    one_line ''
+  fi
+  finishes
+}
+
 # --- files ------------------------------------------------------------------------------------------------------------
 
 # Damages a file in one of many ways.
@@ -184,7 +213,7 @@ damage() {
       draw 8
       bit=$((1 << drawn))
       byte="$(od -An -tu1 -j "$at" -N 1 "$1")"
-      printf "\\x$(printf %x $((byte ^ bit)))" | dd of="$1" bs=1 seek="$at" conv=notrunc status=none
+      printf '%b' "\\x$(printf %x $((byte ^ bit)))" | dd of="$1" bs=1 seek="$at" conv=notrunc status=none
       ;;
     cut) draw $((size + 1)) && truncate -s "$drawn" "$1" ;;
     grow) echo 0 >>"$1" ;;
@@ -215,9 +244,12 @@ trial_damage() {
   undisturbed "$picked"
   cp -r "$base" "$here/run"
   damage_one_of "$here/run" ! -name '*.png' ! -path '*/tensorboard/*'
+  # A sweep does not look at the tables of its finished runs.
+  local aside=
+  [[ "${words[0]}" != depth-sweep || "$(dirname "$damaged")" == "$here/run" ]] || aside="${damaged#"$here/run/"}"
   run "${words[@]}" --out "$here/run" --resume
   case "$rc" in
-    0) diff <(results "$base") <(results "$here/run") >"$here/diff" || fails 'other results than undisturbed' ;;
+    0) diff <(results "$base" "$aside") <(results "$here/run" "$aside") >"$here/diff" || fails 'other results than undisturbed' ;;
     1 | 2) one_line "$(basename "$damaged")" ;;
     *) fails "exit code $rc" ;;
   esac
@@ -275,9 +307,9 @@ trial_stream() {
   finishes
 }
 
-values=(-1 0 1 2 3 7 1.5 1e3 1e-3 0.1 0x10 1,2 1,,2 ',' 2147483647 2147483648 99999999999999999999 -9223372036854775808 nan inf -inf
+values=(-1 0 1 2 3 7 1.5 1e3 1e-3 0.1 0x10 '1,2' '1,,2' ',' 2147483647 2147483648 99999999999999999999 -9223372036854775808 nan inf -inf
   true false ' ' '1 ' ../x /nowhere $'a\nb' $'\e[31m' ٣ auto:0 auto:99999999 custom:1+2 custom:2+2+2+2 corrected:0 corrected:2147483647
-  checkpoint:-1 extrapolated:99 adaptive:nan every:0*2 steps:9+1 synthetic cpu cuda backprop,backprop euler "';exit" '$(id)' --help)
+  checkpoint:-1 extrapolated:99 adaptive:nan every:0*2 steps:9+1 synthetic cpu cuda 'backprop,backprop' euler "';exit" '$(id)' --help)
 
 trial_option() {
   local verbs options i line
@@ -305,119 +337,5 @@ trial_option() {
       ;;
     124) one_line 'interrupted' ;; # it was long, and ended when it was asked to
     *) fails "exit code $rc" ;;
-  esac
-}
-
-# --- data -------------------------------------------------------------------------------------------------------------
-
-# Six small pictures of two classes, in both splits: PNG, 8×8.
-pictures() {
-  local red='iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVR42mM4ISKCFTEMLQkAnyE8ARP7+HkAAAAASUVORK5CYII='
-  local blue='iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVR42mMQETmBFTEMLQkARSE8AUc+BbYAAAAASUVORK5CYII='
-  local split i
-  for split in train val; do
-    mkdir -p "$1/$split/red" "$1/$split/blue"
-    for i in 1 2 3; do
-      base64 -d <<<"$red" >"$1/$split/red/$i.png"
-      base64 -d <<<"$blue" >"$1/$split/blue/$i.png"
-    done
-  done
-}
-
-trial_image() {
-  pictures "$here/images"
-  damage_one_of "$here/images"
-  draw 3
-  case "$drawn" in
-    0) mv "$here/images/train/red" "$here/images/train/"$'r\xe9d' ;;
-    1) mkdir "$here/images/train/red/deep" && ln -s .. "$here/images/train/red/deep/round" ;;
-  esac
-  local line=(train --dataset image-folder --data "$here/images" --image-size 32 --network tiny --depth 2 --planes 2 --batch 4 --epochs 1 --quiet)
-  draw 2
-  ((drawn == 0)) || line+=(--skip-corrupt)
-  run "${line[@]}" --out "$here/run"
-  case "$rc" in
-    0) ;;
-    1) one_line "$here/images" ;;
-    *) fails "exit code $rc" ;;
-  esac
-}
-
-trial_data() {
-  local source=/usr/share/datasets/fashion-mnist
-  mkdir "$here/data"
-  if [[ -d "$source" ]]; then
-    cp "$source"/*.gz "$here/data"
-    damage_one_of "$here/data"
-    run train --data "$here/data" --limit 100 --depth 2 --planes 2 --epochs 1 --quiet --out "$here/run"
-    case "$rc" in
-      0) # a byte of a header that says nothing of the images
-        "$program" train --limit 100 --depth 2 --planes 2 --epochs 1 --quiet --out "$here/whole" >/dev/null
-        diff <(results "$here/whole") <(results "$here/run") >"$here/diff" || fails 'damaged images were taken'
-        ;;
-      1) one_line "$(basename "$damaged")" ;;
-      *) fails "exit code $rc" ;;
-    esac
-  fi
-}
-
-# Runs the program and looks at how much memory it took at most, in MiB.
-run_watched() {
-  local most=0 now
-  start "$@"
-  while now="$(awk '/^VmHWM/{print int($2 / 1024)}' "/proc/$pid/status" 2>/dev/null)" && [[ -n "$now" ]]; do
-    most=$now
-    sleep 0.05
-  done
-  wait "$pid"
-  rc=$?
-  ((most < 1500)) || fails "took $most MiB"
-}
-
-trial_size() {
-  pick checkpoint point npy picture archive names
-  case "$picked" in
-    checkpoint | point)
-      local name=checkpoint.bin
-      undisturbed train
-      if [[ "$picked" == point ]]; then
-        undisturbed points
-        name="points/$(ls "$base/points" | head -n 1)"
-      fi
-      cp -r "$base" "$here/run"
-      draw 2
-      ((drawn == 0)) && : >"$here/run/$name"
-      truncate -s 20G "$here/run/$name"
-      run_watched "${words[@]}" --out "$here/run" --resume
-      [[ "$rc" == 1 ]] || fails "exit code $rc"
-      one_line "$name"
-      ;;
-    npy)
-      pick '(3,)' '(3)' '()' '(3 4)' '(4294967296, 4294967296)' '(-1, 3, 8, 8)' '(2, 3, 8, 8)' '(99999999999999999999,)' '(1000000, 3, 1000, 1000)'
-      printf '\x93NUMPY\x01\x00\x76\x00%-117s\n' "{'descr': '<f4', 'fortran_order': False, 'shape': $picked, }" >"$here/images.npy"
-      draw 2
-      ((drawn == 0)) || truncate -s 8G "$here/images.npy"
-      run_watched discretization --npy "$here/images.npy" --planes 2 --max-depth 4 --quiet --out "$here/run"
-      [[ "$rc" == 1 || "$rc" == 2 ]] || fails "exit code $rc"
-      one_line "$here/images.npy"
-      ;;
-    picture)
-      pictures "$here/images"
-      truncate -s 20G "$here/images/train/red/2.png"
-      run_watched train --dataset image-folder --data "$here/images" --image-size 32 --depth 2 --planes 2 --epochs 1 --quiet --out "$here/run"
-      [[ "$rc" == 1 ]] || fails "exit code $rc"
-      one_line "$here/images"
-      ;;
-    archive | names)
-      local member=data_batch_1.bin
-      [[ "$picked" == archive ]] || member=batches.meta.txt
-      mkdir "$here/cifar"
-      truncate -s 2G "$here/cifar/$member"
-      tar -C "$here" -cf - "cifar/$member" | gzip -1 >"$here/cifar.tar.gz"
-      rm -r "$here/cifar"
-      run_watched train --dataset cifar10 --data "$here/cifar.tar.gz" --depth 2 --quiet --out "$here/run"
-      [[ "$rc" == 1 ]] || fails "exit code $rc"
-      one_line "$here/cifar.tar.gz"
-      ;;
   esac
 }

@@ -6,7 +6,7 @@ set -uo pipefail
 
 root="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
 program="$root/resnet-nodes"
-all=(kill signal child twice damage report disk stream option image data size)
+all=(kill signal child twice change damage report disk stream option image data size)
 kinds=("${all[@]}")
 seconds=1800 seed=1
 
@@ -31,8 +31,9 @@ while (($#)); do
       ;;
     --only)
       IFS=, read -ra kinds <<<"${2:-}"
-      for kind in "${kinds[@]}" ""; do
-        [[ -z "$kind" && ${#kinds[@]} -gt 0 ]] || [[ " ${all[*]} " == *" $kind "* && -n "$kind" ]] || wrong "--only is '$kind', expected kinds of ${all[*]}"
+      ((${#kinds[@]})) || wrong "--only is '', expected kinds of ${all[*]}"
+      for kind in "${kinds[@]}"; do
+        [[ " ${all[*]} " == *" $kind "* ]] || wrong "--only is '$kind', expected kinds of ${all[*]}"
       done
       shift 2
       ;;
@@ -44,6 +45,8 @@ done
 
 # shellcheck source=scripts/faults-trials.sh
 source "$root/scripts/faults-trials.sh"
+# shellcheck source=scripts/faults-data.sh
+source "$root/scripts/faults-data.sh"
 
 # Threads that wait sleep soon: many short processes share the cores.
 export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-1000}"

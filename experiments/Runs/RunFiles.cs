@@ -34,8 +34,9 @@ internal sealed class RunFiles : IDisposable
             using var list = RegularFile.OpenRead(path);
             Span<byte> first = stackalloc byte[Heading.Length];
             var length = list.ReadAtLeast(first, first.Length, throwOnEndOfStream: false);
-            var begun = Encoding.UTF8.GetString(first[..length]);
-            return new FileInfo(path).LinkTarget is null && Heading.StartsWith(begun, StringComparison.Ordinal);
+            var isOurs = new FileInfo(path).LinkTarget is null
+                && Heading.StartsWith(Encoding.UTF8.GetString(first[..length]), StringComparison.Ordinal);
+            return isOurs && (length == first.Length || Directory.EnumerateFileSystemEntries(folder).Take(2).Count() == 1);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {

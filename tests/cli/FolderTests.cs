@@ -22,6 +22,8 @@ public sealed class FolderTests : IDisposable
         Write("mine/config.json", config);
         Write("mine/weights.bin", "weights");
         Write("mine/.git/HEAD", "ref: refs/heads/main");
+        // A list of the same name, and one that was ended before its first word, are none of ours beside other files.
+        Write("mine/files.txt", config.Length > 2 ? "weights.bin\n" : string.Empty);
         var before = Tree("mine");
         AssertFails(1, "is not the folder of a run", ["train", .. Short, "--out", At("mine"), "--overwrite"]);
         AssertFails(1, "is not the folder of a run", ["train", .. Short, "--out", At("mine"), "--resume"]);
@@ -48,6 +50,17 @@ public sealed class FolderTests : IDisposable
             Directory.Delete(At("run/.git"));
         }
 
+        Assert.Equal(0, Run([.. Epochs(1), "--overwrite"]).Code);
+    }
+
+    /// <summary>Ended between the making of the folder and its first line: the next start is the first.</summary>
+    [Theory]
+    [InlineData("")]
+    [InlineData("Files of")]
+    public void Resume_TakesUpABeginning(string begun)
+    {
+        Write("run/files.txt", begun);
+        Assert.Equal(0, Run([.. Epochs(1), "--resume"]).Code);
         Assert.Equal(0, Run([.. Epochs(1), "--overwrite"]).Code);
     }
 

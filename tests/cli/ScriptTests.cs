@@ -40,7 +40,7 @@ public sealed class ScriptTests
     {
         var (code, output, error) = Faults("--seconds", "30", "--seed", "16");
         Assert.True(code == 0, error);
-        Assert.Equal(13, output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Count(line => line.EndsWith(" 0", StringComparison.Ordinal) || line.StartsWith("kind", StringComparison.Ordinal)));
+        Assert.Equal(14, output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Count(line => line.EndsWith(" 0", StringComparison.Ordinal) || line.StartsWith("kind", StringComparison.Ordinal)));
         Assert.Contains(" 0 failures (seed 16)", output);
     }
 
