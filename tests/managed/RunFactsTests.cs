@@ -22,12 +22,12 @@ public sealed class RunFactsTests : IDisposable
 
     private static readonly Dictionary<string, Func<TrainingOptions, TrainingOptions>> ByOption = new()
     {
-        ["its learning rate is 0.05, here 0.1; take 0.05"] = o => o with { LearningRate = 0.1 },
-        ["its momentum is 0.9, here 0.8; take 0.9"] = o => o with { Momentum = 0.8 },
-        ["its weight decay is 0.0005, here 0; take 0.0005"] = o => o with { WeightDecay = 0 },
-        ["its named weight decay is none, here 0.1 of norm; take none"] = o => o with { NamedWeightDecay = new("norm", 0.1) },
-        ["its stage rate factor is 1, here 4; take 1"] = o => o with { StageRateFactor = 4 },
-        ["its schedule is constant, here cosine; take constant"] = o => o with { Schedule = Schedule.Cosine },
+        ["the learning rate was 0.05, here it is 0.1; take 0.05"] = o => o with { LearningRate = 0.1 },
+        ["the momentum was 0.9, here it is 0.8; take 0.9"] = o => o with { Momentum = 0.8 },
+        ["the weight decay was 0.0005, here it is 0; take 0.0005"] = o => o with { WeightDecay = 0 },
+        ["the named weight decay was none, here it is 0.1 of norm; take none"] = o => o with { NamedWeightDecay = new("norm", 0.1) },
+        ["the stage rate factor was 1, here it is 4; take 1"] = o => o with { StageRateFactor = 4 },
+        ["the schedule was constant, here it is cosine; take constant"] = o => o with { Schedule = Schedule.Cosine },
     };
 
     [Theory]
@@ -42,12 +42,12 @@ public sealed class RunFactsTests : IDisposable
 
     private static readonly Dictionary<string, StageOptions> ByStage = new()
     {
-        ["its reconstruction of stage is adaptive, here inverse; take adaptive"] = new() { Reconstruction = Reconstruction.Inverse },
-        ["its reconstruction of stage is adaptive, here adaptive:0.01; take adaptive"] = new() { Reconstruction = Reconstruction.Adaptive(0.01) },
-        ["its solver of stage is euler, here midpoint; take euler"] = new() { Solver = Solver.Midpoint },
-        ["its step size of stage is 0.5, here 0.25; take 0.5"] = new() { StepSize = 0.25 },
-        ["its execution of stage is Layers, here Callback; take Layers"] = new() { Execution = StageExecution.Callback },
-        ["its compute type of stage is SameAsState, here BFloat16; take SameAsState"] = new() { ComputeType = ComputeType.BFloat16 },
+        ["the reconstruction of stage was adaptive, here it is inverse; take adaptive"] = new() { Reconstruction = Reconstruction.Inverse },
+        ["the reconstruction of stage was adaptive, here it is adaptive:0.01; take adaptive"] = new() { Reconstruction = Reconstruction.Adaptive(0.01) },
+        ["the solver of stage was euler, here it is midpoint; take euler"] = new() { Solver = Solver.Midpoint },
+        ["the step size of stage was 0.5, here it is 0.25; take 0.5"] = new() { StepSize = 0.25 },
+        ["the execution of stage was Layers, here it is Callback; take Layers"] = new() { Execution = StageExecution.Callback },
+        ["the compute type of stage was SameAsState, here it is BFloat16; take SameAsState"] = new() { ComputeType = ComputeType.BFloat16 },
     };
 
     [Theory]
@@ -62,21 +62,21 @@ public sealed class RunFactsTests : IDisposable
 
     private static readonly Dictionary<string, (BatchLoader Train, BatchLoader Test)> ByData = new()
     {
-        ["its data set of the training images is pictures, here photos; take pictures"] = (Train(Images(name: "photos")), Test()),
-        ["number 2 of its classes of the training images is dog (4 images), here cat (4 images); take dog (4 images)"] =
+        ["the data set of the training images was pictures, here it is photos; take pictures"] = (Train(Images(name: "photos")), Test()),
+        ["number 2 of the classes of the training images was dog (4 images), here it is cat (4 images); take dog (4 images)"] =
             (Train(Images(["ant", "cat", "dog"])), Test()),
-        ["number 3 of its classes of the training images is eel (4 images), here eel (3 images); take eel (4 images)"] =
+        ["number 3 of the classes of the training images was eel (4 images), here it is eel (3 images); take eel (4 images)"] =
             (Train(Images(labels: [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1])), Test()),
-        ["its digest of the training images is one, here other; take one"] = (Train(Images(digest: "other")), Test()),
-        ["its batch size of the training images is 4, here 6; take 4"] = (new(Images(), Plain, 6, 1), Test()),
-        ["its shuffle seed of the training images is 1, here 2; take 1"] = (new(Images(), Plain, 4, 2), Test()),
-        ["its shuffle seed of the training images is 1, here none; take 1"] = (new(Images(), Plain, 4, null), Test()),
-        ["number 4 of its augmentation of the training images is CropPadding 0, here CropPadding 2; take CropPadding 0"] =
+        ["the SHA-256 of the training images was one, here it is other; take the images that it began with"] = (Train(Images(digest: "other")), Test()),
+        ["the batch size of the training images was 4, here it is 6; take 4"] = (new(Images(), Plain, 6, 1), Test()),
+        ["the shuffle seed of the training images was 1, here it is 2; take 1"] = (new(Images(), Plain, 4, 2), Test()),
+        ["the shuffle seed of the training images was 1, here it is none; take 1"] = (new(Images(), Plain, 4, null), Test()),
+        ["number 4 of the augmentation of the training images was CropPadding 0, here it is CropPadding 2; take CropPadding 0"] =
             (new(Images(), Plain with { CropPadding = 2 }, 4, 1), Test()),
-        ["number 9 of its augmentation of the training images is Deviation [0.2023,0.1994,0.201], here Deviation [0.2,0.2,0.2]; take Deviation"] =
+        ["number 9 of the augmentation of the training images was Deviation [0.2023,0.1994,0.201], here it is Deviation [0.2,0.2,0.2]; take Deviation"] =
             (new(Images(), Plain with { Deviation = [0.2, 0.2, 0.2] }, 4, 1), Test()),
-        ["its digest of the test images is one, here other; take one"] = (Train(Images()), new(Images(digest: "other"), Plain, 12, null)),
-        ["its batch size of the test images is 12, here 3; take 12"] = (Train(Images()), new(Images(), Plain, 3, null)),
+        ["the SHA-256 of the test images was one, here it is other; take the images that it began with"] = (Train(Images()), new(Images(digest: "other"), Plain, 12, null)),
+        ["the batch size of the test images was 12, here it is 3; take 12"] = (Train(Images()), new(Images(), Plain, 3, null)),
     };
 
     private static Augmentation Plain => new Augmentation().WithoutRandomness();
@@ -162,8 +162,8 @@ public sealed class RunFactsTests : IDisposable
         var same = new string('a', 300);
         var change = new Fact("digest", [$"{same}1{same}"]).Change(new("digest", [$"{same}2{same}"]));
         var cut = new string('a', 20);
-        Assert.Equal($"its digest is …{cut}1{new string('a', 39)}…, here …{cut}2{new string('a', 39)}…; take …{cut}1{new string('a', 39)}…", change);
-        Assert.Equal("number 3 of its classes is none, here c; take none", new Fact("classes", ["a", "b"]).Change(new("classes", ["a", "b", "c"])));
+        Assert.Equal($"the digest was …{cut}1{new string('a', 39)}…, here it is …{cut}2{new string('a', 39)}…; take …{cut}1{new string('a', 39)}…", change);
+        Assert.Equal("number 3 of the classes was none, here it is c; take none", new Fact("classes", ["a", "b"]).Change(new("classes", ["a", "b", "c"])));
         Assert.Null(new Fact("classes", ["a", "b"]).Change(new("classes", ["a", "b"])));
     }
 

@@ -12,6 +12,10 @@ internal sealed record Fact(string Name, IReadOnlyList<string> Values)
     private const int Longest = 60;
     private static readonly JsonSerializerOptions Json = new() { Converters = { new JsonStringEnumConverter() } };
 
+    /// <summary>What to do where it has changed; null: take what it was.</summary>
+    [JsonIgnore]
+    public string? Remedy { get; init; }
+
     /// <summary>The public properties of a value, in order.</summary>
     public static Fact Of<T>(string name, T value) =>
         new(name, [.. ((JsonObject)JsonSerializer.SerializeToNode(value, Json)!).Select(property => $"{property.Key} {property.Value?.ToJsonString() ?? "none"}")]);
@@ -29,11 +33,11 @@ internal sealed record Fact(string Name, IReadOnlyList<string> Values)
         [
             new("data set", [data.Name]),
             new("classes", [.. counts.Select((count, c) => $"{data.ClassNames?[c] ?? $"number {c + 1}"} ({count} images)")]),
-            new("digest", [data.Digest ?? "unknown"]),
+            new("SHA-256", [data.Digest ?? "unknown"]) { Remedy = "take the images that it began with" },
         ];
     }
 
-    /// <summary>Where this and a later one differ: "its batch size is 32, here 64; take 32"; null where they don't.</summary>
+    /// <summary>Where this and a later one differ: "the batch size was 32, here it is 64; take 32"; null where they don't.</summary>
     public string? Change(Fact later)
     {
         var most = Math.Max(Values.Count, later.Values.Count);
@@ -45,8 +49,8 @@ internal sealed record Fact(string Name, IReadOnlyList<string> Values)
 
         var (before, now) = Short(At(Values, at), At(later.Values, at));
         return most == 1
-            ? $"its {Name} is {before}, here {now}; take {before}"
-            : $"number {at + 1} of its {Name} is {before}, here {now}; take {before}";
+            ? $"the {Name} was {before}, here it is {now}; {later.Remedy ?? $"take {before}"}"
+            : $"number {at + 1} of the {Name} was {before}, here it is {now}; take {before}";
     }
 
     private static string At(IReadOnlyList<string> values, int i) => i < values.Count ? values[i] : "none";
