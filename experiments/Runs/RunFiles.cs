@@ -127,12 +127,11 @@ internal sealed class RunFiles : IDisposable
     public bool HoldsOnly(params IReadOnlyList<string> files) => Directory.EnumerateFileSystemEntries(folder)
         .All(path => Path.GetFileName(path) is var name && (name == FileName || files.Contains(name)));
 
-    /// <summary>Removes all that the list names, the list and the folder.</summary>
+    /// <summary>Removes all that the list names, and the list.</summary>
     public void Remove()
     {
         Clear();
-        File.Delete(Path.Combine(folder, FileName));
-        Directory.Delete(folder);
+        File.Delete(file.Name);
     }
 
     public void Dispose() => file.Dispose();

@@ -287,10 +287,10 @@ internal sealed class RunFolder : IRunKeeper
         return missing;
     }
 
-    // Folders that this start has made on the way to its own, as far as they are empty.
+    // Folders that this start has made, its own and those on the way to it, as far as they are empty.
     private void RemoveMade()
     {
-        for (var at = System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(Path));
+        for (var at = System.IO.Path.GetFullPath(Path);
             made is not null && at is not null && at.Length >= made.Length && !Directory.EnumerateFileSystemEntries(at).Any();
             at = System.IO.Path.GetDirectoryName(at))
         {

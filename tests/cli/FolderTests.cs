@@ -180,6 +180,22 @@ public sealed class FolderTests : IDisposable
         Assert.Empty(Directory.EnumerateFileSystemEntries(folder));
     }
 
+    /// <summary>A failure that comes only once there is a folder: ours goes, one that was there before stays, and is empty.</summary>
+    [Fact]
+    public void FailureBeforeAnyResult_LeavesNothing()
+    {
+        Directory.CreateDirectory(At("mine"));
+        Write("images/train/a/1.png", "no image");
+        Write("images/val/a/1.png", "no image");
+        foreach (var run in (string[])["a/b/run", "mine"])
+        {
+            AssertFails(1, "1.png", ["train", "--dataset", "image-folder", "--data", At("images"), "--image-size", "32", "--quiet", "--out", At(run)]);
+        }
+
+        Assert.Equal([At("images"), At("mine")], Directory.EnumerateFileSystemEntries(folder).Order(StringComparer.Ordinal));
+        Assert.Empty(Directory.EnumerateFileSystemEntries(At("mine")));
+    }
+
     [Theory]
     [InlineData("a\nb", "the control character U+000A")]
     [InlineData("a\u001bb", "the control character U+001B")]
