@@ -121,7 +121,7 @@ trial_signal() {
   pause "$took"
   children="$(pgrep -P "$pid")"
   kill "-$signal" "$pid" 2>/dev/null
-  wait "$pid"
+  wait "$pid" 2>/dev/null
   rc=$?
   # Ended before the signal came, or before the program could hear it.
   if [[ "$rc" != 0 ]]; then
