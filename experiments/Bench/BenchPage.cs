@@ -12,7 +12,6 @@ internal static class BenchPage
     public const string StepsFile = "bench.csv", EpochsFile = "epochs.csv";
 
     private const string Beginning = "# Benchmarks\n\nWritten by `resnet-nodes bench --page`";
-    private const long MostBytes = 64 << 20;
 
     private static readonly IReadOnlyList<(string Figure, string Meaning)> Definitions =
     [
@@ -86,7 +85,7 @@ internal static class BenchPage
         var figures = results.Groups.Select(g => BenchFigure.Name(g.Key.Network, g.Key.Planes, g.Key.TrainSteps) + ".png");
         foreach (var file in figures.Concat([StepsFile, EpochsFile, BenchMachine.FileName]).Where(file => File.Exists(folder.File(file))))
         {
-            AtomicFile.Write(Path.Combine(target, file), SealedJson.ReadOwn(folder.File(file), MostBytes));
+            AtomicFile.Write(Path.Combine(target, file), SealedJson.ReadOwn(folder.File(file)));
         }
 
         AtomicFile.Write(page, Text(results, data));
@@ -96,7 +95,7 @@ internal static class BenchPage
     {
         try
         {
-            return RegularFile.ReadAllText(page, MostBytes).StartsWith(Beginning, StringComparison.Ordinal);
+            return RegularFile.ReadAllText(page, SealedJson.MostBytes).StartsWith(Beginning, StringComparison.Ordinal);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {

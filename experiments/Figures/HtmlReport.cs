@@ -169,7 +169,7 @@ internal static class HtmlReport
         catch (XmlException exception)
         {
             throw new ResNetNodesException(
-                $"{Path.Combine(run.Folder, name)}: is damaged: {ReportedRun.OneLine(exception.Message)}; run it again with --overwrite",
+                $"{Path.Combine(run.Folder, name)}: is damaged: {OneLine.Of(exception.Message)}; run it again with --overwrite",
                 exception);
         }
 

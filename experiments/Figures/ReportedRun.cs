@@ -9,8 +9,7 @@ namespace ResNetNodes.Experiments.Figures;
 /// </summary>
 internal sealed record ReportedRun(string Folder, string Name, RunSummary Summary, RunConfig Config)
 {
-    private const int Shift = 20;
-    private const long MostBytes = 64L << Shift;
+    private const int MostShown = 200;
     private const string Again = "run it again with --overwrite";
 
     /// <summary>Reads summary.json and config.json of a run.</summary>
@@ -19,7 +18,7 @@ internal sealed record ReportedRun(string Folder, string Name, RunSummary Summar
     /// <exception cref="ResNetNodesException">One of them is missing, damaged, or not as a run writes it.</exception>
     public static ReportedRun Open(string folder, string name)
     {
-        var config = SealedJson.Read<RunConfig>(Path.Combine(folder, RunConfig.FileName), Again);
+        var config = RunConfig.Read(folder, Again);
         var file = Path.Combine(folder, RunSummary.FileName);
         var summary = SealedJson.Read<RunSummary>(file, Again);
         var hasNull = summary.Findings.Any(f => f is null) || summary.Figures.Concat(summary.Tables).Any(n => n is null);
@@ -38,14 +37,14 @@ internal sealed record ReportedRun(string Folder, string Name, RunSummary Summar
         if (!isPlain)
         {
             throw new ResNetNodesException(
-                $"{Path.Combine(Folder, RunSummary.FileName)}: {entry} names '{OneLine(name)}', "
+                $"{Path.Combine(Folder, RunSummary.FileName)}: {entry} names '{OneLine.Of(name, MostShown)}', "
                 + "expected the name of a file in its folder");
         }
 
         var path = Path.Combine(Folder, name);
         try
         {
-            var bytes = SealedJson.ReadOwn(path, MostBytes);
+            var bytes = SealedJson.ReadOwn(path);
             return Convert.ToHexStringLower(SHA256.HashData(bytes)) == Summary.Digests.GetValueOrDefault(name)
                 ? bytes
                 : throw new ResNetNodesException(
@@ -60,8 +59,4 @@ internal sealed record ReportedRun(string Folder, string Name, RunSummary Summar
                 exception);
         }
     }
-
-    /// <summary>A text of another program as one line of a terminal shows it: what would move the cursor is left out.</summary>
-    public static string OneLine(string text, int most = 200) =>
-        string.Concat(text.Take(most).Select(c => char.IsControl(c) ? '?' : c));
 }

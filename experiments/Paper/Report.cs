@@ -35,15 +35,14 @@ internal sealed class Report : Verb
         var page = HtmlReport.Write(runs);
         var folder = RunFolder.Open(this);
         var rows = runs.SelectMany(run => run.Summary.Findings.Select(f =>
-            new ReportRow(Line(run.Name), Line(run.Summary.Verb), Line(f.Claim), Line(f.Measured), f.Holds))).ToList();
+            new ReportRow(
+                OneLine.Of(run.Name), OneLine.Of(run.Summary.Verb), OneLine.Of(f.Claim), OneLine.Of(f.Measured), f.Holds))).ToList();
         rows.ForEach(terminal.Row);
         folder.WriteCsv("findings.csv", rows);
         folder.Write("report.html", page);
         terminal.Table(rows);
         terminal.Say($"report of {runs.Count} runs: {folder.File("report.html")}");
     }
-
-    private static string Line(string text) => ReportedRun.OneLine(text, int.MaxValue);
 
     // In the order of the verbs, then by name. Runs inside of runs (the sweep's) belong to the outer one.
     private List<ReportedRun> Find(string root)

@@ -53,10 +53,7 @@ internal sealed class Reproduce : Experiment
         // Wrong options of a later experiment should be known before the first has run for an hour, and leave no folder.
         foreach (var run in chosen.Select(verb => Verbs.Parse(verb, Words(verb, NameOf(verb)))))
         {
-            foreach (var group in run.Groups)
-            {
-                group.Start(run);
-            }
+            run.Check();
         }
 
         var folder = RunFolder.Open(this);

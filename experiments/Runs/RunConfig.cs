@@ -35,8 +35,9 @@ internal sealed record RunConfig(
         Environment.GetCommandLineArgs()[1..]);
 
     /// <summary>Reads the configuration of a run that is there.</summary>
-    public static RunConfig Read(string folder) =>
-        SealedJson.Read<RunConfig>(Path.Combine(folder, FileName), "take --overwrite or another --out");
+    /// <param name="folder">Its folder.</param>
+    /// <param name="remedy">What to do if it is damaged.</param>
+    public static RunConfig Read(string folder, string remedy) => SealedJson.Read<RunConfig>(Path.Combine(folder, FileName), remedy);
 
     /// <summary>A run continues only as it was started: two settings in one result would be neither.</summary>
     public static void Check(string folder, Verb verb)
@@ -47,7 +48,7 @@ internal sealed record RunConfig(
             return;
         }
 
-        var before = Read(folder);
+        var before = Read(folder, "take --overwrite or another --out");
         if (before.Verb != verb.Name)
         {
             throw new UsageException($"{folder}: belongs to a run of {before.Verb}, not of {verb.Name}; take another --out");

@@ -65,28 +65,13 @@ internal sealed class RunFolder : IRunKeeper
     public string File(string name) => System.IO.Path.Combine(Path, name);
 
     /// <summary>The path of a file that is about to be written.</summary>
-    public string NewFile(string name)
-    {
-        _ = config.Value;
-        files.Add(prefix + name);
-        return File(name);
-    }
+    public string NewFile(string name) => New(name, files.Add);
 
     /// <summary>The beginning of the paths of files that something else is about to name and write.</summary>
-    public string NewFiles(string beginning)
-    {
-        _ = config.Value;
-        files.AddBeginning(prefix + beginning);
-        return File(beginning);
-    }
+    public string NewFiles(string beginning) => New(beginning, files.AddBeginning);
 
     /// <summary>A folder inside, which is about to become that of another run.</summary>
-    public string NewRun(string name)
-    {
-        _ = config.Value;
-        files.AddFolder(prefix + name);
-        return File(name);
-    }
+    public string NewRun(string name) => New(name, files.AddFolder);
 
     /// <summary>Writes a file; it appears whole.</summary>
     public void Write(string name, string content) => AtomicFile.Write(NewFile(name), content);
@@ -298,11 +283,16 @@ internal sealed class RunFolder : IRunKeeper
         }
     }
 
-    private string MakeFolder(string name)
+    private string New(string name, Action<string> note)
     {
         _ = config.Value;
-        files.AddFolder(prefix + name);
-        var path = File(name);
+        note(prefix + name);
+        return File(name);
+    }
+
+    private string MakeFolder(string name)
+    {
+        var path = New(name, files.AddFolder);
         if (new DirectoryInfo(path).LinkTarget is not null)
         {
             throw new ResNetNodesException($"{path}: is a link, where the run keeps a folder; remove it");

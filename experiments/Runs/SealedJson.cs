@@ -11,8 +11,9 @@ namespace ResNetNodes.Experiments.Runs;
 /// </summary>
 internal static class SealedJson
 {
-    // More than any run writes; a file that is longer is not ours.
-    private const long MostBytes = 64 << 20;
+    /// <summary>More than any run writes into a table, a figure or JSON; a file that is longer is not ours.</summary>
+    public const long MostBytes = 64 << 20;
+
     private const string Before = ",\n  \"sha256\": \"", After = "\"\n}\n", End = "\n}";
 
     private static readonly JsonSerializerOptions Options = new()
@@ -43,7 +44,7 @@ internal static class SealedJson
         string text;
         try
         {
-            text = Encoding.UTF8.GetString(ReadOwn(path, MostBytes));
+            text = Encoding.UTF8.GetString(ReadOwn(path));
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
@@ -68,9 +69,8 @@ internal static class SealedJson
 
     /// <summary>All bytes of a file that a run wrote: never a link, which would lead to a file of someone else.</summary>
     /// <param name="path">The file.</param>
-    /// <param name="most">The largest length that makes sense.</param>
-    public static byte[] ReadOwn(string path, long most) => new FileInfo(path).LinkTarget is null
-        ? RegularFile.ReadAllBytes(path, most)
+    public static byte[] ReadOwn(string path) => new FileInfo(path).LinkTarget is null
+        ? RegularFile.ReadAllBytes(path, MostBytes)
         : throw new IOException("it is a link, and what it leads to may be anyone's");
 
     /// <summary>The failure of a file whose checksum is right, and whose content is not.</summary>

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Xunit;
 
 namespace ResNetNodes.Tests;
@@ -34,7 +33,7 @@ public sealed class RegularFileTests : IDisposable
     [Fact]
     public void PipesAndDevices_AreRefused()
     {
-        Process.Start("mkfifo", At("pipe")).WaitForExit();
+        TestFiles.Pipe(At("pipe"));
         File.CreateSymbolicLink(At("endless"), "/dev/zero");
         Assert.All([At("pipe"), At("endless"), "/dev/null"], path =>
             Assert.Contains("no regular file", Assert.Throws<NoRegularFileException>(() => RegularFile.ReadAllBytes(path, 10)).Message));

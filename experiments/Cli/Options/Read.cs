@@ -85,7 +85,7 @@ internal static partial class Read
     /// <summary>A text as messages of one line show it: without control characters, and not all of a long one.</summary>
     public static string Shown(string text)
     {
-        var line = string.Concat(text.Take(MostShown).Select(c => char.IsControl(c) ? '?' : c));
+        var line = OneLine.Of(text, MostShown);
         return text.Length > MostShown ? line + "…" : line;
     }
 

@@ -53,14 +53,19 @@ internal abstract class Verb : OptionGroup
     public T? Group<T>()
         where T : OptionGroup => Groups.OfType<T>().FirstOrDefault();
 
-    /// <summary>Checks what all groups can tell beforehand, and runs the verb.</summary>
-    public void Start(Terminal terminal, CancellationToken cancellation)
+    /// <summary>Checks what all groups can tell beforehand.</summary>
+    public void Check()
     {
         foreach (var group in Groups)
         {
             group.Start(this);
         }
+    }
 
+    /// <summary>The same, and runs the verb.</summary>
+    public void Start(Terminal terminal, CancellationToken cancellation)
+    {
+        Check();
         terminal.Detail(() => Runtime.Describe() + string.Concat(Groups.Select(group => group.Chosen)));
         try
         {

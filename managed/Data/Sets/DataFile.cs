@@ -9,7 +9,7 @@ internal static class DataFile
 
     /// <summary>A failure in one line, whatever is in the file's name.</summary>
     public static ResNetNodesException Bad(string path, string what, Exception? cause = null) =>
-        new($"{WithoutControls(path)}: {WithoutControls(what.ReplaceLineEndings(" "))}", cause);
+        new($"{OneLine.Of(path)}: {OneLine.Of(what.ReplaceLineEndings(" "))}", cause);
 
     public static string Number(long value) => value.ToString("N0", CultureInfo.InvariantCulture);
 
@@ -17,12 +17,10 @@ internal static class DataFile
     public static string Shown(string name)
     {
         const int most = 80;
-        var clean = WithoutControls(name);
+        var clean = OneLine.Of(name);
         return clean.Length <= most ? clean : $"{clean[..(most / 2)]}…{clean[^(most / 2)..]}";
     }
 
     /// <summary>Whether the file or its folder, not the program, is to blame.</summary>
     public static bool IsOfTheFile(Exception exception) => exception is IOException or UnauthorizedAccessException;
-
-    private static string WithoutControls(string text) => string.Concat(text.Select(c => char.IsControl(c) ? '?' : c));
 }
