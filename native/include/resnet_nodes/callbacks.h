@@ -27,7 +27,8 @@ struct CallbackTable {
   /// replayed.
   void* evaluate = nullptr;
   /// int32_t vjp(void* user, int64_t function, int64_t slot, void* cotangent, void** result): the gradient of x;
-  /// gradients of parameters stay with the callee, which adds them up. Uses the slot's tape up.
+  /// gradients of parameters stay with the callee, which adds them up. A function alone (StageOptions::residual) may
+  /// leave `result` null where it is not to differentiate x. Uses the slot's tape up.
   void* vjp = nullptr;
   /// void drop(void* user, int64_t slot): the tape is not needed any more.
   void* drop = nullptr;

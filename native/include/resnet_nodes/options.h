@@ -77,6 +77,10 @@ struct StageOptions {
   /// layers that live for one or two functions at a time. Parameters, states, statistics and gradients stay float32;
   /// products of one evaluation are rounded to bfloat16 before they are added up. Not with callbacks.
   ComputeType compute_type = ComputeType::same_as_state;
+  /// Whether steps add to the state. False: a function alone, x_1 = f_0(x_0), whose output may have any shape. With
+  /// checkpoint its input is stored and it is evaluated again on the way back; with backprop its tape is stored. Depth 1
+  /// and no other reconstruction, no CUDA graphs.
+  bool residual = true;
 };
 
 }  // namespace resnet_nodes

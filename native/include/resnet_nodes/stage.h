@@ -54,7 +54,8 @@ class RESNET_NODES_API StageContext {
   /// x_N, of the shape, dtype, device and layout of the stage's input: channels_last where that was, else row-major
   /// (docs/architecture.md); with callbacks in the layout that they give.
   Tensor output() const;
-  /// Gradient of the stage's input, in the same layout. Throws Error before the backward pass.
+  /// Gradient of the stage's input, in the same layout; undefined where it was not wanted. Throws Error before the
+  /// backward pass.
   Tensor input_gradient() const;
   /// Gradients of the parameters, in the order of the forward pass's list; undefined where none was asked for and where
   /// it was added to a given buffer.
@@ -113,8 +114,9 @@ class RESNET_NODES_API Stage {
   /// Throws Error that names the tensor where a parameter was changed in place since the forward pass, or x or x_N
   /// where the method reads them again; frozen batch normalizations use the running statistics of the forward pass.
   /// After such an error, as after any other about arguments, the context is as before.
+  /// `input_wanted`: without it a function alone takes no gradient of its input, which may then be of any dtype.
   void backward(StageContext& context, const Tensor& grad_output, const std::vector<int32_t>& wanted,
-                const std::vector<Tensor>& accumulate_into) const;
+                const std::vector<Tensor>& accumulate_into, bool input_wanted = true) const;
 
   /// What adaptive has learned of the steps, as numbers: a stage of the same depth and options that gets them goes on
   /// as this one would, bit for bit. Empty for other methods. Blocks until a GPU has finished the last pass.

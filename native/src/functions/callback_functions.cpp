@@ -3,6 +3,8 @@
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 
 #include <atomic>
+#include <string>
+#include <utility>
 
 #include "resnet_nodes/error.h"
 #include "tensors/describe.h"
@@ -24,6 +26,8 @@ class CallbackTape final : public Tape {
   CallbackTape& operator=(const CallbackTape&) = delete;
   int64_t slot() const { return slot_; }
 
+  Tensor x;  ///< what it was written at, where products are compared with that
+
  private:
   CallbackTable callbacks_;
   int64_t slot_;
@@ -38,14 +42,16 @@ AtenTensorHandle new_owner(const Tensor& tensor) {
   return handle;
 }
 
-Tensor borrowed_result(void* result, const Tensor& like, const char* what, int64_t n) {
-  const std::string name = std::string(what) + " of function " + std::to_string(n);
+Tensor borrowed_result(void* result, const std::string& name) {
   if (result == nullptr) throw Error(name + " returned no tensor");
   AtenTensorHandle handle = nullptr;
   if (aoti_torch_new_tensor_handle(static_cast<AtenTensorHandle>(result), &handle) != AOTI_TORCH_SUCCESS) {
     throw Error(name + " returned something that is not a tensor");
   }
-  Tensor tensor(handle);
+  return Tensor(handle);
+}
+
+Tensor checked(const Tensor& tensor, const Tensor& like, const std::string& name) {
   if (!same_sizes(tensor, like) || tensor.scalar_type() != like.scalar_type() || !same_device(tensor, like)) {
     throw Error(name + " is " + whole_text(tensor) + ", expected " + whole_text(like));
   }
@@ -60,7 +66,8 @@ void CallbackFunctions::check(const CallbackTable& callbacks) {
   if (callbacks.drop == nullptr) throw Error("callbacks.drop is null, expected the address of a function");
 }
 
-CallbackFunctions::CallbackFunctions(const CallbackTable& callbacks) : callbacks_(callbacks) {}
+CallbackFunctions::CallbackFunctions(const CallbackTable& callbacks, bool keep_shape)
+    : callbacks_(callbacks), keep_shape_(keep_shape) {}
 
 std::unique_ptr<Tape> CallbackFunctions::make_tape() {
   // Passes of one stage that are under way at once share the outside, and so the slots.
@@ -75,7 +82,10 @@ Tensor CallbackFunctions::evaluate(Use use, const Tensor& x, Evaluation evaluati
       callbacks_.user, use.function, use.index, static_cast<int32_t>(evaluation), slot, new_owner(x), &result);
   if (status != 0)
     throw CallbackError("evaluation of function " + std::to_string(use.function) + " failed in the callback");
-  return borrowed_result(result, x, "evaluation", use.function);
+  const std::string name = "evaluation of function " + std::to_string(use.function);
+  const Tensor tensor = borrowed_result(result, name);
+  if (tape != nullptr && !keep_shape_) static_cast<CallbackTape*>(tape)->x = x;
+  return keep_shape_ ? checked(tensor, x, name) : tensor;
 }
 
 Tensor CallbackFunctions::forward(Use use, const Tensor& x, Tape* tape) {
@@ -94,7 +104,11 @@ Tensor CallbackFunctions::vjp(Use use, Tape& tape, const Tensor& cotangent) {
     throw CallbackError("vector-Jacobian product of function " + std::to_string(use.function) +
                         " failed in the callback");
   }
-  return borrowed_result(result, cotangent, "vector-Jacobian product", use.function);
+  // Nothing comes back where a function alone is not to differentiate its input.
+  if (result == nullptr && !keep_shape_) return Tensor();
+  const std::string name = "vector-Jacobian product of function " + std::to_string(use.function);
+  const Tensor x = std::exchange(static_cast<CallbackTape&>(tape).x, Tensor());
+  return checked(borrowed_result(result, name), keep_shape_ ? cotangent : x, name);
 }
 
 }  // namespace resnet_nodes

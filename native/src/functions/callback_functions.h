@@ -10,7 +10,8 @@ namespace resnet_nodes {
 
 class CallbackFunctions final : public ResidualFunctions {
  public:
-  explicit CallbackFunctions(const CallbackTable& callbacks);
+  /// `keep_shape`: whether results are to be like the state; otherwise gradients are, where there are some.
+  CallbackFunctions(const CallbackTable& callbacks, bool keep_shape);
 
   std::unique_ptr<Tape> make_tape() override;
   Tensor forward(Use use, const Tensor& x, Tape* tape) override;
@@ -26,6 +27,7 @@ class CallbackFunctions final : public ResidualFunctions {
   Tensor evaluate(Use use, const Tensor& x, Evaluation evaluation, Tape* tape);
 
   CallbackTable callbacks_;
+  bool keep_shape_;
 };
 
 }  // namespace resnet_nodes

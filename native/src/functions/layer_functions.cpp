@@ -133,20 +133,24 @@ Tensor LayerFunctions::apply(Use use, const Tensor& x, Tape* tape, bool replay) 
       state = row.layer->forward(state, call, keep);
     }
   }
-  if (!replay && !same_sizes(state, x)) {
+  if (!replay && table_->keeps_shape() && !same_sizes(state, x)) {
     throw Error("function " + std::to_string(n) + " gives " + shape_text(state) + ", expected " + shape_text(x) +
                 " like its input");
   }
   return table_->is_mixed() ? torch::stable::to(state, x.scalar_type()) : state;
 }
 
-Tensor LayerFunctions::vjp_by_layers(Use use, Tape& tape, const Tensor& cotangent) {
+Tensor LayerFunctions::gradient_alone(Use use, Tape& tape, const Tensor& cotangent) {
+  return vjp_by_layers(use, tape, cotangent, wants_input_);
+}
+
+Tensor LayerFunctions::vjp_by_layers(Use use, Tape& tape, const Tensor& cotangent, bool wants_input) {
   const LayerTable::Function& function = table_->function(use.function);
   std::vector<Tensor>& saved = static_cast<LayerTape&>(tape).saved;
   Tensor grad = narrowed(cotangent);
   for (size_t r = function.rows.size(); r-- > 0;) {
     const LayerTable::Row& row = function.rows[r];
-    GradientMask mask{true, false, false};
+    GradientMask mask{r > 0 || wants_input, false, false};
     for (int64_t i = 0; i < row.layer->parameter_count(); ++i) {
       mask[static_cast<size_t>(i) + 1] = wants(row.first_parameter + i);
     }
@@ -158,6 +162,7 @@ Tensor LayerFunctions::vjp_by_layers(Use use, Tape& tape, const Tensor& cotangen
     }
     grad = gradients[0];
   }
+  if (!wants_input) return {};
   return table_->is_mixed() ? torch::stable::to(grad, cotangent.scalar_type()) : grad;
 }
 
@@ -182,7 +187,9 @@ void LayerFunctions::check_gradients(const std::vector<int32_t>& wanted,
   }
 }
 
-void LayerFunctions::want_gradients(const std::vector<int32_t>& wanted, const std::vector<Tensor>& accumulate_into) {
+void LayerFunctions::want_gradients(const std::vector<int32_t>& wanted, const std::vector<Tensor>& accumulate_into,
+                                    bool input) {
+  wants_input_ = input;
   pass_ = next_pass();
   narrow_ = {};     // where the forward pass is a graph, parameters have changed since these were made
   states_.leave();  // the forward pass's output is the caller's

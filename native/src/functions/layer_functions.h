@@ -32,6 +32,8 @@ class LayerFunctions final : public ResidualFunctions {
   Tensor forward(Use use, const Tensor& x, Tape* tape) override;
   Tensor replay(Use use, const Tensor& x, Tape* tape) override;
   Tensor vjp(Use use, Tape& tape, const Tensor& cotangent) override;
+  using ResidualFunctions::gradient_alone;
+  Tensor gradient_alone(Use use, Tape& tape, const Tensor& cotangent) override;
   Tensor forward_step(Use use, const Tensor& base, const Tensor& x, double a, Tape* tape) override;
   Tensor replay_step(Use use, const Tensor& base, const Tensor& x, double a) override;
   Corrected correct_step(Use use, const Tensor& y, const Tensor& predicted, double a, bool keep_slope,
@@ -42,7 +44,8 @@ class LayerFunctions final : public ResidualFunctions {
   bool results_are_fresh() const override { return table_->results_are_fresh(); }
 
   void check_gradients(const std::vector<int32_t>& wanted, const std::vector<Tensor>& accumulate_into) const override;
-  void want_gradients(const std::vector<int32_t>& wanted, const std::vector<Tensor>& accumulate_into) override;
+  void want_gradients(const std::vector<int32_t>& wanted, const std::vector<Tensor>& accumulate_into,
+                      bool input) override;
   std::vector<Tensor> take_gradients() override;
 
  private:
@@ -57,7 +60,7 @@ class LayerFunctions final : public ResidualFunctions {
   const std::vector<Tensor>& narrow_parameters(int64_t function);
   Tensor narrowed(const Tensor& tensor) const;
   Tensor apply(Use use, const Tensor& x, Tape* tape, bool replay);
-  Tensor vjp_by_layers(Use use, Tape& tape, const Tensor& cotangent);
+  Tensor vjp_by_layers(Use use, Tape& tape, const Tensor& cotangent, bool wants_input = true);
   size_t apply_folded(Use use, size_t row, Tensor& state, std::vector<Tensor>* saved);
   // fused_layers.cpp
   ConvBlockCall conv_block_call(Use use, bool gradients);
@@ -78,6 +81,7 @@ class LayerFunctions final : public ResidualFunctions {
   uint64_t pass_;
   FusedStates states_;
   std::array<NarrowParameters, 2> narrow_;  // the latest first; Heun's step goes back and forth between two
+  bool wants_input_ = true;
   std::vector<int32_t> wanted_;
   std::vector<Tensor> given_;
   std::vector<Tensor> gradients_;

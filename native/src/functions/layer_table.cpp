@@ -50,8 +50,9 @@ int64_t parameter_count(const FunctionSpec& function) { return LayerTable({funct
 
 int64_t buffer_count(const FunctionSpec& function) { return LayerTable({function}, 1).buffer_count(); }
 
-LayerTable::LayerTable(const std::vector<FunctionSpec>& functions, int64_t depth, ComputeType compute_type)
-    : fusing_(fusing_is_on()), compute_type_(compute_type) {
+LayerTable::LayerTable(const std::vector<FunctionSpec>& functions, int64_t depth, ComputeType compute_type,
+                       bool keep_shape)
+    : fusing_(fusing_is_on() && keep_shape), compute_type_(compute_type), keep_shape_(keep_shape) {
   if (functions.empty()) throw Error("functions is empty, expected one or as many as the depth");
   if (functions.size() != 1 && static_cast<int64_t>(functions.size()) != depth) {
     throw Error("functions has " + std::to_string(functions.size()) + " entries, expected 1 or the depth " +

@@ -17,9 +17,9 @@ enum class Fusion { none, conv_block, mlp };
 /// The layers of all functions; where each one's parameters and buffers stand in the stage's lists.
 class LayerTable {
  public:
-  /// `functions`: `depth` of them, or one that all share.
+  /// `functions`: `depth` of them, or one that all share. `keep_shape`: whether outputs are to be like inputs.
   LayerTable(const std::vector<FunctionSpec>& functions, int64_t depth,
-             ComputeType compute_type = ComputeType::same_as_state);
+             ComputeType compute_type = ComputeType::same_as_state, bool keep_shape = true);
 
   struct Row {
     std::unique_ptr<Layer> layer;
@@ -52,6 +52,8 @@ class LayerTable {
   std::string parameter_place(int64_t index) const;
   /// Casts make new tensors of what layers pass through.
   bool results_are_fresh() const { return fresh_ || is_mixed(); }
+  /// Whether outputs are to be like inputs.
+  bool keeps_shape() const { return keep_shape_; }
   /// Whether functions compute in a narrower type than that of the state.
   bool is_mixed() const { return compute_type_ != ComputeType::same_as_state; }
   /// What function n is evaluated as on states like x, some images or rows at a time; none: layer by layer.
@@ -71,6 +73,7 @@ class LayerTable {
   bool fresh_ = true;
   bool fusing_ = true;
   ComputeType compute_type_;
+  bool keep_shape_;
 };
 
 /// "function 3, layer 1".

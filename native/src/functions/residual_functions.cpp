@@ -8,6 +8,12 @@
 
 namespace resnet_nodes {
 
+Tensor ResidualFunctions::gradient_alone(Use use, const Tensor& x, const Tensor& cotangent) {
+  const std::unique_ptr<Tape> tape = make_tape();
+  replay(use, x, tape.get());
+  return gradient_alone(use, *tape, cotangent);
+}
+
 Tensor ResidualFunctions::forward_step(Use use, const Tensor& base, const Tensor& x, double a, Tape* tape) {
   return moved(base, forward(use, x, tape), a);
 }

@@ -40,6 +40,12 @@ class ResidualFunctions {
   /// unless it is to be kept.
   virtual Tensor vjp(Use use, Tape& tape, const Tensor& cotangent) = 0;
 
+  // Of a function alone, which may change the shape of its input.
+  /// The gradient of x, where it is wanted; the parameters' are added up. Uses the tape up.
+  virtual Tensor gradient_alone(Use use, Tape& tape, const Tensor& cotangent) { return vjp(use, tape, cotangent); }
+  /// The same from x itself.
+  virtual Tensor gradient_alone(Use use, const Tensor& x, const Tensor& cotangent);
+
   // The same with what a step does to the result, in one pass where a function can.
   /// base + a f_n(x) in the forward pass.
   virtual Tensor forward_step(Use use, const Tensor& base, const Tensor& x, double a, Tape* tape);
@@ -64,8 +70,9 @@ class ResidualFunctions {
   // Where gradients of parameters go (Stage::backward). External functions keep their own: they take empty lists only.
   /// Throws Error where the lists do not fit the parameters.
   virtual void check_gradients(const std::vector<int32_t>& wanted, const std::vector<Tensor>& accumulate_into) const;
-  /// Before the first product: which parameters want a gradient, and where it goes (undefined: a tensor of its own).
-  virtual void want_gradients(const std::vector<int32_t>&, const std::vector<Tensor>&) {}
+  /// Before the first product: which parameters want a gradient, and where it goes (undefined: a tensor of its own);
+  /// and whether `gradient_alone` is to give that of x.
+  virtual void want_gradients(const std::vector<int32_t>&, const std::vector<Tensor>&, bool /*input*/) {}
   /// The gradients that have no given place; undefined elsewhere.
   virtual std::vector<Tensor> take_gradients() { return {}; }
 

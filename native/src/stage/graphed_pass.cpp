@@ -97,7 +97,7 @@ BackwardPass GraphedPass::backward(const Tensor& grad, const std::vector<int32_t
   if (wanted != wanted_) keep_gradients(wanted);
   WayBack& way = way_back(choices);
   if (way.graph == nullptr) {
-    pass_.functions->want_gradients(wanted, accumulate_into);
+    pass_.functions->want_gradients(wanted, accumulate_into, true);
     return run_backward(plan_, pass_, grad, choices);
   }
   torch::stable::copy_(grad_, grad);
@@ -141,7 +141,7 @@ void GraphedPass::record(WayBack& way) {
   auto graph = new_graph_capture(x_, pool_);
   graph->record([this, &way]() -> std::vector<Tensor> {
     torch::stable::zero_(gradients_);
-    pass_.functions->want_gradients(wanted_, views(gradients_));
+    pass_.functions->want_gradients(wanted_, views(gradients_), true);
     way.result = run_backward(plan_, pass_, grad_, way.choices);
     return {std::exchange(way.result.walk.grad, Tensor()), std::exchange(way.result.norms, Tensor())};
   });

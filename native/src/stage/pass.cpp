@@ -27,6 +27,36 @@ StepTape& new_tape(const PassPlan& plan, ResidualFunctions& functions, StoredSta
   return tape;
 }
 
+// A function alone: evaluated with a tape that stays, or again from its input.
+constexpr Use kAlone{0, 0};
+
+void run_alone(const PassPlan& plan, const Tensor& x, ForwardPass& pass) {
+  Tape* tape = nullptr;
+  if (plan.walk.stores == Stores::tapes) {
+    tape = new_tape(plan, *pass.functions, pass.stored).front().get();
+  } else {
+    pass.stored.states[0] = x;
+  }
+  pass.output = pass.functions->forward(kAlone, x, tape);
+}
+
+BackwardPass back_alone(const PassPlan& plan, ForwardPass& pass, const Tensor& grad) {
+  BackwardPass result;
+  StepFindings found;
+  found.source = StateSource::kept, found.error = 0;
+  if (plan.walk.stores == Stores::tapes) {
+    result.walk.grad = pass.functions->gradient_alone(kAlone, *pass.stored.tapes.front().front(), grad);
+  } else {
+    found.evaluations = result.walk.evaluations = 1;
+    const Tensor x = std::move(pass.stored.states.at(0));
+    pass.stored.states.clear();
+    result.walk.grad = pass.functions->gradient_alone(kAlone, x, grad);
+  }
+  result.walk.found.steps.push_back(found);
+  result.gradients = pass.functions->take_gradients();
+  return result;
+}
+
 }  // namespace
 
 std::unique_ptr<ResidualFunctions> bind_layers(const PassPlan& plan, const std::vector<Tensor>& parameters,
@@ -36,6 +66,7 @@ std::unique_ptr<ResidualFunctions> bind_layers(const PassPlan& plan, const std::
 }
 
 Tensor run_steps(const PassPlan& plan, ResidualFunctions& functions, const Tensor& x) {
+  if (!plan.options.residual) return functions.forward(kAlone, x, nullptr);
   Tensor state = x;
   for (int64_t n = 0; n < plan.steps; ++n) {
     const Tensor before = state;
@@ -47,6 +78,10 @@ Tensor run_steps(const PassPlan& plan, ResidualFunctions& functions, const Tenso
 
 void run_forward(const PassPlan& plan, const Tensor& x, ForwardPass& pass) {
   ResidualFunctions& functions = *pass.functions;
+  if (!plan.options.residual) {
+    run_alone(plan, x, pass);
+    return;
+  }
   if (plan.options.keep_input) pass.input = x;
   if (plan.walk.policy) pass.stored.samples.emplace(plan.steps);
   for (const int64_t n : kept_steps(plan, pass.choices)) pass.stored.states[n] = Tensor();
@@ -66,6 +101,7 @@ void run_forward(const PassPlan& plan, const Tensor& x, ForwardPass& pass) {
 }
 
 BackwardPass run_backward(const PassPlan& plan, ForwardPass& pass, const Tensor& grad, const Choices& choices) {
+  if (!plan.options.residual) return back_alone(plan, pass, grad);
   const Recursion recursion{*plan.solver, *pass.functions, plan.steps, plan.h};
   BackwardPass result;
   if (arrives_late(grad) && plan.walk.reconstructs() && (plan.walk.correct || pass.input.defined())) {

@@ -25,11 +25,11 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-void check_state(const Tensor& x) {
+void check_state(const Tensor& x, bool is_floating_alone) {
   if (!x.defined()) throw Error("x is undefined, expected a tensor [B, C, H, W] or [B, D]");
   if (x.dim() < 1 || x.numel() == 0)
     throw Error("x is " + shape_text(x) + ", expected [B, C, H, W] or [B, D], not empty");
-  if (!is_floating(x)) throw Error("x is " + dtype_text(x) + ", expected " + kFloatingTypes);
+  if (is_floating_alone && !is_floating(x)) throw Error("x is " + dtype_text(x) + ", expected " + kFloatingTypes);
 }
 
 void check_recorded(const Tensor& x) {
@@ -50,6 +50,16 @@ void check_same(const Tensor& grad, const Tensor& output) {
   }
 }
 
+// A function that is no step: nothing can find its input.
+void check_alone(const PassPlan& plan) {
+  if (plan.steps != 1) throw Error("depth is " + std::to_string(plan.steps) + ", expected 1: a function alone");
+  if (plan.walk.reconstructs()) {
+    throw Error("reconstruction is " + find_plan(plan.options.reconstruction).name +
+                ", expected checkpoint or backprop: the input of a function alone can't be found from its output");
+  }
+  if (plan.options.cuda_graphs) throw Error("cuda_graphs is for residual stages; leave it off");
+}
+
 PassPlan plan_of(std::shared_ptr<const LayerTable> table, int64_t depth, const StageOptions& options) {
   if (depth < 1) throw Error("depth is " + std::to_string(depth) + ", expected at least 1");
   check_options(options);
@@ -60,6 +70,7 @@ PassPlan plan_of(std::shared_ptr<const LayerTable> table, int64_t depth, const S
   plan.workspaces = std::make_shared<Workspaces>();
   plan.solver = &find_solver(options.solver);
   plan.steps = plan.solver->steps(depth);
+  if (!options.residual) check_alone(plan);
   plan.h = options.step_size > 0 ? options.step_size : 1.0 / static_cast<double>(depth);
   return plan;
 }
@@ -88,7 +99,7 @@ struct Stage::Impl {
 
   // The state as the stage works on it; what belongs to it is checked.
   Tensor prepare(const Tensor& x, const Functions& given) const {
-    check_state(x);
+    check_state(x, plan.options.residual || plan.table);
     if (memory.has_graphs()) check_recorded(x);
     if ((plan.table == nullptr) != (given.callbacks != nullptr)) {
       throw Error(plan.table
@@ -121,7 +132,7 @@ struct Stage::Impl {
   // Bound for one pass.
   std::unique_ptr<ResidualFunctions> bind(const Functions& given, int64_t uses) const {
     if (plan.table) return bind_layers(plan, given.parameters, given.buffers, given.training, uses);
-    return std::make_unique<CallbackFunctions>(*given.callbacks);
+    return std::make_unique<CallbackFunctions>(*given.callbacks, plan.options.residual);
   }
 
   Tensor evaluate(const Tensor& x, const Functions& given) const;
@@ -129,8 +140,8 @@ struct Stage::Impl {
 };
 
 Stage::Stage(const std::vector<FunctionSpec>& functions, int64_t depth, const StageOptions& options)
-    : impl_(std::make_unique<Impl>(std::make_shared<LayerTable>(functions, depth, options.compute_type), depth,
-                                   options)) {}
+    : impl_(std::make_unique<Impl>(
+          std::make_shared<LayerTable>(functions, depth, options.compute_type, options.residual), depth, options)) {}
 
 Stage::Stage(int64_t depth, const StageOptions& options) : impl_(std::make_unique<Impl>(nullptr, depth, options)) {
   if (options.compute_type != ComputeType::same_as_state) {
@@ -155,7 +166,7 @@ std::string Stage::function_path(int64_t function, const Tensor& x) const {
   if (function < 0 || function >= impl_->depth) {
     throw Error("function is " + std::to_string(function) + ", expected 0 to " + std::to_string(impl_->depth - 1));
   }
-  check_state(x);
+  check_state(x, true);
   return impl_->plan.table ? impl_->plan.table->path(function, x) : "callbacks";
 }
 
@@ -220,7 +231,7 @@ std::vector<double> Stage::learned() const { return impl_->memory.learned(); }
 void Stage::restore_learned(const std::vector<double>& learned) const { impl_->memory.restore(learned); }
 
 void Stage::backward(StageContext& public_context, const Tensor& grad_output, const std::vector<int32_t>& wanted,
-                     const std::vector<Tensor>& accumulate_into) const {
+                     const std::vector<Tensor>& accumulate_into, bool input_wanted) const {
   const Clock::time_point start = Clock::now();
   const NoGradient guard;
   StageContext::Impl& context = public_context.impl();
@@ -248,7 +259,7 @@ void Stage::backward(StageContext& public_context, const Tensor& grad_output, co
   if (graphed) {
     back = graphed->backward(grad, wanted, accumulate_into, choices);
   } else {
-    pass.functions->want_gradients(wanted, accumulate_into);
+    pass.functions->want_gradients(wanted, accumulate_into, input_wanted);
     back = run_backward(impl_->plan, pass, grad, choices);
   }
   const Tensor input = graphed ? graphed->left().input : pass.input;
@@ -263,7 +274,7 @@ void Stage::backward(StageContext& public_context, const Tensor& grad_output, co
   PassFindings& found = back.walk.found;
   if (back.norms.defined()) found.norms = std::make_shared<const Readback>(back.norms);
   impl_->memory.learn(std::move(choices), found);
-  const Tensor input_gradient = in_order(back.walk.grad, context.row_major);
+  const Tensor input_gradient = back.walk.grad.defined() ? in_order(back.walk.grad, context.row_major) : Tensor();
   const std::lock_guard<std::mutex> lock(context.mutex);
   context.corrects = impl_->plan.walk.correct;
   context.has_input_error = input.defined() && found.norms != nullptr;
