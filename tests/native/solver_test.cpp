@@ -180,7 +180,7 @@ TEST(RungeKutta, ProductIsTheDerivativeOfAnyTableau) {
       return LayerFunctions(table, std::make_shared<Workspaces>(), problem.parameters, {}, {}, 9);
     };
     LayerFunctions functions = bound();
-    functions.want_gradients({1, 1, 1}, {});
+    functions.want_gradients({1, 1, 1}, {}, true);
     StepTape tape = solver->make_tape(functions);
     const Tensor slope = solver->slope(functions, 0, problem.x, h, &tape);
     EXPECT_LT(
