@@ -177,7 +177,7 @@ TEST(RungeKutta, ProductIsTheDerivativeOfAnyTableau) {
     const double h = 0.3;
     const auto table = std::make_shared<LayerTable>(problem.functions, 3);
     const auto bound = [&] {
-      return LayerFunctions(table, std::make_shared<Workspaces>(), problem.parameters, {}, {}, 9);
+      return LayerFunctions(table, std::make_shared<Workspaces>(), problem.parameters, {}, {}, 9, 0);
     };
     LayerFunctions functions = bound();
     functions.want_gradients({1, 1, 1}, {}, true);

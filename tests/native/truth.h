@@ -162,6 +162,52 @@ inline LayerSpec activation(LayerKind kind, bool tanh_approximation = false) {
   return spec;
 }
 
+/// A layer that moves a window over an image, or takes pixels of it.
+inline LayerSpec window(LayerKind kind, int64_t kernel, int64_t stride, int64_t padding = 0) {
+  LayerSpec spec;
+  spec.kind = kind;
+  spec.kernel_height = spec.kernel_width = kernel;
+  spec.stride_height = spec.stride_width = stride;
+  spec.padding_height = spec.padding_width = padding;
+  return spec;
+}
+
+inline LayerSpec strided(LayerSpec spec, int64_t stride) {
+  spec.stride_height = spec.stride_width = stride;
+  return spec;
+}
+
+/// The layer with its input from somewhere else.
+inline LayerSpec from(int64_t input, LayerSpec spec) {
+  spec.input = input;
+  return spec;
+}
+
+/// The sum of the layer before and another one.
+inline LayerSpec plus(int64_t other) {
+  LayerSpec spec;
+  spec.kind = LayerKind::add;
+  spec.other = other;
+  return spec;
+}
+
+/// The first block of a stage: relu(branch(x) + shortcut(x)), with stride 2. Another activation where kinks would
+/// disturb differences.
+inline FunctionSpec first_block(int64_t in, int64_t planes, LayerKind kind = LayerKind::relu) {
+  const LayerSpec relu = activation(kind);
+  return {{conv(in, planes, 1, 1, 1, false), batch_norm(planes), relu, strided(conv(planes, planes, 3, 1, 1, false), 2),
+           batch_norm(planes), relu, conv(planes, 4 * planes, 1, 1, 1, false), batch_norm(4 * planes),
+           from(kFunctionInput, window(LayerKind::subsample, 1, 2)), conv(in, 4 * planes, 1, 1, 1, false),
+           batch_norm(4 * planes), plus(7), relu}};
+}
+
+/// The residual function of a bottleneck network.
+inline FunctionSpec bottleneck(int64_t channels, int64_t planes, LayerKind kind = LayerKind::relu) {
+  const LayerSpec relu = activation(kind);
+  return {{relu, conv(channels, planes, 1, 1, 1, false), batch_norm(planes), relu, conv(planes, planes, 3, 1, 1, false),
+           batch_norm(planes), relu, conv(planes, channels, 1, 1, 1, false), batch_norm(channels)}};
+}
+
 /// TinyResNet's residual function.
 inline FunctionSpec tiny_function(int64_t channels) {
   return {{conv(channels, channels), batch_norm(channels), activation(LayerKind::relu), conv(channels, channels),
@@ -211,6 +257,22 @@ inline Problem make_problem(const std::vector<FunctionSpec>& functions, int64_t 
       }
     }
   }
+  return problem;
+}
+
+/// A function alone: the cotangent has the shape of its output.
+inline Problem make_problem_alone(const FunctionSpec& function, const Shape& shape, uint64_t seed,
+                                  bool training = true) {
+  Problem problem = make_problem({function}, 1, shape, seed, training);
+  StageOptions options;
+  options.residual = false;
+  options.reconstruction = ReconstructionKind::checkpoint;
+  std::vector<Tensor> buffers;
+  for (const Tensor& buffer : problem.buffers) buffers.push_back(torch::stable::clone(buffer));
+  const Tensor output =
+      Stage(problem.functions, 1, options).evaluate(problem.x, problem.parameters, buffers, problem.training);
+  Generator generator(seed + 1);
+  problem.grad = normal(Shape(output.sizes().begin(), output.sizes().end()), generator);
   return problem;
 }
 

@@ -77,9 +77,13 @@ struct StageOptions {
   /// layers that live for one or two functions at a time. Parameters, states, statistics and gradients stay float32;
   /// products of one evaluation are rounded to bfloat16 before they are added up. Not with callbacks.
   ComputeType compute_type = ComputeType::same_as_state;
+  /// Bytes of the tape that the product of one function works with, and of what it makes of it: where the whole batch's
+  /// is larger it goes over some images after the other, at the cost of up to one more evaluation of some layers. Kept
+  /// as far as what crosses images lets it be. 0: 64 MiB, or a quarter of the whole batch's tape where that is more.
+  int64_t tape_bytes = 0;
   /// Whether steps add to the state. False: a function alone, x_1 = f_0(x_0), whose output may have any shape. With
-  /// checkpoint its input is stored and it is evaluated again on the way back; with backprop its tape is stored. Depth 1
-  /// and no other reconstruction, no CUDA graphs.
+  /// checkpoint its input is stored and it is evaluated again on the way back; with backprop its tape is stored. Depth
+  /// 1 and no other reconstruction, no CUDA graphs.
   bool residual = true;
 };
 

@@ -110,13 +110,17 @@ Corrected LayerFunctions::correct_step(Use use, const Tensor& y, const Tensor& p
 Tensor LayerFunctions::vjp_step(Use use, Tape& tape, const Tensor& cotangent, double a) {
   return by_path(
       use, cotangent, true, [&](auto& f) { return f.vjp(cotangent, cotangent, a, *fused_tape(&tape)); },
-      [&] { return ResidualFunctions::vjp_step(use, tape, cotangent, a); });
+      [&] {
+        return product(use, tape, {cotangent, a, cotangent});
+      });
 }
 
 Tensor LayerFunctions::vjp(Use use, Tape& tape, const Tensor& cotangent) {
   return by_path(
       use, cotangent, true, [&](auto& f) { return f.vjp(Tensor(), cotangent, 1.0, *fused_tape(&tape)); },
-      [&] { return vjp_by_layers(use, tape, cotangent); });
+      [&] {
+        return product(use, tape, {cotangent, 1, Tensor()});
+      });
 }
 
 }  // namespace resnet_nodes

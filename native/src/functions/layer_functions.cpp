@@ -24,12 +24,13 @@ uint64_t next_pass() {
 
 LayerFunctions::LayerFunctions(std::shared_ptr<const LayerTable> table, std::shared_ptr<Workspaces> workspaces,
                                std::vector<Tensor> parameters, std::vector<Tensor> buffers,
-                               std::vector<int32_t> training, int64_t uses)
+                               std::vector<int32_t> training, int64_t uses, int64_t tape_bytes)
     : table_(std::move(table)),
       workspaces_(std::move(workspaces)),
       parameters_(std::move(parameters)),
       buffers_(std::move(buffers)),
       training_(std::move(training)),
+      tape_bytes_(tape_bytes),
       pass_(next_pass()) {
   statistics_.resize(static_cast<size_t>(uses));
   if (uses > 0) keep_frozen_statistics();
@@ -70,32 +71,12 @@ LayerCall LayerFunctions::call_for(Use use, const LayerTable::Row& row) {
   return call;
 }
 
-// In the backward pass: evaluates row `row` and those after it that fold into one. Returns how many; 0: none.
-size_t LayerFunctions::apply_folded(Use use, size_t row, Tensor& state, std::vector<Tensor>* saved) {
-  const std::vector<LayerTable::Row>& rows = table_->function(use.function).rows;
-  const auto is = [&](size_t r, LayerKind kind) { return r < rows.size() && rows[r].layer->spec().kind == kind; };
-  // A tape needs what stands between a convolution and its normalization.
-  const bool folding = saved == nullptr && is(row, LayerKind::conv2d) && folds(state);
-  const size_t at = folding ? row + 1 : row;
-  if (!is(at, LayerKind::batch_norm2d)) return 0;
-  const std::optional<KnownNorm> norm = rows[at].layer->known_norm(call_for(use, rows[at]));
-  if (!norm) return 0;
-  const bool relu = is(at + 1, LayerKind::relu);
-  if (folding) {
-    const LayerCall call = call_for(use, rows[row]);
-    const LayerSpec& spec = rows[row].layer->spec();
-    state = folded_convolution(state, call.parameters[0], spec.bias ? call.parameters[1] : Tensor(), spec, *norm, relu);
-    return relu ? 3 : 2;
-  }
-  if (!normalizes_at_once(state, *norm)) return 0;
-  if (saved != nullptr) (*saved)[at] = state;
-  state = normalized(state, *norm, relu);
-  if (saved != nullptr && relu) (*saved)[at + 1] = state;
-  return relu ? 2 : 1;
-}
-
 Tensor LayerFunctions::narrowed(const Tensor& tensor) const {
   return table_->is_mixed() ? torch::stable::to(tensor, ScalarType::BFloat16) : tensor;
+}
+
+Tensor LayerFunctions::widened(const Tensor& tensor, const Tensor& state) const {
+  return table_->is_mixed() ? torch::stable::to(tensor, state.scalar_type()) : tensor;
 }
 
 // Made once for all evaluations of a function that follow one another.
@@ -112,58 +93,6 @@ const std::vector<Tensor>& LayerFunctions::narrow_parameters(int64_t function) {
     }
   }
   return narrow_[0].tensors;
-}
-
-Tensor LayerFunctions::apply(Use use, const Tensor& x, Tape* tape, bool replay) {
-  const int64_t n = use.function;
-  const LayerTable::Function& function = table_->function(n);
-  auto* saved = tape != nullptr ? &static_cast<LayerTape*>(tape)->saved : nullptr;
-  if (saved != nullptr) saved->assign(function.rows.size(), Tensor());
-  Tensor state = narrowed(x);
-  for (size_t r = 0; r < function.rows.size(); ++r) {
-    const LayerTable::Row& row = function.rows[r];
-    const LayerCall call = call_for(use, row);
-    Tensor* keep = saved != nullptr ? &(*saved)[r] : nullptr;
-    if (const size_t folded = replay ? apply_folded(use, r, state, saved) : 0) {
-      r += folded - 1;
-    } else if (replay) {
-      state = row.layer->replay(state, call, keep);
-    } else {
-      row.layer->check_input(state, layer_place(n, r));
-      state = row.layer->forward(state, call, keep);
-    }
-  }
-  if (!replay && table_->keeps_shape() && !same_sizes(state, x)) {
-    throw Error("function " + std::to_string(n) + " gives " + shape_text(state) + ", expected " + shape_text(x) +
-                " like its input");
-  }
-  return table_->is_mixed() ? torch::stable::to(state, x.scalar_type()) : state;
-}
-
-Tensor LayerFunctions::gradient_alone(Use use, Tape& tape, const Tensor& cotangent) {
-  return vjp_by_layers(use, tape, cotangent, wants_input_);
-}
-
-Tensor LayerFunctions::vjp_by_layers(Use use, Tape& tape, const Tensor& cotangent, bool wants_input) {
-  const LayerTable::Function& function = table_->function(use.function);
-  std::vector<Tensor>& saved = static_cast<LayerTape&>(tape).saved;
-  Tensor grad = narrowed(cotangent);
-  for (size_t r = function.rows.size(); r-- > 0;) {
-    const LayerTable::Row& row = function.rows[r];
-    GradientMask mask{r > 0 || wants_input, false, false};
-    for (int64_t i = 0; i < row.layer->parameter_count(); ++i) {
-      mask[static_cast<size_t>(i) + 1] = wants(row.first_parameter + i);
-    }
-    GradientTriple gradients = row.layer->vjp(grad, saved[r], call_for(use, row), mask);
-    if (!tape.kept) saved[r] = Tensor();
-    for (int64_t i = 0; i < row.layer->parameter_count(); ++i) {
-      const size_t slot = static_cast<size_t>(i) + 1;
-      if (mask[slot]) add_gradient(row.first_parameter + i, gradients[slot]);
-    }
-    grad = gradients[0];
-  }
-  if (!wants_input) return {};
-  return table_->is_mixed() ? torch::stable::to(grad, cotangent.scalar_type()) : grad;
 }
 
 void LayerFunctions::check_gradients(const std::vector<int32_t>& wanted,

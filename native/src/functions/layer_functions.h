@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "functions/layer_product.h"
 #include "functions/layer_table.h"
 #include "functions/residual_functions.h"
 #include "fused/conv_block.h"
@@ -15,18 +16,20 @@ namespace resnet_nodes {
 
 class LayerTape final : public Tape {
  public:
-  std::vector<Tensor> saved;  ///< one entry a layer
-  FusedTape fused;            ///< in their place where the function is fused
+  Parts parts;
+  KeptOutputs outputs;
+  torch::headeronly::ScalarType type{};  ///< of the outputs
+  FusedTape fused;                       ///< in their place where the function is fused
 };
 
 /// One training step's functions: parameters, saved statistics, and the gradients that vjp adds up.
 class LayerFunctions final : public ResidualFunctions {
  public:
   /// `training`: one flag a batch normalization. `uses`: evaluations of the forward pass whose statistics are kept; 0
-  /// where no backward pass follows.
+  /// where no backward pass follows. `tape_bytes`: as StageOptions has it.
   LayerFunctions(std::shared_ptr<const LayerTable> table, std::shared_ptr<Workspaces> workspaces,
                  std::vector<Tensor> parameters, std::vector<Tensor> buffers, std::vector<int32_t> training,
-                 int64_t uses);
+                 int64_t uses, int64_t tape_bytes);
 
   std::unique_ptr<Tape> make_tape() override;
   Tensor forward(Use use, const Tensor& x, Tape* tape) override;
@@ -59,9 +62,14 @@ class LayerFunctions final : public ResidualFunctions {
   LayerCall call_for(Use use, const LayerTable::Row& row);
   const std::vector<Tensor>& narrow_parameters(int64_t function);
   Tensor narrowed(const Tensor& tensor) const;
+  /// Back in the state's type.
+  Tensor widened(const Tensor& tensor, const Tensor& state) const;
+  // by_layers.cpp
   Tensor apply(Use use, const Tensor& x, Tape* tape, bool replay);
-  Tensor vjp_by_layers(Use use, Tape& tape, const Tensor& cotangent, bool wants_input = true);
-  size_t apply_folded(Use use, size_t row, Tensor& state, std::vector<Tensor>* saved);
+  Parts parts_for(Use use, const Tensor& x, bool replay);
+  Tensor replay_in_parts(Use use, LayerTape& tape);
+  Tensor product(Use use, Tape& tape, const ProductOperands& operands, bool wants_input = true);
+  size_t apply_folded(Use use, size_t row, const Tensor& input, bool has_tape, KeptOutputs& outputs);
   // fused_layers.cpp
   ConvBlockCall conv_block_call(Use use, bool gradients);
   MlpCall mlp_call(Use use, bool gradients);
@@ -78,6 +86,7 @@ class LayerFunctions final : public ResidualFunctions {
   std::vector<Tensor> buffers_;
   std::vector<int32_t> training_;
   std::vector<std::vector<Statistics>> statistics_;  // [use][batch normalization]; empty where nothing is kept
+  int64_t tape_bytes_;
   uint64_t pass_;
   FusedStates states_;
   std::array<NarrowParameters, 2> narrow_;  // the latest first; Heun's step goes back and forth between two

@@ -75,12 +75,56 @@ LayerTable::LayerTable(const std::vector<FunctionSpec>& functions, int64_t depth
       buffer_count_ += row.layer->buffer_count();
       function.rows.push_back(std::move(row));
     }
+    join(function, static_cast<int64_t>(functions_.size()));
     fresh_ = fresh_ && function.rows.back().layer->output_is_fresh();
     if (is_conv_block(spec.layers)) function.fusion = Fusion::conv_block;
     if (is_mlp(spec.layers)) function.fusion = Fusion::mlp;
     functions_.push_back(std::move(function));
   }
   norm_locks_ = std::make_unique<std::shared_mutex[]>(norm_buffers_.size());
+}
+
+// Who reads what.
+void LayerTable::join(Function& function, int64_t number) {
+  const auto count = static_cast<int64_t>(function.rows.size());
+  std::vector<int64_t> readers(function.rows.size(), 0);
+  const auto read = [&](int64_t row, int64_t by, bool back) {
+    if (row < 0) {
+      function.last_reader_of_input = by;
+      function.reads_input_back = function.reads_input_back || back;
+      return;
+    }
+    Row& source = function.rows[static_cast<size_t>(row)];
+    source.last_reader = by;
+    source.is_read_back = source.is_read_back || back;
+    ++readers[static_cast<size_t>(row)];
+  };
+  for (int64_t r = 0; r < count; ++r) {
+    Row& row = function.rows[static_cast<size_t>(r)];
+    const LayerSpec& spec = row.layer->spec();
+    row.is_sum = spec.kind == LayerKind::add;
+    const auto place = [&](int64_t given, const char* name) {
+      const int64_t found = given == kLayerBefore ? r - 1 : given;
+      if (found >= kFunctionInput && found < r) return found;
+      throw Error(layer_place(number, static_cast<size_t>(r)) + ": " + name + " is " + std::to_string(given) +
+                  ", expected an earlier layer's number, kFunctionInput or kLayerBefore");
+    };
+    row.input = place(spec.input, "input");
+    read(row.input, r, row.layer->reads() == Reads::input);
+    if (row.layer->reads() == Reads::output) row.is_read_back = true;
+    if (!row.is_sum) continue;
+    row.other = place(spec.other, "other");
+    read(row.other, r, false);
+  }
+  for (int64_t r = 0; r < count; ++r) {
+    Row& row = function.rows[static_cast<size_t>(r)];
+    const bool is_last = r + 1 == count;
+    if (row.last_reader < 0 && !is_last) {
+      throw Error(layer_place(number, static_cast<size_t>(r)) + ": no layer reads its output");
+    }
+    row.feeds_next = !is_last && readers[static_cast<size_t>(r)] == 1 && row.last_reader == r + 1;
+    if (is_last) row.last_reader = count;
+  }
 }
 
 std::string LayerTable::parameter_place(int64_t index) const {

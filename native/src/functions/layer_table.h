@@ -25,13 +25,21 @@ class LayerTable {
     std::unique_ptr<Layer> layer;
     int64_t first_parameter = 0;
     int64_t first_buffer = 0;
-    int64_t statistics = -1;  ///< index among the function's batch normalizations, -1 for other layers
-    int64_t norm = -1;        ///< the same among those of all functions
+    int64_t input = kFunctionInput;  ///< the row whose output it reads, or the function's input
+    int64_t other = kFunctionInput;  ///< add: likewise
+    int64_t last_reader = -1;        ///< of its output; the function's output: past the last row
+    bool is_sum = false;             ///< reads `other`
+    bool feeds_next = false;         ///< the next row reads its output, and no other
+    bool is_read_back = false;       ///< a product reads its output
+    int64_t statistics = -1;         ///< index among the function's batch normalizations, -1 for other layers
+    int64_t norm = -1;               ///< the same among those of all functions
   };
   struct Function {
     std::vector<Row> rows;
     int64_t statistics_count = 0;
     Fusion fusion = Fusion::none;
+    int64_t last_reader_of_input = -1;
+    bool reads_input_back = false;  ///< a product reads the function's input
 
     int64_t first_parameter() const { return rows.front().first_parameter; }
     const LayerSpec& spec(size_t row) const { return rows[row].layer->spec(); }
@@ -65,6 +73,8 @@ class LayerTable {
              const std::vector<int32_t>& training) const;
 
  private:
+  static void join(Function& function, int64_t number);
+
   std::vector<Function> functions_;
   int64_t parameter_count_ = 0;
   int64_t buffer_count_ = 0;

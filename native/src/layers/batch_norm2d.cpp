@@ -29,8 +29,9 @@ class BatchNorm2d final : public Layer {
     }
   }
 
-  Tensor forward(const Tensor& x, const LayerCall& call, Tensor* saved) const override {
-    if (saved != nullptr) *saved = x;
+  Reads reads() const override { return Reads::input; }
+
+  Tensor forward(const Tensor& x, const LayerCall& call) const override {
     const bool batch = uses_batch(call);
     if (batch && x.size(0) * x.size(2) * x.size(3) < 2) {
       throw Error("batch_norm2d: input is " + shape_text(x) +
@@ -56,20 +57,19 @@ class BatchNorm2d final : public Layer {
                      bias(call)};
   }
 
-  Tensor replay(const Tensor& x, const LayerCall& call, Tensor* saved) const override {
-    if (!uses_batch(call)) return forward(x, call, saved);
-    if (saved != nullptr) *saved = x;
+  Tensor replay(const Tensor& x, const LayerCall& call) const override {
+    if (!uses_batch(call)) return forward(x, call);
     // With the saved statistics instead of running ones the normalization is an affine map: no reduction.
     return batch_norm(x, weight(call, x), bias(call), call.statistics->mean, inverse_square(call.statistics->invstd),
                       false, 0.0, 0.0)[0];
   }
 
-  GradientTriple vjp(const Tensor& grad, const Tensor& saved, const LayerCall& call,
+  GradientTriple vjp(const Tensor& grad, const Tensor& x, const LayerCall& call,
                      const GradientMask& mask) const override {
     const bool batch = uses_batch(call);
     const Statistics none;
     const Statistics& statistics = batch ? *call.statistics : none;
-    return batch_norm_backward(grad, saved, weight(call, saved), running(call, 0), running(call, 1), statistics.mean,
+    return batch_norm_backward(grad, x, weight(call, x), running(call, 0), running(call, 1), statistics.mean,
                                statistics.invstd, batch, spec().epsilon, mask);
   }
 

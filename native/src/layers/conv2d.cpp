@@ -1,4 +1,4 @@
-// conv2d.cpp: convolution with stride 1, as a function that keeps its input's shape needs it.
+// conv2d.cpp: convolution, padded with zeros.
 #include "layers/layer.h"
 #include "resnet_nodes/error.h"
 #include "tensors/describe.h"
@@ -17,19 +17,43 @@ class Conv2d final : public WeightedLayer {
     }
   }
 
-  Tensor forward(const Tensor& x, const LayerCall& call, Tensor* saved) const override {
-    if (saved != nullptr) *saved = x;
-    return convolution(x, call.parameters[0], bias(call), spec());
+  Reads reads() const override { return Reads::input; }
+
+  std::vector<int64_t> output_sizes(const std::vector<int64_t>& x) const override {
+    return {x[0], spec().out_features, window_count(x[2], spec(), 0), window_count(x[3], spec(), 1)};
   }
 
-  GradientTriple vjp(const Tensor& grad, const Tensor& saved, const LayerCall& call,
+  Tensor forward(const Tensor& x, const LayerCall& call) const override {
+    if (!is_pointwise()) return convolution(x, call.parameters[0], bias(call), spec());
+    return convolution(subsampled(x, spec()), call.parameters[0], bias(call), unit_stride());
+  }
+
+  GradientTriple vjp(const Tensor& grad, const Tensor& x, const LayerCall& call,
                      const GradientMask& mask) const override {
-    return convolution_backward(grad, saved, call.parameters[0], spec(), mask);
+    if (!is_pointwise()) return convolution_backward(grad, x, call.parameters[0], spec(), mask);
+    GradientTriple gradients =
+        convolution_backward(grad, subsampled(x, spec()), call.parameters[0], unit_stride(), mask);
+    if (mask[0]) gradients[0] = subsampled_backward(gradients[0], x, spec());
+    return gradients;
   }
 
  protected:
   std::vector<int64_t> weight_sizes() const override {
     return {spec().out_features, spec().in_features / spec().groups, spec().kernel_height, spec().kernel_width};
+  }
+
+ private:
+  // With a stride such a convolution reads some pixels alone. Its own weight gradient writes past its memory in
+  // LibTorch 2.10 (oneDNN, AVX-512, channels_last) where the channels do not fill a register.
+  bool is_pointwise() const {
+    const LayerSpec& s = spec();
+    return s.kernel_height == 1 && s.kernel_width == 1 && s.padding_height == 0 && s.padding_width == 0 &&
+           (s.stride_height > 1 || s.stride_width > 1);
+  }
+  LayerSpec unit_stride() const {
+    LayerSpec shape = spec();
+    shape.stride_height = shape.stride_width = 1;
+    return shape;
   }
 };
 
@@ -38,12 +62,7 @@ class Conv2d final : public WeightedLayer {
 std::unique_ptr<Layer> make_conv2d(const LayerSpec& spec, const std::string& where) {
   check_at_least(spec.in_features, 1, "in_features", where);
   check_at_least(spec.out_features, 1, "out_features", where);
-  check_at_least(spec.kernel_height, 1, "kernel_height", where);
-  check_at_least(spec.kernel_width, 1, "kernel_width", where);
-  check_at_least(spec.padding_height, 0, "padding_height", where);
-  check_at_least(spec.padding_width, 0, "padding_width", where);
-  check_at_least(spec.dilation_height, 1, "dilation_height", where);
-  check_at_least(spec.dilation_width, 1, "dilation_width", where);
+  check_window(spec, where);
   check_at_least(spec.groups, 1, "groups", where);
   if (spec.in_features % spec.groups != 0 || spec.out_features % spec.groups != 0) {
     throw Error(where + ": groups is " + std::to_string(spec.groups) + ", expected a divisor of in_features " +

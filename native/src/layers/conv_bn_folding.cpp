@@ -3,6 +3,7 @@
 #include <torch/csrc/stable/ops.h>
 
 #include "device/cuda_launch.h"
+#include "tensors/layout.h"
 #include "tensors/operators.h"
 
 namespace resnet_nodes {
@@ -12,9 +13,9 @@ using torch::headeronly::ScalarType;
 
 // Elements between one channel and the next; 0 where x is neither channels_last nor row-major.
 int64_t channel_stride(const Tensor& x) {
+  if (is_pixel_major(x)) return 1;
   const int64_t c = x.size(1), h = x.size(2), w = x.size(3);
   const auto is = [&](int64_t i, int64_t stride) { return x.size(i) == 1 || x.stride(i) == stride; };
-  if (is(0, c * h * w) && is(1, 1) && is(2, w * c) && is(3, c)) return 1;
   return is(0, c * h * w) && is(1, h * w) && is(2, w) && is(3, 1) ? h * w : 0;
 }
 

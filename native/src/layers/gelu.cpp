@@ -9,14 +9,13 @@ class Gelu final : public Layer {
  public:
   using Layer::Layer;
   bool output_is_fresh() const override { return true; }
-  Tensor forward(const Tensor& x, const LayerCall&, Tensor* saved) const override {
-    if (saved != nullptr) *saved = x;
+  Reads reads() const override { return Reads::input; }
+  Tensor forward(const Tensor& x, const LayerCall&) const override {
     return call_operator<1>("aten::gelu", "", x, approximation())[0];
   }
-  GradientTriple vjp(const Tensor& grad, const Tensor& saved, const LayerCall&,
-                     const GradientMask& mask) const override {
+  GradientTriple vjp(const Tensor& grad, const Tensor& x, const LayerCall&, const GradientMask& mask) const override {
     if (!mask[0]) return {};
-    return {call_operator<1>("aten::gelu_backward", "", grad, saved, approximation())[0], Tensor(), Tensor()};
+    return {call_operator<1>("aten::gelu_backward", "", grad, x, approximation())[0], Tensor(), Tensor()};
   }
 
  private:

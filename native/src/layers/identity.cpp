@@ -7,7 +7,7 @@ namespace {
 class Identity final : public Layer {
  public:
   using Layer::Layer;
-  Tensor forward(const Tensor& x, const LayerCall&, Tensor*) const override { return x; }
+  Tensor forward(const Tensor& x, const LayerCall&) const override { return x; }
   GradientTriple vjp(const Tensor& grad, const Tensor&, const LayerCall&, const GradientMask& mask) const override {
     return {mask[0] ? grad : Tensor(), Tensor(), Tensor()};
   }

@@ -12,6 +12,12 @@ std::unique_ptr<Layer> make_relu(const LayerSpec& spec, const std::string& where
 std::unique_ptr<Layer> make_tanh(const LayerSpec& spec, const std::string& where);
 std::unique_ptr<Layer> make_gelu(const LayerSpec& spec, const std::string& where);
 std::unique_ptr<Layer> make_identity(const LayerSpec& spec, const std::string& where);
+std::unique_ptr<Layer> make_subsample(const LayerSpec& spec, const std::string& where);
+std::unique_ptr<Layer> make_max_pool2d(const LayerSpec& spec, const std::string& where);
+std::unique_ptr<Layer> make_avg_pool2d(const LayerSpec& spec, const std::string& where);
+std::unique_ptr<Layer> make_global_avg_pool2d(const LayerSpec& spec, const std::string& where);
+std::unique_ptr<Layer> make_flatten(const LayerSpec& spec, const std::string& where);
+std::unique_ptr<Layer> make_add(const LayerSpec& spec, const std::string& where);
 
 LayerMaker find_maker(LayerKind kind) {
   switch (kind) {
@@ -29,6 +35,18 @@ LayerMaker find_maker(LayerKind kind) {
       return {"gelu", make_gelu};
     case LayerKind::identity:
       return {"identity", make_identity};
+    case LayerKind::subsample:
+      return {"subsample", make_subsample};
+    case LayerKind::max_pool2d:
+      return {"max_pool2d", make_max_pool2d};
+    case LayerKind::avg_pool2d:
+      return {"avg_pool2d", make_avg_pool2d};
+    case LayerKind::global_avg_pool2d:
+      return {"global_avg_pool2d", make_global_avg_pool2d};
+    case LayerKind::flatten:
+      return {"flatten", make_flatten};
+    case LayerKind::add:
+      return {"add", make_add};
   }
   return {};
 }

@@ -1,6 +1,7 @@
 #include "layers/layer.h"
 
 #include "resnet_nodes/error.h"
+#include "tensors/describe.h"
 
 namespace resnet_nodes {
 
@@ -11,6 +12,34 @@ std::vector<int64_t> WeightedLayer::parameter_sizes(int64_t index) const {
 }
 
 void Layer::check_input(const Tensor&, const std::string&) const {}
+
+void check_window(const LayerSpec& spec, const std::string& where) {
+  check_at_least(spec.kernel_height, 1, "kernel_height", where);
+  check_at_least(spec.kernel_width, 1, "kernel_width", where);
+  check_at_least(spec.stride_height, 1, "stride_height", where);
+  check_at_least(spec.stride_width, 1, "stride_width", where);
+  check_at_least(spec.padding_height, 0, "padding_height", where);
+  check_at_least(spec.padding_width, 0, "padding_width", where);
+  check_at_least(spec.dilation_height, 1, "dilation_height", where);
+  check_at_least(spec.dilation_width, 1, "dilation_width", where);
+}
+
+void check_image(const Tensor& x, const LayerSpec& spec, const std::string& where) {
+  if (x.dim() != 4) throw Error(where + ": input is " + shape_text(x) + ", expected [B, C, H, W]");
+  for (const int dimension : {0, 1}) {
+    if (window_count(x.size(2 + dimension), spec, dimension) >= 1) continue;
+    throw Error(where + ": input is " + shape_text(x) + ", smaller than the window");
+  }
+}
+
+int64_t window_count(int64_t size, const LayerSpec& spec, int dimension) {
+  const bool height = dimension == 0;
+  const int64_t kernel = height ? spec.kernel_height : spec.kernel_width;
+  const int64_t dilation = height ? spec.dilation_height : spec.dilation_width;
+  const int64_t padding = height ? spec.padding_height : spec.padding_width;
+  const int64_t room = size + 2 * padding - dilation * (kernel - 1) - 1;
+  return room < 0 ? 0 : room / (height ? spec.stride_height : spec.stride_width) + 1;
+}
 
 void check_at_least(int64_t value, int64_t least, const char* what, const std::string& where) {
   if (value < least) {

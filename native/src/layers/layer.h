@@ -23,11 +23,15 @@ struct Statistics {
 /// What a layer works with in one call.
 struct LayerCall {
   const Tensor* parameters = nullptr;  ///< weight, bias: as many as the layer has
+  const Tensor* other = nullptr;       ///< the second summand of add
   const Tensor* buffers = nullptr;     ///< running mean and variance, where it has them
   Statistics* statistics = nullptr;    ///< where it has them: written by forward, read on the way back
   std::shared_mutex* lock = nullptr;   ///< where buffers are read, shared; where they change, alone
   bool training = true;
 };
+
+/// What a layer's product reads beside the cotangent and parameters.
+enum class Reads { nothing, input, output };
 
 /// A layer's forward pass and its vector-Jacobian product, by LibTorch's operators on any device.
 class Layer {
@@ -41,7 +45,7 @@ class Layer {
   virtual int64_t parameter_count() const { return 0; }
   virtual int64_t buffer_count() const { return 0; }
   virtual bool has_statistics() const { return false; }
-  /// Whether the output is a new tensor that the layer's tape does not hold, so that it may be written over.
+  /// Whether the output is a new tensor that no product reads, so that it may be written over.
   virtual bool output_is_fresh() const { return false; }
   /// Whether the parameters have to be of the input's dtype. Those of others stay float32 beside narrower inputs.
   virtual bool parameters_follow_input() const { return false; }
@@ -53,12 +57,19 @@ class Layer {
   /// batch_norm2d with the forward pass's batch statistics: how it acts in the backward pass.
   virtual std::optional<KnownNorm> known_norm(const LayerCall&) const { return std::nullopt; }
 
-  /// The forward pass's evaluation. `saved`, where given, receives what vjp needs.
-  virtual Tensor forward(const Tensor& x, const LayerCall& call, Tensor* saved) const = 0;
+  /// What `vjp` is to be given. An output that costs nothing more, since the next layer reads it, serves better than an
+  /// input.
+  virtual Reads reads() const { return Reads::nothing; }
+  /// Sizes of the output for those of an input that passes check_input.
+  virtual std::vector<int64_t> output_sizes(const std::vector<int64_t>& input) const { return input; }
+
+  /// The forward pass's evaluation.
+  virtual Tensor forward(const Tensor& x, const LayerCall& call) const = 0;
   /// The same function again, with the forward pass's statistics and without a change of any state.
-  virtual Tensor replay(const Tensor& x, const LayerCall& call, Tensor* saved) const { return forward(x, call, saved); }
-  /// Gradients of input, weight and bias where the mask asks for them, undefined elsewhere.
-  virtual GradientTriple vjp(const Tensor& grad, const Tensor& saved, const LayerCall& call,
+  virtual Tensor replay(const Tensor& x, const LayerCall& call) const { return forward(x, call); }
+  /// Gradients of input, weight and bias where the mask asks for them, undefined elsewhere; add: that of both summands.
+  /// `read`: what `reads` says; undefined where that is nothing.
+  virtual GradientTriple vjp(const Tensor& grad, const Tensor& read, const LayerCall& call,
                              const GradientMask& mask) const = 0;
 
  private:
@@ -93,5 +104,11 @@ std::unique_ptr<Layer> make_layer(const LayerSpec& spec, const std::string& wher
 
 /// Throws Error naming `what` where value < least.
 void check_at_least(int64_t value, int64_t least, const char* what, const std::string& where);
+/// Throws Error where kernel, stride, padding or dilation is none of a window that moves over an image.
+void check_window(const LayerSpec& spec, const std::string& where);
+/// Throws Error where x is no image, or too small for a window. `where` names the layer.
+void check_image(const Tensor& x, const LayerSpec& spec, const std::string& where);
+/// Windows along an image's rows (dimension 0) or columns (1) of this size.
+int64_t window_count(int64_t size, const LayerSpec& spec, int dimension);
 
 }  // namespace resnet_nodes

@@ -17,14 +17,21 @@ class Linear final : public WeightedLayer {
     }
   }
 
-  Tensor forward(const Tensor& x, const LayerCall& call, Tensor* saved) const override {
-    if (saved != nullptr) *saved = x;
+  Reads reads() const override { return Reads::input; }
+
+  std::vector<int64_t> output_sizes(const std::vector<int64_t>& x) const override {
+    std::vector<int64_t> sizes = x;
+    sizes.back() = spec().out_features;
+    return sizes;
+  }
+
+  Tensor forward(const Tensor& x, const LayerCall& call) const override {
     return linear(x, call.parameters[0], bias(call));
   }
 
-  GradientTriple vjp(const Tensor& grad, const Tensor& saved, const LayerCall& call,
+  GradientTriple vjp(const Tensor& grad, const Tensor& x, const LayerCall& call,
                      const GradientMask& mask) const override {
-    return linear_backward(grad, saved, call.parameters[0], mask);
+    return linear_backward(grad, x, call.parameters[0], mask);
   }
 
  protected:

@@ -9,15 +9,11 @@ namespace {
 class Relu final : public Layer {
  public:
   using Layer::Layer;
-  Tensor forward(const Tensor& x, const LayerCall&, Tensor* saved) const override {
-    const Tensor y = relu(x);
-    // The output carries the mask and is the next layer's input: it costs the tape nothing.
-    if (saved != nullptr) *saved = y;
-    return y;
-  }
-  GradientTriple vjp(const Tensor& grad, const Tensor& saved, const LayerCall&,
-                     const GradientMask& mask) const override {
-    return {mask[0] ? relu_backward(grad, saved) : Tensor(), Tensor(), Tensor()};
+  // The output carries the mask and is the next layer's input: it costs the tape nothing.
+  Reads reads() const override { return Reads::output; }
+  Tensor forward(const Tensor& x, const LayerCall&) const override { return relu(x); }
+  GradientTriple vjp(const Tensor& grad, const Tensor& y, const LayerCall&, const GradientMask& mask) const override {
+    return {mask[0] ? relu_backward(grad, y) : Tensor(), Tensor(), Tensor()};
   }
 };
 

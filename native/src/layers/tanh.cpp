@@ -8,15 +8,11 @@ namespace {
 class Tanh final : public Layer {
  public:
   using Layer::Layer;
-  Tensor forward(const Tensor& x, const LayerCall&, Tensor* saved) const override {
-    const Tensor y = call_operator<1>("aten::tanh", "", x)[0];
-    if (saved != nullptr) *saved = y;
-    return y;
-  }
-  GradientTriple vjp(const Tensor& grad, const Tensor& saved, const LayerCall&,
-                     const GradientMask& mask) const override {
+  Reads reads() const override { return Reads::output; }
+  Tensor forward(const Tensor& x, const LayerCall&) const override { return call_operator<1>("aten::tanh", "", x)[0]; }
+  GradientTriple vjp(const Tensor& grad, const Tensor& y, const LayerCall&, const GradientMask& mask) const override {
     if (!mask[0]) return {};
-    return {call_operator<1>("aten::tanh_backward", "", grad, saved)[0], Tensor(), Tensor()};
+    return {call_operator<1>("aten::tanh_backward", "", grad, y)[0], Tensor(), Tensor()};
   }
 };
 

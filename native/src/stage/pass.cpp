@@ -62,7 +62,8 @@ BackwardPass back_alone(const PassPlan& plan, ForwardPass& pass, const Tensor& g
 std::unique_ptr<ResidualFunctions> bind_layers(const PassPlan& plan, const std::vector<Tensor>& parameters,
                                                const std::vector<Tensor>& buffers, const std::vector<int32_t>& training,
                                                int64_t uses) {
-  return std::make_unique<LayerFunctions>(plan.table, plan.workspaces, parameters, buffers, training, uses);
+  return std::make_unique<LayerFunctions>(plan.table, plan.workspaces, parameters, buffers, training, uses,
+                                          plan.options.tape_bytes);
 }
 
 Tensor run_steps(const PassPlan& plan, ResidualFunctions& functions, const Tensor& x) {

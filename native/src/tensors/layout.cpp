@@ -1,6 +1,9 @@
 #include "tensors/layout.h"
 
+#include <torch/csrc/stable/ops.h>
 #include <torch/headeronly/core/MemoryFormat.h>
+
+#include <vector>
 
 #include "tensors/dispatcher.h"
 
@@ -43,6 +46,26 @@ Tensor state_layout(const Tensor& x) {
   using torch::headeronly::MemoryFormat;
   const MemoryFormat format = x.dim() == 4 ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
   return call_operator<1>("aten::contiguous", "", x, format)[0];
+}
+
+bool is_pixel_major(const Tensor& x) {
+  const int64_t c = x.size(1), h = x.size(2), w = x.size(3);
+  const auto is = [&](int64_t i, int64_t stride) { return x.size(i) == 1 || x.stride(i) == stride; };
+  return is(0, c * h * w) && is(1, 1) && is(2, w * c) && is(3, c);
+}
+
+Tensor images_of(const Tensor& x, int64_t first, int64_t count) {
+  if (first == 0 && count == x.size(0)) return x;
+  Tensor all = x;
+  return torch::stable::narrow(all, 0, first, count);
+}
+
+Tensor batch_like(const Tensor& x, int64_t images) {
+  std::vector<int64_t> sizes(x.sizes().begin(), x.sizes().end());
+  sizes[0] = images;
+  if (x.dim() != 4) return torch::stable::new_empty(x, sizes);
+  const Tensor pixels = torch::stable::new_empty(x, std::vector<int64_t>{images, sizes[2], sizes[3], sizes[1]});
+  return call_operator<1>("aten::permute", "", pixels, std::vector<int64_t>{0, 3, 1, 2})[0];
 }
 
 bool is_channels_last(const Tensor& x) { return x.dim() == 4 && !x.is_contiguous() && x.stride(1) == 1; }

@@ -21,5 +21,13 @@ Tensor state_layout(const Tensor& x);
 /// Whether the elements of four dimensions stand in channels_last's order, and not in row-major order too, as with one
 /// channel or one pixel.
 bool is_channels_last(const Tensor& x);
+/// Whether the pixels of all images lie one after the other without gaps, all channels of each together.
+bool is_pixel_major(const Tensor& x);
+
+// Parts of a batch, the first dimension.
+/// Images first ... first + count - 1, as a view.
+Tensor images_of(const Tensor& x, int64_t first, int64_t count);
+/// New memory for a batch of `images` of which x is a part, in the layout of a stage's state.
+Tensor batch_like(const Tensor& x, int64_t images);
 
 }  // namespace resnet_nodes

@@ -8,6 +8,7 @@
 
 #include "resnet_nodes/error.h"
 #include "tensors/dispatcher.h"
+#include "tensors/layout.h"
 
 namespace resnet_nodes {
 namespace {
@@ -19,11 +20,19 @@ HeaderOnlyArrayRef<bool> list(const GradientMask& mask) { return HeaderOnlyArray
 // Operators return undefined tensors for what the mask leaves out; the stable ABI carries them as such.
 std::vector<int64_t> padding(const LayerSpec& s) { return {s.padding_height, s.padding_width}; }
 std::vector<int64_t> dilation(const LayerSpec& s) { return {s.dilation_height, s.dilation_width}; }
+std::vector<int64_t> stride(const LayerSpec& s) { return {s.stride_height, s.stride_width}; }
 const std::vector<int64_t> kUnitStride{1, 1};
 const std::vector<int64_t> kNoOutputPadding{0, 0};
 
 Tensor flat_rows(const Tensor& x, int64_t width) {
   return call_operator<1>("aten::reshape", "", x, std::vector<int64_t>{-1, width})[0];
+}
+
+// A view.
+Tensor every_stride_th(const Tensor& x, const LayerSpec& shape) {
+  const std::optional<int64_t> all;
+  const Tensor rows = call_operator<1>("aten::slice", "Tensor", x, int64_t{2}, all, all, shape.stride_height)[0];
+  return call_operator<1>("aten::slice", "Tensor", rows, int64_t{3}, all, all, shape.stride_width)[0];
 }
 
 Tensor transposed(const Tensor& x) { return call_operator<1>("aten::t", "", x)[0]; }
@@ -52,12 +61,13 @@ bool has_cudnn_relu(const Tensor& x) {
 }  // namespace
 
 Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape) {
-  return call_operator<1>("aten::convolution", "", x, weight, optional(bias), kUnitStride, padding(shape),
+  return call_operator<1>("aten::convolution", "", x, weight, optional(bias), stride(shape), padding(shape),
                           dilation(shape), false, kNoOutputPadding, shape.groups)[0];
 }
 
 Tensor convolution_relu(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape) {
-  if (!x.is_cuda() || !has_cudnn_relu(x)) return relu(convolution(x, weight, bias, shape));
+  if (!x.is_cuda() || !has_cudnn_relu(x) || stride(shape) != kUnitStride)
+    return relu(convolution(x, weight, bias, shape));
   return cudnn_relu(x, weight, bias, padding(shape), dilation(shape), shape.groups);
 }
 
@@ -65,8 +75,18 @@ GradientTriple convolution_backward(const Tensor& grad, const Tensor& x, const T
                                     const GradientMask& mask) {
   std::optional<std::vector<int64_t>> bias_sizes;
   if (shape.bias) bias_sizes.emplace(1, shape.out_features);
-  return call_operator<3>("aten::convolution_backward", "", grad, x, weight, bias_sizes, kUnitStride, padding(shape),
+  return call_operator<3>("aten::convolution_backward", "", grad, x, weight, bias_sizes, stride(shape), padding(shape),
                           dilation(shape), false, kNoOutputPadding, shape.groups, list(mask));
+}
+
+Tensor subsampled(const Tensor& x, const LayerSpec& shape) { return state_layout(every_stride_th(x, shape)); }
+
+Tensor subsampled_backward(const Tensor& grad, const Tensor& x, const LayerSpec& shape) {
+  Tensor all = torch::stable::empty_like(x);
+  torch::stable::zero_(all);
+  Tensor places = every_stride_th(all, shape);
+  torch::stable::copy_(places, grad);
+  return all;
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {

@@ -22,6 +22,9 @@ Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, co
 Tensor convolution_relu(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape);
 GradientTriple convolution_backward(const Tensor& grad, const Tensor& x, const Tensor& weight, const LayerSpec& shape,
                                     const GradientMask& mask);
+/// Every stride-th row and column, of x's layout; and its product.
+Tensor subsampled(const Tensor& x, const LayerSpec& shape);
+Tensor subsampled_backward(const Tensor& grad, const Tensor& x, const LayerSpec& shape);
 /// x [..., in] W^T + b.
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
 GradientTriple linear_backward(const Tensor& grad, const Tensor& x, const Tensor& weight, const GradientMask& mask);

@@ -93,6 +93,9 @@ void check_options(const StageOptions& options) {
   if (!std::isfinite(options.step_size) || options.step_size < 0) {
     throw Error("step_size is " + std::to_string(options.step_size) + ", expected a positive number, or 0 for 1/N");
   }
+  if (options.tape_bytes < 0) {
+    throw Error("tape_bytes is " + std::to_string(options.tape_bytes) + ", expected 0 (default) or more");
+  }
   if (!(options.tolerance > 0) || !std::isfinite(options.tolerance)) {
     throw Error("tolerance is " + std::to_string(options.tolerance) + ", expected a positive number");
   }

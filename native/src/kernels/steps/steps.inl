@@ -155,8 +155,50 @@ void relu_backward(T* out, const T* grad, const T* output, int64_t count) {
 }
 
 template <typename T>
+void channel_sums(double* sums, const T* g, const T* x, const T* mean, int64_t channels, int64_t pixels) {
+  int64_t c = 0;
+  for (; c + kPart <= channels; c += kPart) {
+    const Doubles center = __builtin_convertvector(part_at(mean + c), Doubles);
+    Doubles sum = {}, product = {};
+    for (int64_t i = 0; i < pixels; ++i) {
+      const Doubles value = __builtin_convertvector(part_at(g + i * channels + c), Doubles);
+      sum += value;
+      product += value * (__builtin_convertvector(part_at(x + i * channels + c), Doubles) - center);
+    }
+    for (int64_t lane = 0; lane < kPart; ++lane) {
+      sums[c + lane] = sum[lane];
+      sums[channels + c + lane] = product[lane];
+    }
+  }
+  for (; c < channels; ++c) {
+    double sum = 0, product = 0;
+    for (int64_t i = 0; i < pixels; ++i) {
+      const double value = static_cast<double>(g[i * channels + c]);
+      sum += value;
+      product += value * (static_cast<double>(x[i * channels + c]) - static_cast<double>(mean[c]));
+    }
+    sums[c] = sum;
+    sums[channels + c] = product;
+  }
+}
+
+template <typename T>
+void channel_affine(T* out, const T* g, const T* x, const T* mean, const T* a, const T* b, const T* d, int64_t channels,
+                    int64_t pixels) {
+  for (int64_t i = 0; i < pixels; ++i, out += channels, g += channels, x += channels) {
+    int64_t c = 0;
+    for (; c + kPart <= channels; c += kPart) {
+      part_at(out + c) =
+          part_at(a + c) * part_at(g + c) + part_at(b + c) * (part_at(x + c) - part_at(mean + c)) + part_at(d + c);
+    }
+    for (; c < channels; ++c) out[c] = a[c] * g[c] + b[c] * (x[c] - mean[c]) + d[c];
+  }
+}
+
+template <typename T>
 constexpr StepKernels<T> kernels() {
-  return {add_scaled<T>, add_scaled_sum<T>, correct<T>, extrapolate<T>, distance<T>, relu_backward<T>};
+  return {add_scaled<T>, add_scaled_sum<T>, correct<T>,      extrapolate<T>,
+          distance<T>,   relu_backward<T>,  channel_sums<T>, channel_affine<T>};
 }
 
 }  // namespace
