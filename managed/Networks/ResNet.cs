@@ -36,7 +36,7 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>
         for (var s = 0; s < options.Size.Blocks.Count; s++)
         {
             var planes = options.Planes << s;
-            firsts.Add(new ResidualBlock(channels, planes, options.Size.Bottleneck, s == 0 ? 1 : 2, options.ZeroInitResidual));
+            firsts.Add(ResidualFunctions.FirstBlock(channels, planes, options.Size.Bottleneck, s == 0 ? 1 : 2, options.ZeroInitResidual));
             channels = planes * options.Size.Expansion;
             stages.Add(MakeStage(options, channels, planes, options.Size.Blocks[s] - 1));
         }

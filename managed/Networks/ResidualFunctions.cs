@@ -49,41 +49,14 @@ internal static class ResidualFunctions
         nn.init.kaiming_normal_(convolution.weight, mode: nn.init.FanInOut.FanOut, nonlinearity: nn.init.NonlinearityType.ReLU);
         return convolution;
     }
-}
 
-/// <summary>An ordinary residual block, ReLU(branch(x) + shortcut(x)), that may change the shape of its input.</summary>
-internal sealed class ResidualBlock : nn.Module<Tensor, Tensor>
-{
-    private readonly Sequential branch;
-    private readonly Sequential? shortcut;
-
-    public ResidualBlock(int input, int planes, bool bottleneck, int stride, bool zeroInit)
-        : base(nameof(ResidualBlock))
+    /// <summary>The first block of a stage: the branch, and a shortcut of a 1×1 convolution where the shape changes.</summary>
+    public static ResidualBlock FirstBlock(int input, int planes, bool bottleneck, int stride, bool zeroInit)
     {
         var output = bottleneck ? 4 * planes : planes;
-        branch = ResidualFunctions.Branch(input, planes, bottleneck, stride, reluFirst: false, zeroInit);
-        shortcut = stride == 1 && input == output
+        var branch = Branch(input, planes, bottleneck, stride, reluFirst: false, zeroInit);
+        return new ResidualBlock(branch, stride == 1 && input == output
             ? null
-            : nn.Sequential(("subsample", new Subsample(stride)), ("conv", ResidualFunctions.Convolution(input, output, 1, 1)), ("norm", nn.BatchNorm2d(output)));
-        RegisterComponents();
-    }
-
-    public override Tensor forward(Tensor input)
-    {
-        using var scope = NewDisposeScope();
-        return (branch.call(input) + (shortcut?.call(input) ?? input)).relu_().MoveToOuterDisposeScope();
-    }
-}
-
-/// <summary>
-/// Every stride-th row and column. In front of a 1×1 convolution it is the same as that convolution's own stride, whose weight
-/// gradient writes past its memory in LibTorch 2.10 (oneDNN, AVX-512, channels last) where the channels don't fill a register.
-/// </summary>
-internal sealed class Subsample(int stride) : nn.Module<Tensor, Tensor>(nameof(Subsample))
-{
-    public override Tensor forward(Tensor input)
-    {
-        using var rows = input.slice(2, 0, input.shape[2], stride);
-        return rows.slice(3, 0, input.shape[3], stride);
+            : nn.Sequential(("subsample", new Subsample(stride)), ("conv", Convolution(input, output, 1, 1)), ("norm", nn.BatchNorm2d(output))));
     }
 }

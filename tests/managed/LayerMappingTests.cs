@@ -20,11 +20,23 @@ public sealed class LayerMappingTests
         ["nested"] = () => nn.Sequential(nn.Sequential(nn.ReLU(), nn.Conv2d(4, 4, 1)), nn.Tanh()),
         ["gelu"] = () => nn.GELU(),
         ["identity"] = () => nn.Identity(),
+        ["largest of windows"] = () => nn.MaxPool2d(3, stride: 1, padding: 1),
+        ["means of windows"] = () => nn.AvgPool2d(3, stride: 1, padding: 1),
+        ["one block"] = () => new ResidualBlock(nn.Sequential(nn.Conv2d(4, 4, 3, padding: 1), nn.BatchNorm2d(4))),
+        ["block with a shortcut between layers"] = () => nn.Sequential(
+            nn.Conv2d(4, 6, 1), new ResidualBlock(nn.Conv2d(6, 5, 1), nn.Sequential(nn.Tanh(), nn.Conv2d(6, 5, 1))), nn.Conv2d(5, 4, 1)),
+        ["block in a block"] = () => new ResidualBlock(new ResidualBlock(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)), nn.Tanh()),
+        ["block without layers"] = () => new ResidualBlock(nn.Sequential(), nn.Conv2d(4, 4, 1)),
     };
 
     private static readonly Dictionary<string, (Func<nn.Module<Tensor, Tensor>> Make, string Reason)> Unknown = new()
     {
-        ["stride"] = (() => nn.Conv2d(4, 4, 1, stride: 2), "stride"),
+        ["windows rounded up"] = (() => nn.MaxPool2d(3, stride: 1, padding: 1, ceil_mode: true), "ceil_mode"),
+        ["windows rounded up, means"] = (() => nn.AvgPool2d(3, stride: 1, padding: 1, ceil_mode: true), "ceil_mode"),
+        ["means without the padding"] = (() => nn.AvgPool2d(3, stride: 1, padding: 1, count_include_pad: false), "count_include_pad"),
+        ["means by another number"] = (() => nn.AvgPool2d(3, stride: 1, padding: 1, divisor_override: 2), "divisor_override"),
+        ["pooling to more than one value"] = (() => nn.AdaptiveAvgPool2d(2), "output size"),
+        ["flattened batch"] = (() => nn.Flatten(0), "joins dimensions"),
         ["reflection"] = (() => nn.Conv2d(4, 4, 3, padding: 1, padding_mode: PaddingModes.Reflect), "padding mode"),
         ["other module"] = (() => nn.Softplus(), "is not one of"),
     };

@@ -8,6 +8,9 @@ namespace ResNetNodes.Stages.Engine;
 /// <summary>Residual functions made of known modules, as the native engine's layers; or the reason why they can't be.</summary>
 internal sealed class LayerMapping
 {
+    // As native layers call it.
+    private const long FunctionInput = -1;
+
     // Counts of batches are shared by all who run a module.
     private static readonly Lock Counting = new();
 
@@ -135,8 +138,8 @@ internal sealed class LayerMapping
 
     private static bool IsSequence(nn.Module module) => module.GetType() == typeof(Sequential);
 
-    // Visits a module and, in the order in which they run, its parts: only Sequential itself is known to run its parts so. Stops, and
-    // returns false, where something does not hold.
+    // Visits a module and, in the order in which they run, its parts: only Sequential itself is known to run its parts so, and a block its
+    // branches. Stops, and returns false, where something does not hold.
     private static bool All(nn.Module module, Func<nn.Module, bool> holds)
     {
         if (!holds(module))
@@ -152,7 +155,7 @@ internal sealed class LayerMapping
             }
         }
 
-        return true;
+        return module is not ResidualBlock block || (All(block.Branch, holds) && (block.Shortcut is null || All(block.Shortcut, holds)));
     }
 
     private static bool IsHooked(nn.Module module) => module is nn.Module<Tensor, Tensor> known && ModuleHooks.Any(known);
@@ -176,24 +179,43 @@ internal sealed class LayerMapping
     private void Add(nn.Module function, int index)
     {
         var specs = new LayerList();
-        All(function, module =>
-        {
-            if (!IsSequence(module))
-            {
-                var row = LayerTable.Of(module)!;
-                var traits = row.Traits(module);
-                specs.Add(traits.Spec());
-                layers.Add(new Layer(row, module, traits, index));
-            }
-
-            if (module is BatchNorm2d norm)
-            {
-                norms.Add((norm, index));
-            }
-
-            return true;
-        });
+        Add(function, index, specs, FunctionInput);
         Functions.Add(new FunctionSpec { Layers = specs });
+    }
+
+    // The number of the layer that gives the module's output; `input` where it has none.
+    private long Add(nn.Module module, int index, LayerList specs, long input)
+    {
+        if (module is Sequential sequence)
+        {
+            for (var i = 0; i < sequence.Count; i++)
+            {
+                input = Add((nn.Module)sequence[i], index, specs, input);
+            }
+
+            return input;
+        }
+
+        var row = LayerTable.Of(module)!;
+        var traits = row.Traits(module);
+        layers.Add(new Layer(row, module, traits, index));
+        if (module is BatchNorm2d norm)
+        {
+            norms.Add((norm, index));
+        }
+
+        if (module is ResidualBlock block)
+        {
+            var branch = Add(block.Branch, index, specs, input);
+            var sum = traits.Spec(branch);
+            sum.Other = block.Shortcut is null ? input : Add(block.Shortcut, index, specs, input);
+            specs.Add(sum);
+            traits = new LayerTraits { Kind = LayerKind.Relu };
+            input = specs.Count - 1;
+        }
+
+        specs.Add(traits.Spec(input));
+        return specs.Count - 1;
     }
 
     private readonly record struct Layer(LayerRow Row, nn.Module Module, LayerTraits Traits, int Function)

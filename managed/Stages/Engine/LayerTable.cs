@@ -37,6 +37,12 @@ internal static class LayerTable
         Row<Tanh>(LayerKind.Tanh),
         Row<GELU>(LayerKind.Gelu, (gelu, traits) => traits with { TanhApproximation = gelu.approximate == GELU.Approximate.tanh }),
         Row<Identity>(LayerKind.Identity),
+        Row<Subsample>(LayerKind.Subsample, (subsample, traits) => traits with { Stride = (subsample.Stride, subsample.Stride) }),
+        Row<MaxPool2d>(LayerKind.MaxPool2d, Pool, refusal: Unsupported),
+        Row<AvgPool2d>(LayerKind.AvgPool2d, Pool, refusal: Unsupported),
+        Row<AdaptiveAvgPool2d>(LayerKind.GlobalAvgPool2d, refusal: Unsupported),
+        Row<Flatten>(LayerKind.Flatten, refusal: Unsupported),
+        Row<ResidualBlock>(LayerKind.Add),
     ];
 
     private static readonly Dictionary<Type, LayerRow> ByType = Rows.ToDictionary(row => row.Type);
@@ -54,10 +60,26 @@ internal static class LayerTable
             module => parameters?.Invoke((T)module) ?? []);
 
     private static string Unsupported(Conv2d conv) =>
-        conv.stride.AsSpan().ContainsAnyExcept(1) ? $"has stride {string.Join('x', conv.stride)}, expected 1"
-        : conv.padding_mode != PaddingModes.Zeros ? $"has padding mode {conv.padding_mode}, expected zeros"
+        conv.padding_mode != PaddingModes.Zeros ? $"has padding mode {conv.padding_mode}, expected zeros"
         : conv.padding_type is { } rule ? $"has padding '{rule}', expected numbers"
         : string.Empty;
+
+    private static string Unsupported(MaxPool2d pool) =>
+        pool.ceil_mode ? "rounds the number of its windows up (ceil_mode)" : string.Empty;
+
+    private static string Unsupported(AvgPool2d pool) =>
+        pool.ceil_mode ? "rounds the number of its windows up (ceil_mode)"
+        : pool.divisor_override is not null ? "divides by a number of its own (divisor_override)"
+        : !pool.count_include_pad && Pair(pool.padding, (0, 0)) != (0, 0) ? "leaves the padding out of its means (count_include_pad)"
+        : string.Empty;
+
+    private static string Unsupported(AdaptiveAvgPool2d pool) =>
+        pool.output_size.AsSpan().ContainsAnyExcept(1) ? $"has output size {string.Join('x', pool.output_size)}, expected 1" : string.Empty;
+
+    private static string Unsupported(Flatten flatten) =>
+        (flatten.start_dim, flatten.end_dim) != (1, -1)
+            ? $"joins dimensions {flatten.start_dim} to {flatten.end_dim}, expected all but the first (1 to -1)"
+            : string.Empty;
 
     private static string Unsupported(BatchNorm2d norm) =>
         norm.track_running_stats && norm.momentum is null ? "averages its statistics cumulatively (momentum is null)"
@@ -70,13 +92,31 @@ internal static class LayerTable
         InFeatures = conv.in_channels,
         OutFeatures = conv.out_channels,
         Kernel = Pair(conv.kernel_size),
+        Stride = Pair(conv.stride),
         Padding = Pair(conv.padding!),
         Dilation = Pair(conv.dilation),
         Groups = conv.groups,
         Bias = conv.bias is not null,
     };
 
+    private static LayerTraits Pool(MaxPool2d pool, LayerTraits traits) => traits with
+    {
+        Kernel = Pair(pool.kernel_size),
+        Stride = Pair(pool.stride, Pair(pool.kernel_size)),
+        Padding = Pair(pool.padding, (0, 0)),
+        Dilation = Pair(pool.dilation, (1, 1)),
+    };
+
+    private static LayerTraits Pool(AvgPool2d pool, LayerTraits traits) => traits with
+    {
+        Kernel = Pair(pool.kernel_size),
+        Stride = Pair(pool.stride, Pair(pool.kernel_size)),
+        Padding = Pair(pool.padding, (0, 0)),
+    };
+
     private static (long Height, long Width) Pair(long[] sizes) => (sizes[0], sizes[^1]);
+
+    private static (long Height, long Width) Pair(long[]? sizes, (long Height, long Width) none) => sizes is null ? none : Pair(sizes);
 
     private static LayerTraits Affine(Linear linear, LayerTraits traits) => traits with
     {

@@ -16,6 +16,8 @@ internal readonly record struct LayerTraits()
 
     public (long Height, long Width) Kernel { get; init; } = (1, 1);
 
+    public (long Height, long Width) Stride { get; init; } = (1, 1);
+
     public (long Height, long Width) Padding { get; init; }
 
     public (long Height, long Width) Dilation { get; init; } = (1, 1);
@@ -35,13 +37,17 @@ internal readonly record struct LayerTraits()
     public bool TanhApproximation { get; init; }
 
     /// <summary>The layer as the native engine reads it.</summary>
-    public LayerSpec Spec() => new()
+    /// <param name="input">The number of the layer whose output it reads; −1: the function's input.</param>
+    public LayerSpec Spec(long input) => new()
     {
         Kind = Kind,
+        Input = input,
         InFeatures = InFeatures,
         OutFeatures = OutFeatures,
         KernelHeight = Kernel.Height,
         KernelWidth = Kernel.Width,
+        StrideHeight = Stride.Height,
+        StrideWidth = Stride.Width,
         PaddingHeight = Padding.Height,
         PaddingWidth = Padding.Width,
         DilationHeight = Dilation.Height,
