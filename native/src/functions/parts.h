@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "functions/layer_table.h"
+#include "resnet_nodes/stage.h"
 
 namespace resnet_nodes {
 
@@ -31,8 +32,7 @@ constexpr int64_t kWholeTape = -1;
 Parts parts_of(const LayerTable::Function& function, const Tensor& x, int64_t limit,
                const std::vector<bool>& uses_batch);
 
-/// Bytes of the outputs of all rows.
-std::vector<int64_t> output_bytes(const LayerTable::Function& function, const std::vector<int64_t>& sizes,
-                                  int64_t element_bytes);
+/// What function n takes at states like x, in training.
+Footprint footprint_of(const LayerTable& table, int64_t n, const Tensor& x, int64_t tape_bytes);
 
 }  // namespace resnet_nodes
