@@ -2,6 +2,7 @@
 
 #include <torch/csrc/stable/ops.h>
 
+#include <algorithm>
 #include <atomic>
 #include <shared_mutex>
 #include <utility>
@@ -164,6 +165,11 @@ Tensor LayerFunctions::vjp_by_layers(Use use, Tape& tape, const Tensor& cotangen
   }
   if (!wants_input) return {};
   return table_->is_mixed() ? torch::stable::to(grad, cotangent.scalar_type()) : grad;
+}
+
+bool LayerTape::holds(const Tensor& result) const {
+  return std::any_of(saved.begin(), saved.end(),
+                     [&](const Tensor& tensor) { return tensor.defined() && same_memory(tensor, result); });
 }
 
 void LayerFunctions::check_gradients(const std::vector<int32_t>& wanted,

@@ -15,6 +15,8 @@ namespace resnet_nodes {
 
 class LayerTape final : public Tape {
  public:
+  bool holds(const Tensor& result) const override;
+
   std::vector<Tensor> saved;  ///< one entry a layer
   FusedTape fused;            ///< in their place where the function is fused
 };
