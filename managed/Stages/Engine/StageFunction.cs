@@ -51,7 +51,7 @@ internal sealed class StageFunction : autograd.SingleTensorFunction<StageFunctio
         }
 
         var zeros = call.ZeroGradients();
-        BackwardFailure.Signal();
+        BackwardFailure.Signal(call.Owner);
         return zeros;
     }
 
@@ -60,7 +60,7 @@ internal sealed class StageFunction : autograd.SingleTensorFunction<StageFunctio
         if (is_grad_enabled())
         {
             throw new ResNetNodesException(
-                "create_graph: the gradient of a residual stage can't be differentiated again; use a plain module for second derivatives");
+                $"create_graph: the gradient of {call.Owner} can't be differentiated again; use a plain module for second derivatives");
         }
 
         // An undefined gradient: nothing downstream depends on this stage.
