@@ -18,6 +18,8 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
     private ScalarType type;
     private Device? device;
     private Tensor? token;
+    private Tensor? output;
+    private autograd.AutogradContext? node;
 
     /// <summary>What the call's graph is to hold: the call ends with it.</summary>
     public Tensor Token => token ??= GraphToken.New(Abandon);
@@ -28,15 +30,18 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
     /// <summary>Autograd's engine runs the nodes of the CPU on the caller's thread, those of accelerators on threads of its own.</summary>
     public bool RunsOnCallersThread => device is null || device.type == DeviceType.CPU;
 
-    public Tensor Forward(Tensor x)
+    /// <param name="x">The state.</param>
+    /// <param name="of">Autograd's node of this call.</param>
+    public Tensor Forward(Tensor x, autograd.AutogradContext of)
     {
+        node = of;
         (shape, type, device) = (x.shape, x.dtype, x.device);
         try
         {
             context = Run(() => snapshot.Forward(x));
             // Not the very tensor that the context holds: autograd ties what is returned to this call, and neither could ever be freed.
-            using var output = context.Output();
-            return output.detach();
+            using var held = context.Output();
+            return output = held.detach();
         }
         finally
         {
@@ -52,12 +57,15 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
     {
         try
         {
-            return StageFunction.apply([x, .. snapshot.Parameters, .. snapshot.Extras, this]);
+            var result = StageFunction.apply([x, .. snapshot.Parameters, .. snapshot.Extras, this]);
+            OutputCopies.Free(node!);
+            return result;
         }
         finally
         {
-            // The graph has its own.
+            // The graph has its own, and so has what is returned: the caller's scope would keep the output until its end.
             token?.Dispose();
+            output?.Dispose();
         }
     }
 

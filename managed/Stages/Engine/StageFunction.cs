@@ -18,7 +18,7 @@ internal sealed class StageFunction : autograd.SingleTensorFunction<StageFunctio
     public override Tensor forward(autograd.AutogradContext ctx, params object[] vars)
     {
         var call = (StageCall)vars[^1];
-        var output = call.Forward((Tensor)vars[0]);
+        var output = call.Forward((Tensor)vars[0], ctx);
         ctx.save_for_backward([call.Token]);
         ctx.save_data(CallKey, call);
         ctx.set_materialize_grads(false);
@@ -57,6 +57,8 @@ internal sealed class StageFunction : autograd.SingleTensorFunction<StageFunctio
 
     private static List<Tensor> Backward(StageCall call, Tensor gradOutput)
     {
+        // A wrapper of ours alone: the caller's scope would keep the gradient of each stage until its end.
+        using var gradient = gradOutput;
         if (is_grad_enabled())
         {
             throw new ResNetNodesException(
