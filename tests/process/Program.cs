@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Runtime.InteropServices;
 using ResNetNodes;
 using ResNetNodes.Data;
 using ResNetNodes.Measuring;
@@ -13,6 +14,7 @@ using static TorchSharp.torch;
 //   checkpoint FILE MEBIBYTES                     saves and loads a network of one large tensor; writes the file's length, and by how much
 //                                                 the peak of what is resident has risen after each
 //   step MEBIBYTES                                writes peak and own memory of a step that takes so much
+//   runs EXECUTION SEGMENTS                       trains a sequence of 16 layers in so many runs; writes the step's own memory
 //   archive FILE                                  reads an archive of CIFAR-10, six images a file; writes why not, and its peak of memory
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
 set_num_threads(1); // threads that wait for one another measure how busy the machine is
@@ -31,6 +33,9 @@ switch (args[0])
         var (peak, own) = MemoryProbe.Measure(() => ones((long)Number(1) << 18).Dispose());
         Console.WriteLine(peak);
         Console.WriteLine(own);
+        break;
+    case "runs":
+        Recompute(Enum.Parse<StageExecution>(args[1]), Number(2));
         break;
     case "archive":
         var before = MemoryProbe.ResidentBytes;
@@ -77,6 +82,22 @@ static void Call(StageExecution execution, int parts, int calls)
     using var guard = no_grad();
     using var x = rand(2, 4);
     WriteResident(parts, calls, () => stage.call(x).Dispose());
+}
+
+static void Recompute(StageExecution execution, int segments)
+{
+    var layers = Enumerable.Range(0, 16).Select(_ => nn.Sequential(nn.Linear(64, 64), nn.Tanh()));
+    using var network = Recomputed.Sequential(layers, segments, new RecomputedOptions { Execution = execution });
+    using var x = rand(1 << 15, 64);
+    _ = mallopt(-3, 1 << 20); // M_MMAP_THRESHOLD: each activation is a mapping of its own, whose memory goes back when it is freed
+    Console.WriteLine(MemoryProbe.Measure(() =>
+    {
+        using var scope = NewDisposeScope();
+        network.call(x).mean().backward();
+    }, warmup: 2, repeats: 2).StepBytes);
+
+    [DllImport("libc")]
+    static extern int mallopt(int parameter, int value);
 }
 
 static void SaveAndLoad(string path, long bytes)

@@ -76,16 +76,17 @@ internal static partial class BackwardFailure
     /// Leaves an error for TorchSharp, which looks for one as soon as the engine returns, and throws it: the one that
     /// <see cref="HasFailed"/> took, for it came first; else the exception that was kept. Any other call of TorchSharp's clears it.
     /// </summary>
-    public static void Signal()
+    /// <param name="owner">Whose exception it is.</param>
+    public static void Signal(string owner)
     {
         var exception = pending?.SourceException;
         var text = earlier
-            ?? $"{exception?.Message}\n({exception?.GetType().Name} of a residual stage; loss.BackwardThroughStages() throws it itself)";
+            ?? $"{exception?.Message}\n({exception?.GetType().Name} of {owner}; loss.BackwardThroughStages() throws it itself)";
         earlier = null;
         if (!Functions.LeaveTorchsharpError(text))
         {
             // Opening a file that does not exist is the only call that leaves a text of our choice, behind one of its own.
-            _ = THSTensor_load($"\nresidual stage: {exception?.Message ?? "an earlier function of the backward pass failed"}");
+            _ = THSTensor_load($"\n{owner}: {exception?.Message ?? "an earlier function of the backward pass failed"}");
         }
     }
 

@@ -50,7 +50,7 @@ internal static unsafe class CallbackEntries
 
     // No exception may leave: C++ frames lie between here and the caller. The argument is owned; the result is the callback's, which
     // keeps it until it is called again.
-    private static int Guard(IntPtr user, IntPtr argument, IntPtr* result, Func<ModuleCallback, Tensor, Tensor> action)
+    private static int Guard(IntPtr user, IntPtr argument, IntPtr* result, Func<ModuleCallback, Tensor, Tensor?> action)
     {
         using var tensor = Tensor.UnsafeCreateTensor(argument).DetachFromDisposeScope();
         var callback = Find(user);
@@ -61,7 +61,7 @@ internal static unsafe class CallbackEntries
 
         try
         {
-            *result = callback.Result(() => action(callback, tensor)).Handle;
+            *result = callback.Result(() => action(callback, tensor))?.Handle ?? IntPtr.Zero;
             return 0;
         }
         catch (Exception exception)

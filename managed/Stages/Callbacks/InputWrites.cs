@@ -8,7 +8,8 @@ namespace ResNetNodes.Stages.Callbacks;
 /// tensor: such functions get a copy. Each function's first evaluation tells. Calls may come from any thread.
 /// </summary>
 /// <param name="functions">How many functions there are.</param>
-internal sealed class InputWrites(int functions)
+/// <param name="nameOf">What a message calls one.</param>
+internal sealed class InputWrites(int functions, Func<int, string> nameOf)
 {
     private const int Reads = 1, Writes = 2;
     private readonly int[] seen = new int[functions];
@@ -25,7 +26,7 @@ internal sealed class InputWrites(int functions)
             return Version(input) == version
                 ? result
                 : throw new ResNetNodesException(
-                    $"function {function} wrote to its input in place, which its first evaluation had not done; "
+                    $"{nameOf(function)} wrote to its input in place, which its first evaluation had not done; "
                     + "let it do so always or never");
         }
 

@@ -22,6 +22,7 @@ internal sealed class ModuleCallback : IDisposable
     private readonly IReadOnlyList<ExtraInput> extras;
     private readonly RandomNumbers? numbers;
     private readonly bool recorded;
+    private readonly bool inputWanted;
     private readonly bool gradients;
     private readonly BufferHistory buffers = new();
     private readonly GradientSums sums = new();
@@ -37,10 +38,10 @@ internal sealed class ModuleCallback : IDisposable
     /// <param name="extras">The extra inputs.</param>
     /// <param name="training">Whether the stage is in training mode.</param>
     /// <param name="recorded">Whether a way back may follow.</param>
-    public ModuleCallback(StageFunctions functions, IReadOnlyList<Tensor> extras, bool training, bool recorded)
+    /// <param name="inputWanted">Whether that is to give the gradient of the input.</param>
+    public ModuleCallback(StageFunctions functions, IReadOnlyList<Tensor> extras, bool training, bool recorded, bool inputWanted)
     {
-        this.functions = functions;
-        this.recorded = recorded;
+        (this.functions, this.recorded, this.inputWanted) = (functions, recorded, inputWanted);
         this.extras = [.. extras.Select(extra => new ExtraInput(extra, recorded))];
         modules = Trees();
         owners = OwnedTensors.Owners(modules.SelectMany(list => list));
@@ -61,11 +62,11 @@ internal sealed class ModuleCallback : IDisposable
     /// <summary>Runs the forward pass; where a way back may follow, notes what that is to find again.</summary>
     public T Forward<T>(Func<T> pass)
     {
-        before = recorded ? new ModuleState(modules) : null;
+        before = recorded ? StateOf(modules) : null;
         var outcome = ModuleSettings.Watch(owners, pass);
         // Functions may make parts of theirs when they first run.
         modules = Trees();
-        after = recorded ? new ModuleState(modules) : null;
+        after = recorded ? StateOf(modules) : null;
         return outcome;
     }
 
@@ -77,7 +78,7 @@ internal sealed class ModuleCallback : IDisposable
     /// <exception cref="ResNetNodesException">Something that functions read has changed since the forward pass.</exception>
     public void Backward(bool accumulates, Action pass)
     {
-        var now = new ModuleState(Trees());
+        var now = StateOf(Trees());
         now.RequireSame(before!, after!);
         foreach (var extra in extras)
         {
@@ -117,10 +118,10 @@ internal sealed class ModuleCallback : IDisposable
     /// Runs a callback in a dispose scope of its own, and keeps its result until the next one. What the modules keep of the tensors that
     /// the callback made goes to the caller's scope, where it would be without a stage.
     /// </summary>
-    public Tensor Result(Func<Tensor> callback)
+    public Tensor? Result(Func<Tensor?> callback)
     {
         using var scope = NewDisposeScope();
-        var value = callback().DetachFromDisposeScope();
+        var value = callback()?.DetachFromDisposeScope();
         scope.MoveToOuter(OwnedTensors.Among(scope.DisposablesView.OfType<Tensor>(), owners));
         result?.Dispose();
         return result = value;
@@ -143,25 +144,27 @@ internal sealed class ModuleCallback : IDisposable
             : Evaluate(function, evaluation, slot, x);
     }
 
-    /// <summary>The gradient of x from that of f_n(x); those of parameters and extra inputs are added up.</summary>
-    public Tensor Vjp(int function, long slot, Tensor cotangent)
+    /// <summary>
+    /// The gradient of x from that of f_n(x), null where a function alone has none; those of parameters and extra inputs are added up.
+    /// </summary>
+    public Tensor? Vjp(int function, long slot, Tensor cotangent)
     {
         if (!tapes.Remove(slot, out var tape))
         {
-            throw new InvalidOperationException($"no tape of function {function} is kept");
+            throw new InvalidOperationException($"no tape of {functions.NameOf(function)} is kept");
         }
 
         using (tape)
         {
             if (!tape.Output.requires_grad)
             {
-                return zeros_like(cotangent);
+                return NoGradient(tape);
             }
 
             var leaves = extras.Zip(tape.Extras, (extra, leaf) => (extra.Tensor, leaf)).Where(pair => pair.leaf.requires_grad).ToList();
             var gradient = Explained(
                 function, () => accumulates ? Accumulate(tape, cotangent, leaves) : Capture(function, tape, cotangent, leaves));
-            return gradient is { IsInvalid: false } ? gradient : zeros_like(cotangent);
+            return gradient is { IsInvalid: false } ? gradient : NoGradient(tape);
         }
     }
 
@@ -194,6 +197,10 @@ internal sealed class ModuleCallback : IDisposable
         GC.SuppressFinalize(this);
     }
 
+    private string LikeInput => functions.IsResidual ? " like its input" : string.Empty;
+
+    private ModuleState StateOf(IReadOnlyList<List<nn.Module>> trees) => new(trees, functions.NameOf);
+
     private IReadOnlyList<List<nn.Module>> Trees() => [.. functions.Modules.Select(ModuleTree.Of)];
 
     private Tensor Evaluate(int function, Evaluation evaluation, long slot, Tensor x)
@@ -201,20 +208,20 @@ internal sealed class ModuleCallback : IDisposable
         // With a way back to follow, functions run as autograd would have them run, in the forward pass and in replays too: what they
         // differentiate inside needs it.
         using var mode = set_grad_enabled(gradients);
-        var input = recorded ? x.detach().requires_grad_(true) : x;
+        var input = recorded ? x.detach().requires_grad_(inputWanted) : x;
         var others = extras.Select(extra => extra.ForCall()).ToList();
         var output = functions.Writes.Guarded(functions.IndexOf(function), input, given => functions.Call(function, given, others))
-            ?? throw new ResNetNodesException($"function {function} returned null, expected a tensor like its input");
+            ?? throw new ResNetNodesException($"{functions.NameOf(function)} returned null, expected a tensor{LikeInput}");
         if (output.IsInvalid)
         {
-            throw new ResNetNodesException($"function {function} returned a disposed tensor, expected one like its input");
+            throw new ResNetNodesException($"{functions.NameOf(function)} returned a disposed tensor, expected one{LikeInput}");
         }
 
         if (!recorded && output.requires_grad)
         {
             throw new ResNetNodesException(
-                $"function {function} reads a tensor that needs a gradient and is neither its parameter nor an input of the stage; "
-                + "register it as a parameter, or call the stage under no_grad");
+                $"{functions.NameOf(function)} reads a tensor that needs a gradient and is neither its parameter nor an input of "
+                + $"{functions.Whole}; register it as a parameter, or call {functions.Whole} under no_grad");
         }
 
         if (evaluation is Evaluation.Tape or Evaluation.ForwardTape)
@@ -242,16 +249,25 @@ internal sealed class ModuleCallback : IDisposable
     {
         var targets = functions.Modules[functions.IndexOf(function)].parameters().Where(p => p.requires_grad).DistinctBy(TensorIdentity.Of)
             .Select(p => ((Tensor)p, (Tensor)p)).Concat(leaves).ToList();
-        var found = BackwardFailure.Captured(tape.Output, cotangent, [tape.Input, .. targets.Select(pair => pair.Item2)]);
-        for (var i = 0; i < targets.Count; i++)
+        Tensor[] input = inputWanted ? [tape.Input] : [];
+        if (input.Length + targets.Count == 0)
         {
-            sums.Add(targets[i].Item1, found[i + 1]);
+            return null; // asked for nothing, autograd would add to the gradients of all leaves
         }
 
-        return found[0];
+        var found = BackwardFailure.Captured(tape.Output, cotangent, [.. input, .. targets.Select(pair => pair.Item2)]);
+        for (var i = 0; i < targets.Count; i++)
+        {
+            sums.Add(targets[i].Item1, found[i + input.Length]);
+        }
+
+        return inputWanted ? found[0] : null;
     }
 
-    private static Tensor? Explained(int function, Func<Tensor?> product)
+    // A state's gradient goes on through the step around the function; nothing is around a function alone.
+    private Tensor? NoGradient(ModuleTape tape) => functions.IsResidual ? zeros_like(tape.Input) : null;
+
+    private Tensor? Explained(int function, Func<Tensor?> product)
     {
         try
         {
@@ -262,8 +278,8 @@ internal sealed class ModuleCallback : IDisposable
             && error.Message.Contains("the graph a second time", StringComparison.Ordinal))
         {
             throw new ResNetNodesException(
-                $"function {function} reads a tensor that was computed outside of it and needs a gradient; "
-                + "give it to a ConditionedStage as its condition, or detach it",
+                $"{functions.NameOf(function)} reads a tensor that was computed outside of it and needs a gradient; "
+                + (functions.IsResidual ? "give it to a ConditionedStage as its condition" : "compute it inside") + ", or detach it",
                 error);
         }
     }

@@ -11,14 +11,14 @@ namespace ResNetNodes.Stages.Callbacks;
 internal sealed class ModuleState
 {
     private readonly List<List<Part>> parts = [];
+    private readonly Func<int, string> nameOf;
 
     /// <param name="modules">The modules of each function (<see cref="ModuleTree"/>).</param>
-    public ModuleState(IReadOnlyList<List<nn.Module>> modules)
+    /// <param name="nameOf">What a message calls a function.</param>
+    public ModuleState(IReadOnlyList<List<nn.Module>> modules, Func<int, string> nameOf)
     {
-        for (var i = 0; i < modules.Count; i++)
-        {
-            parts.Add([.. modules[i].Select(m => Part.Of(m, i))]);
-        }
+        this.nameOf = nameOf;
+        parts.AddRange(modules.Select(list => list.ConvertAll(Part.Of)));
     }
 
     /// <summary>
@@ -33,13 +33,13 @@ internal sealed class ModuleState
             var (then, now) = (after.parts[i], parts[i]);
             if (!AreSame(then, now))
             {
-                throw Changed($"the modules of function {i} were changed");
+                throw Changed($"the modules of {nameOf(i)} were changed");
             }
 
             // Modules that the forward pass has made itself have no state before it.
             for (var k = 0; k < now.Count && AreSame(before.parts[i], then); k++)
             {
-                now[k].RequireSame(before.parts[i][k], then[k]);
+                now[k].RequireSame(before.parts[i][k], then[k], nameOf(i));
             }
         }
     }
@@ -70,19 +70,19 @@ internal sealed class ModuleState
         public bool IsSame(Held other) => !IsReplacedBy(other) && Version == other.Version;
     }
 
-    private readonly record struct Part(nn.Module Module, int Function, bool Training, int Settings, Held[] Tensors)
+    private readonly record struct Part(nn.Module Module, bool Training, int Settings, Held[] Tensors)
     {
-        public static Part Of(nn.Module module, int function)
+        public static Part Of(nn.Module module)
         {
             var tensors = Named(module).Select(tensor => Held.Of(tensor.Tensor));
-            return new(module, function, module.training, ModuleSettings.Hash(module), [.. tensors]);
+            return new(module, module.training, ModuleSettings.Hash(module), [.. tensors]);
         }
 
-        public void RequireSame(Part before, Part after)
+        public void RequireSame(Part before, Part after, string function)
         {
             if (Settings != after.Settings && !ModuleSettings.AreOwn(Module))
             {
-                throw Changed($"the settings or hooks of {Module.GetType().Name} in function {Function} were changed");
+                throw Changed($"the settings or hooks of {Module.GetType().Name} in {function} were changed");
             }
 
             // A normalization that trains writes its statistics, uncounted, and does not read them.
@@ -97,7 +97,7 @@ internal sealed class ModuleState
                 if (i >= Tensors.Length || !Tensors[i].IsSame(after.Tensors[i]))
                 {
                     var how = i >= Tensors.Length || Tensors[i].IsReplacedBy(after.Tensors[i]) ? "replaced" : "changed in place";
-                    throw Changed($"{NameOf(i)} of {Module.GetType().Name} in function {Function} was {how}");
+                    throw Changed($"{NameOf(i)} of {Module.GetType().Name} in {function} was {how}");
                 }
             }
         }

@@ -2,7 +2,7 @@ using static TorchSharp.torch;
 
 namespace ResNetNodes.Stages.Callbacks;
 
-/// <summary>The residual functions of a stage, as its constructor was given them.</summary>
+/// <summary>The residual functions of a stage, as its constructor was given them; or a function alone, which adds to no state.</summary>
 internal sealed class StageFunctions
 {
     private readonly FunctionCall call;
@@ -27,10 +27,23 @@ internal sealed class StageFunctions
         }
 
         this.call = call;
-        (Modules, Depth, Unmappable, Writes) = (modules, depth, unmappable, new InputWrites(modules.Count));
+        (Modules, Depth, Unmappable, Writes) = (modules, depth, unmappable, new InputWrites(modules.Count, NameOf));
     }
 
+    /// <summary>A module that is no residual function: its output is the result, of whatever shape and type.</summary>
+    public static StageFunctions Alone(nn.Module<Tensor, Tensor> module) =>
+        new([module], 1, (function, x, _, _) => ((nn.Module<Tensor, Tensor>)function).call(x), string.Empty) { IsResidual = false };
+
     public IReadOnlyList<nn.Module> Modules { get; }
+
+    /// <summary>Whether steps add what the functions give to a state, which is of the same kind then.</summary>
+    public bool IsResidual { get; private init; } = true;
+
+    /// <summary>What the functions belong to, as messages name it.</summary>
+    public string Owner => IsResidual ? "a residual stage" : "a Recomputed";
+
+    /// <summary>All of it, as messages name it.</summary>
+    public string Whole => IsResidual ? "the stage" : NameOf(0);
 
     public int Depth { get; }
 
@@ -41,6 +54,9 @@ internal sealed class StageFunctions
 
     /// <summary>Which of the modules function n of the stage is.</summary>
     public int IndexOf(int function) => Math.Min(function, Modules.Count - 1);
+
+    /// <summary>Function n, as messages name it.</summary>
+    public string NameOf(int function) => IsResidual ? $"function {function}" : "the recomputed module";
 
     /// <summary>Evaluates function n of the stage.</summary>
     public Tensor Call(int function, Tensor x, IReadOnlyList<Tensor> extras) =>

@@ -17,6 +17,7 @@ namespace ResNetNodes.Stages.Engine;
 /// <param name="Buffers">The buffers of native layers.</param>
 /// <param name="Modes">Of each native batch normalization: 1 where it trains, 0 where it is frozen.</param>
 /// <param name="Extras">The extra inputs, which autograd knows.</param>
+/// <param name="InputWanted">Whether the way back is to give the gradient of x.</param>
 /// <param name="Recorded">Whether autograd records the call, so that a backward pass may follow.</param>
 internal sealed record CallSnapshot(
     StageConfiguration Configuration,
@@ -27,6 +28,7 @@ internal sealed record CallSnapshot(
     IReadOnlyList<Tensor> Buffers,
     int[] Modes,
     IReadOnlyList<Tensor> Extras,
+    bool InputWanted,
     bool Recorded) : IDisposable
 {
     private int disposed;

@@ -18,22 +18,30 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
     private ScalarType type;
     private Device? device;
     private Tensor? token;
+    private Tensor? output;
+    private autograd.AutogradContext? node;
 
     /// <summary>What the call's graph is to hold: the call ends with it.</summary>
     public Tensor Token => token ??= GraphToken.New(Abandon);
 
+    /// <summary>What the call went through, as messages name it.</summary>
+    public string Owner => snapshot.Configuration.Owner;
+
     /// <summary>Autograd's engine runs the nodes of the CPU on the caller's thread, those of accelerators on threads of its own.</summary>
     public bool RunsOnCallersThread => device is null || device.type == DeviceType.CPU;
 
-    public Tensor Forward(Tensor x)
+    /// <param name="x">The state.</param>
+    /// <param name="of">Autograd's node of this call.</param>
+    public Tensor Forward(Tensor x, autograd.AutogradContext of)
     {
+        node = of;
         (shape, type, device) = (x.shape, x.dtype, x.device);
         try
         {
             context = Run(() => snapshot.Forward(x));
             // Not the very tensor that the context holds: autograd ties what is returned to this call, and neither could ever be freed.
-            using var output = context.Output();
-            return output.detach();
+            using var held = context.Output();
+            return output = held.detach();
         }
         finally
         {
@@ -49,12 +57,15 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
     {
         try
         {
-            return StageFunction.apply([x, .. snapshot.Parameters, .. snapshot.Extras, this]);
+            var result = StageFunction.apply([x, .. snapshot.Parameters, .. snapshot.Extras, this]);
+            OutputCopies.Free(node!);
+            return result;
         }
         finally
         {
-            // The graph has its own.
+            // The graph has its own, and so has what is returned: the caller's scope would keep the output until its end.
             token?.Dispose();
+            output?.Dispose();
         }
     }
 
@@ -77,7 +88,7 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
     {
         var done = Interlocked.Exchange(ref context, null)
             ?? throw new ResNetNodesException(
-                "a second backward pass through the same forward pass of a residual stage; run the forward pass again");
+                $"a second backward pass through the same forward pass of {Owner}; run the forward pass again");
         var kept = false;
         try
         {
@@ -126,7 +137,7 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
 
     private List<Tensor> Substitutes(Func<long[], ScalarType, Device, Tensor> make) =>
         Returned(
-            make(shape, type, device!),
+            snapshot.InputWanted ? make(shape, type, device!) : null,
             snapshot.Parameters.Concat(snapshot.Extras)
                 .Select(t => t.IsInvalid || !t.requires_grad ? null : make(t.shape, t.dtype, t.device)));
 
@@ -186,12 +197,12 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
 
     private void Backward(Interop.StageContext done, Tensor gradOutput, Tensor[] targets) => Native(() =>
     {
-        snapshot.Stage.Backward(done, gradOutput, snapshot.NativeWanted, targets);
+        snapshot.Stage.Backward(done, gradOutput, snapshot.NativeWanted, targets, snapshot.InputWanted);
         return 0;
     });
 
     // One for each argument of the autograd function; the last is this object.
-    private static List<Tensor> Returned(Tensor ofInput, IEnumerable<Tensor?> others)
+    private static List<Tensor> Returned(Tensor? ofInput, IEnumerable<Tensor?> others)
     {
         List<Tensor?> all = [ofInput, .. others, null];
         StageResults.KeepUntilNext(all);

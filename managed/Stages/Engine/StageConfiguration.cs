@@ -23,6 +23,9 @@ internal sealed class StageConfiguration : IDisposable
 
     public StageOptions Options { get; }
 
+    /// <summary>What the functions belong to, as messages name it.</summary>
+    public string Owner => functions.Owner;
+
     public StageExecution Execution => mapping is null ? StageExecution.Callback : StageExecution.Layers;
 
     /// <summary>Why the functions are evaluated that way.</summary>
@@ -39,12 +42,14 @@ internal sealed class StageConfiguration : IDisposable
         var mapping = reason.Length == 0 ? LayerMapping.TryMap(functions.Modules, out reason) : null;
         if (mapping is not null)
         {
-            return new(functions, options, mapping, Native(mapping, functions.Depth, options), uses, "all layers are known");
+            return new(functions, options, mapping, Native(mapping, functions, options), uses, "all layers are known");
         }
+
+        reason = Told(functions, reason);
 
         if (options.Execution == StageExecution.Layers)
         {
-            throw new ArgumentException($"the stage can't run as native layers: {reason}");
+            throw new ArgumentException($"{functions.Whole} can't run as native layers: {reason}");
         }
 
         if (options.CudaGraphs || options.ComputeType == ComputeType.BFloat16)
@@ -55,7 +60,7 @@ internal sealed class StageConfiguration : IDisposable
         }
 
         return new(
-            functions, options, null, Native(null, functions.Depth, options), uses,
+            functions, options, null, Native(null, functions, options), uses,
             options.Execution == StageExecution.Callback ? "asked for" : reason);
     }
 
@@ -68,7 +73,7 @@ internal sealed class StageConfiguration : IDisposable
     {
         var fits = mapping is not null ? mapping.IsOf(functions.Modules)
             : Options.Execution == StageExecution.Callback || functions.Unmappable.Length > 0
-                || Reason == LayerMapping.Obstacle(functions.Modules);
+                || Reason == Told(functions, LayerMapping.Obstacle(functions.Modules));
         try
         {
             return fits ? this : Of(functions, Options);
@@ -91,14 +96,16 @@ internal sealed class StageConfiguration : IDisposable
                 ? mapping.Parameters()
                 : [.. functions.Modules.SelectMany(m => m.parameters()).DistinctBy(TensorIdentity.Of)];
             int[] wanted = [.. parameters.Select(p => p.requires_grad ? 1 : 0)];
+            // A state's gradient is on the way to those of the parameters, whoever wants it.
+            var inputWanted = functions.IsResidual || x.requires_grad;
             var recorded = is_grad_enabled() && (x.requires_grad || wanted.Contains(1) || extras.Any(e => e.requires_grad));
             if (mapping is not null)
             {
-                return new(this, native, null, parameters, wanted, mapping.Buffers(), mapping.Modes(), extras, recorded);
+                return new(this, native, null, parameters, wanted, mapping.Buffers(), mapping.Modes(), extras, inputWanted, recorded);
             }
 
-            var callback = new ModuleCallback(functions, extras, training, recorded);
-            return new(this, native, callback, parameters, wanted, [], [], extras, recorded);
+            var callback = new ModuleCallback(functions, extras, training, recorded, inputWanted);
+            return new(this, native, callback, parameters, wanted, [], [], extras, inputWanted, recorded);
         }
         catch
         {
@@ -172,18 +179,27 @@ internal sealed class StageConfiguration : IDisposable
         }
     }
 
-    private static Stage Native(LayerMapping? mapping, int depth, StageOptions options)
+    private static Stage Native(LayerMapping? mapping, StageFunctions functions, StageOptions options)
     {
         using var nativeOptions = options.ToNative();
+        nativeOptions.Residual = functions.IsResidual;
         try
         {
-            return mapping is not null ? new Stage(mapping.Functions, depth, nativeOptions) : new Stage(depth, nativeOptions);
+            return mapping is not null
+                ? new Stage(mapping.Functions, functions.Depth, nativeOptions)
+                : new Stage(functions.Depth, nativeOptions);
         }
         catch (ResNetNodesException exception)
         {
             throw new ArgumentException(exception.Message, exception);
         }
     }
+
+    // What stands in the way of native layers; a function alone has no number.
+    private static string Told(StageFunctions functions, string obstacle) =>
+        functions.IsResidual ? obstacle
+        : obstacle.StartsWith("function 0: ", StringComparison.Ordinal) ? obstacle["function 0: ".Length..]
+        : obstacle.Replace("function 0", functions.NameOf(0), StringComparison.Ordinal);
 
     // Evaluations of a module in one forward pass; a shared one does those of all functions.
     private long UsesOf(int module) => functions.Modules.Count == 1 ? uses.Sum() : uses[module];

@@ -79,8 +79,13 @@ internal sealed class StageEngine : IDisposable
 
     public override string ToString()
     {
-        var compute = Options.ComputeType == ComputeType.SameAsState ? string.Empty : $", compute={Text(Options.ComputeType)}";
-        return $"{name}(depth={Depth}, solver={Options.Solver}, reconstruction={Options.Reconstruction}, execution={Text(Execution)}{compute})";
+        var options = Options;
+        var compute = options.ComputeType == ComputeType.SameAsState ? string.Empty : $", compute={Text(options.ComputeType)}";
+        var stored = options.Reconstruction == Reconstruction.Backprop ? "true" : "false";
+        var what = functions.IsResidual
+            ? $"depth={Depth}, solver={options.Solver}, reconstruction={options.Reconstruction}"
+            : $"module={functions.Modules[0].GetType().Name}, stored={stored}";
+        return $"{name}({what}, execution={Text(Execution)}{compute})";
     }
 
     public void Dispose()

@@ -18,7 +18,7 @@ internal sealed class StageFunction : autograd.SingleTensorFunction<StageFunctio
     public override Tensor forward(autograd.AutogradContext ctx, params object[] vars)
     {
         var call = (StageCall)vars[^1];
-        var output = call.Forward((Tensor)vars[0]);
+        var output = call.Forward((Tensor)vars[0], ctx);
         ctx.save_for_backward([call.Token]);
         ctx.save_data(CallKey, call);
         ctx.set_materialize_grads(false);
@@ -51,16 +51,18 @@ internal sealed class StageFunction : autograd.SingleTensorFunction<StageFunctio
         }
 
         var zeros = call.ZeroGradients();
-        BackwardFailure.Signal();
+        BackwardFailure.Signal(call.Owner);
         return zeros;
     }
 
     private static List<Tensor> Backward(StageCall call, Tensor gradOutput)
     {
+        // A wrapper of ours alone: the caller's scope would keep the gradient of each stage until its end.
+        using var gradient = gradOutput;
         if (is_grad_enabled())
         {
             throw new ResNetNodesException(
-                "create_graph: the gradient of a residual stage can't be differentiated again; use a plain module for second derivatives");
+                $"create_graph: the gradient of {call.Owner} can't be differentiated again; use a plain module for second derivatives");
         }
 
         // An undefined gradient: nothing downstream depends on this stage.

@@ -2,6 +2,7 @@
 
 #include <torch/csrc/stable/ops.h>
 
+#include <algorithm>
 #include <atomic>
 #include <shared_mutex>
 #include <utility>
@@ -93,6 +94,11 @@ const std::vector<Tensor>& LayerFunctions::narrow_parameters(int64_t function) {
     }
   }
   return narrow_[0].tensors;
+}
+
+bool LayerTape::holds(const Tensor& result) const {
+  return std::any_of(outputs.begin(), outputs.end(),
+                     [&](const Tensor& tensor) { return tensor.defined() && same_memory(tensor, result); });
 }
 
 void LayerFunctions::check_gradients(const std::vector<int32_t>& wanted,

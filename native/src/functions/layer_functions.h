@@ -16,6 +16,8 @@ namespace resnet_nodes {
 
 class LayerTape final : public Tape {
  public:
+  bool holds(const Tensor& result) const override;
+
   Parts parts;
   KeptOutputs outputs;
   torch::headeronly::ScalarType type{};  ///< of the outputs

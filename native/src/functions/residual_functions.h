@@ -16,6 +16,8 @@ using torch::stable::Tensor;
 class Tape {
  public:
   virtual ~Tape() = default;
+  /// Whether its product reads the memory of this result of the evaluation; external functions see to that themselves.
+  virtual bool holds(const Tensor& /*result*/) const { return false; }
   bool kept = false;  ///< a product leaves it for another one
 };
 

@@ -62,6 +62,11 @@ void check_alone(const PassPlan& plan) {
   if (plan.options.cuda_graphs) throw Error("cuda_graphs is for residual stages; leave it off");
 }
 
+// Whether the way back of a function alone reads its output: tanh's product does. A step's output is a sum of its own.
+bool holds_output(const PassPlan& plan, const ForwardPass& pass) {
+  return !plan.options.residual && !pass.stored.tapes.empty() && pass.stored.tapes.back().back()->holds(pass.output);
+}
+
 PassPlan plan_of(std::shared_ptr<const LayerTable> table, int64_t depth, const StageOptions& options) {
   if (depth < 1) throw Error("depth is " + std::to_string(depth) + ", expected at least 1");
   check_options(options);
@@ -215,11 +220,9 @@ std::unique_ptr<StageContext> Stage::Impl::forward(const Tensor& x, const Functi
     pass.functions = bind(given, plan.evaluations());
     run_forward(plan, state, pass);
     context->output = in_order(pass.output, context->row_major);
-    if (!plan.walk.reconstructs()) {
-      pass.output = Tensor();
-    } else if (same_memory(context->output, pass.output)) {
-      context->versions.note_output(context->output);
-    }
+    const bool reads_output = plan.walk.reconstructs() || holds_output(plan, pass);
+    if (reads_output && same_memory(context->output, pass.output)) context->versions.note_output(context->output);
+    if (!plan.walk.reconstructs()) pass.output = Tensor();
   }
   context->report.forward_seconds = seconds_since(start);
   return std::make_unique<StageContext>(std::move(context));

@@ -68,7 +68,7 @@ void Versions::check(const PassPlan& plan) const {
       input_, [](size_t) { return std::string("x"); }, [&] { return ", and " + reader_of_input(plan); });
   check_all(
       output_, [](size_t) { return std::string("the output"); },
-      [] { return std::string(", and the way back starts from it"); });
+      [&] { return plan.options.residual ? ", and the way back starts from it" : ", and the way back reads it"; });
 }
 
 }  // namespace resnet_nodes
