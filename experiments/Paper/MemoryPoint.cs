@@ -32,6 +32,9 @@ internal sealed class MemoryPoint : Verb
     [Option("train-stage", Default = "all")]
     public string TrainStage { get => Given(); set => Set(value); }
 
+    [Option("parts")]
+    public bool? Parts { get => Switch(); set => Set(value); }
+
     public NetworkGroup Network { get; } = new(Networks);
 
     public DepthGroup Depth { get; } = new();
@@ -85,7 +88,16 @@ internal sealed class MemoryPoint : Verb
         var batch = Batch.Number;
         using var images = randn(batch, 3, image, image).to(device);
         using var labels = randint(0, classes, batch, ScalarType.Int64).to(device);
-        return MemoryProbe.Measure(() => trainer.TrainStep(images, labels), device);
+        var measured = MemoryProbe.Measure(() => trainer.TrainStep(images, labels), device);
+        if (Parts == true && model is ResNet parted)
+        {
+            var rows = PartMemory.Measure(parted.Parts, MemoryLayout.ChannelsLast(images), scores => nn.functional.cross_entropy(scores, labels));
+            foreach (var row in rows) Console.Error.WriteLine($"{row.Name,-8} kept {row.KeptBytes / 1048576.0,8:f1} forward {row.ForwardBytes / 1048576.0,8:f1} backward {row.BackwardBytes / 1048576.0,8:f1}");
+            var (bytes, part) = PartMemory.Total(rows);
+            Console.Error.WriteLine($"total {bytes / 1048576.0:f1} in {(part < 0 ? "forward" : rows[part].Name)} measured {measured.StepBytes / 1048576.0:f1}");
+        }
+
+        return measured;
     }
 
     private static (long Peak, long Step) Linear(int depth, StageOptions options, Device device)

@@ -15,6 +15,8 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>
     private readonly List<ResidualStage?> stages = [];
     private readonly AdaptiveAvgPool2d pool;
     private readonly Linear head;
+    // What runs, in order. Not registered: their modules are, by the names that they have without.
+    private readonly List<(string Name, nn.Module<Tensor, Tensor> Module)> parts = [];
 
     /// <summary>Builds the network.</summary>
     /// <param name="options">Its options.</param>
@@ -52,6 +54,8 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>
                 register_module($"stage{s + 1}", stage);
             }
         }
+
+        JoinParts();
     }
 
     /// <summary>The options it was built with. Those of its stages may have changed since.</summary>
@@ -60,22 +64,60 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>
     /// <summary>The residual stages in order; null for a stage that is only its first block.</summary>
     public IReadOnlyList<ResidualStage?> Stages => stages;
 
+    /// <summary>What runs, in order: stem, first block and residual stage of each of the four stages, head.</summary>
+    public IReadOnlyList<(string Name, nn.Module<Tensor, Tensor> Module)> Parts => parts;
+
     /// <summary>Class scores.</summary>
     /// <param name="input">Images [B, channels, H, W].</param>
     /// <returns>Scores [B, classes].</returns>
     public override Tensor forward(Tensor input)
     {
         using var scope = NewDisposeScope();
-        using var first = stem.call(input);
-        var state = MemoryLayout.ChannelsLast(first);
-        for (var s = 0; s < stages.Count; s++)
+        var state = MemoryLayout.ChannelsLast(input);
+        foreach (var (_, module) in parts)
         {
-            state = blocks[s].call(state);
-            state = stages[s]?.call(state) ?? state;
-            state = Options.Kind == ResNetKind.Ordinary ? state : state.relu();
+            state = module.call(state);
         }
 
-        return head.call(pool.call(state).flatten(1)).MoveToOuterDisposeScope();
+        return state.MoveToOuterDisposeScope();
+    }
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            parts.Select(part => part.Module).OfType<Recomputed>().ToList().ForEach(part => part.Dispose());
+        }
+
+        base.Dispose(disposing);
+    }
+
+    // Stem; first block and residual stage of each of the four; head. What an ODE network rectifies between them goes with the next.
+    private void JoinParts()
+    {
+        var recomputes = Options.Recompute ?? stages.OfType<ResidualStage>().All(s => s.Options.Reconstruction != Reconstruction.Backprop);
+        var given = new RecomputedOptions
+        {
+            Execution = Options.Stage.Execution,
+            AccumulateGradientsInPlace = Options.Stage.AccumulateGradientsInPlace,
+            TapeBytes = Options.Stage.TapeBytes,
+        };
+        nn.Module<Tensor, Tensor> Part(nn.Module<Tensor, Tensor> module) => recomputes ? new Recomputed(module, given) : module;
+        nn.Module<Tensor, Tensor> Rectified(params nn.Module<Tensor, Tensor>[] modules) =>
+            nn.Sequential(Options.Kind == ResNetKind.Ordinary ? modules : [nn.ReLU(), .. modules]);
+
+        parts.Add(("stem", Part(stem)));
+        for (var s = 0; s < stages.Count; s++)
+        {
+            parts.Add(($"block{s + 1}", Part(s == 0 ? blocks[s] : Rectified(blocks[s]))));
+            if (stages[s] is { } stage)
+            {
+                parts.Add(($"stage{s + 1}", stage));
+            }
+        }
+
+        parts.Add(("head", Part(Rectified(pool, nn.Flatten(), head))));
     }
 
     private static Sequential Stem(ResNetOptions options)

@@ -46,6 +46,12 @@ public sealed record ResNetOptions
     /// <summary>Stages with fewer functions than this are differentiated with stored states (backprop). The paper's code has 11.</summary>
     public int AdjointFrom { get; init; } = 1;
 
+    /// <summary>
+    /// Whether stem, first blocks and head keep their inputs alone and are evaluated again in the backward pass
+    /// (<see cref="Recomputed"/>). Null: where no stage stores its tapes (<see cref="Reconstruction.Backprop"/>).
+    /// </summary>
+    public bool? Recompute { get; init; }
+
     /// <summary>How the residual stages are integrated and differentiated.</summary>
     public StageOptions Stage { get; init; } = new();
 

@@ -7,14 +7,14 @@ public sealed record RecomputedOptions
     public StageExecution Execution { get; init; } = StageExecution.Auto;
 
     /// <summary>
-    /// The number type in which the module is evaluated. <see cref="ComputeType.BFloat16"/> needs a float32 input and parameters, and
-    /// native layers: a module that is called chooses its own type.
+    /// The number type in which the module is evaluated. <see cref="ComputeType.BFloat16"/> needs a float32 input and parameters, and native
+    /// layers: a module that is called chooses its own type.
     /// </summary>
     public ComputeType ComputeType { get; init; } = ComputeType.SameAsState;
 
     /// <summary>
     /// Add parameter gradients directly to the parameters' <c>.grad</c> in a plain <c>loss.backward()</c>, bypassing autograd, as
-    /// <see cref="StageOptions.AccumulateGradientsInPlace"/> does. Native layers only: modules that are called always do so.
+    /// <see cref="StageOptions.AccumulateGradientsInPlace"/> does. Native layers only: modules that are called always add their gradients so.
     /// </summary>
     public bool AccumulateGradientsInPlace { get; init; }
 
@@ -24,12 +24,16 @@ public sealed record RecomputedOptions
     /// </summary>
     public bool Stored { get; init; }
 
+    /// <summary>Bytes of the tape that its product works with, as <see cref="StageOptions.TapeBytes"/> has it.</summary>
+    public long? TapeBytes { get; init; }
+
     /// <summary>Those that a stage of one function was given.</summary>
     internal static RecomputedOptions Of(StageOptions options) => new()
     {
         Execution = options.Execution,
         ComputeType = options.ComputeType,
         AccumulateGradientsInPlace = options.AccumulateGradientsInPlace,
+        TapeBytes = options.TapeBytes,
         Stored = options.Reconstruction == Reconstruction.Backprop,
     };
 
@@ -39,6 +43,7 @@ public sealed record RecomputedOptions
         Execution = Execution,
         ComputeType = ComputeType,
         AccumulateGradientsInPlace = AccumulateGradientsInPlace,
+        TapeBytes = TapeBytes,
         Reconstruction = Stored ? Reconstruction.Backprop : Reconstruction.Checkpoint(),
     };
 }

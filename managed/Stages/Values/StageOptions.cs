@@ -39,6 +39,13 @@ public sealed record StageOptions
     /// </summary>
     public bool AccumulateGradientsInPlace { get; init; }
 
+    /// <summary>
+    /// Bytes of the tape that the product of one function works with, and of what it makes of it; null: 8 MiB, or a quarter of the whole
+    /// batch's tape if that is more. Where the whole batch's is larger, the product goes over some images after the other, which evaluates
+    /// some layers once more. Kept as far as what crosses images lets it be. Native layers by operators only (docs/reconstructions.md).
+    /// </summary>
+    public long? TapeBytes { get; init; }
+
     /// <summary>Checks what the native library does not always see.</summary>
     /// <exception cref="ArgumentException">An invalid value.</exception>
     internal void Validate()
@@ -63,6 +70,11 @@ public sealed record StageOptions
             throw new ArgumentException("Reconstruction is null, expected a method such as Reconstruction.Adaptive()");
         }
 
+        if (TapeBytes is < 1)
+        {
+            throw new ArgumentException($"TapeBytes is {TapeBytes}, expected a positive number of bytes or null for the default");
+        }
+
         if (StepSize is { } h && !(h > 0 && double.IsFinite(h)))
         {
             throw new ArgumentException($"StepSize is {h.ToString(CultureInfo.InvariantCulture)}, expected a positive number or null for 1/N");
@@ -80,6 +92,7 @@ public sealed record StageOptions
             KeepInput = ReportReconstructionError,
             ComputeType = (Interop.ComputeType)(int)ComputeType,
             CudaGraphs = CudaGraphs,
+            TapeBytes = TapeBytes ?? 0,
         };
         if (Reconstruction.Tolerance is { } tolerance)
         {

@@ -20,7 +20,8 @@ size_t LayerFunctions::apply_folded(Use use, size_t row, const Tensor& input, bo
   const LayerSpec& spec = rows[row].layer->spec();
   // A tape needs what stands between a convolution and its normalization.
   const bool folding = !has_tape && spec.kind == LayerKind::conv2d && goes_on(row, LayerKind::batch_norm2d) &&
-                       spec.stride_height == 1 && spec.stride_width == 1 && folds(input);
+                       spec.stride_height == 1 && spec.stride_width == 1 && folds(input) &&
+                       !is_sliced(input, call_for(use, rows[row]).parameters[0], spec);
   const size_t at = folding ? row + 1 : row;
   if (rows[at].layer->spec().kind != LayerKind::batch_norm2d) return 0;
   const std::optional<KnownNorm> norm = rows[at].layer->known_norm(call_for(use, rows[at]));
@@ -136,6 +137,7 @@ Tensor LayerFunctions::product(Use use, Tape& tape, const ProductOperands& opera
   host.call_of = [&](const LayerTable::Row& row) { return call_for(use, row); };
   host.wants = [&](int64_t parameter) { return wants(parameter); };
   host.add = [&](int64_t parameter, const Tensor& gradient) { add_gradient(parameter, gradient); };
+  host.sum_of = [&](int64_t parameter) { return gradient_so_far(parameter); };
   host.wants_input = wants_input;
   host.keeps_outputs = tape.kept;
   const Tensor result =

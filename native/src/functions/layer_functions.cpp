@@ -142,6 +142,12 @@ GradientTarget LayerFunctions::gradient_target(int64_t index) {
   return {gradients_[i], add};
 }
 
+Tensor LayerFunctions::gradient_so_far(int64_t index) const {
+  const size_t i = static_cast<size_t>(index);
+  if (table_->is_mixed()) return {};
+  return !given_.empty() && given_[i].defined() ? given_[i] : gradients_[i];
+}
+
 void LayerFunctions::add_gradient(int64_t index, const Tensor& computed) {
   const size_t i = static_cast<size_t>(index);
   const Tensor gradient = table_->is_mixed() ? torch::stable::to(computed, parameters_[i].scalar_type()) : computed;

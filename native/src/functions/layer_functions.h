@@ -79,6 +79,8 @@ class LayerFunctions final : public ResidualFunctions {
   auto by_path(Use use, const Tensor& x, bool gradients, const Fused& fused, const Unfused& unfused);
 
   GradientTarget gradient_target(int64_t index);
+  /// What a gradient in the parameter's own type is to be added to; undefined where it is the first.
+  Tensor gradient_so_far(int64_t index) const;
   void add_gradient(int64_t index, const Tensor& computed);
   bool wants(int64_t index) const { return wanted_.empty() || wanted_[static_cast<size_t>(index)] != 0; }
 

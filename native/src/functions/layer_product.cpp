@@ -81,7 +81,7 @@ Tensor LayerProduct::cotangent_of(size_t place, int64_t first, int64_t count, co
 
 Tensor LayerProduct::input_gradient(size_t r, const Tensor& cotangent, RowOutputs& outputs) {
   const LayerTable::Row& row = function_.rows[r];
-  const LayerCall call = host_.call_of(row);
+  LayerCall call = host_.call_of(row);
   const bool wants_input = is_live(row.input) || (row.is_sum && is_live(row.other));
   if (parts_.barriers[r]) {
     if (!wants_input) return {};
@@ -94,10 +94,12 @@ Tensor LayerProduct::input_gradient(size_t r, const Tensor& cotangent, RowOutput
   for (int64_t i = 0; i < row.layer->parameter_count(); ++i) {
     mask[static_cast<size_t>(i) + 1] = host_.wants(row.first_parameter + i);
   }
+  if (mask[1]) call.weight_sum = host_.sum_of(row.first_parameter);
   const GradientTriple gradients = row.layer->vjp(cotangent, outputs.read_by(row, static_cast<int64_t>(r)), call, mask);
   for (int64_t i = 0; i < row.layer->parameter_count(); ++i) {
     const size_t slot = static_cast<size_t>(i) + 1;
-    if (mask[slot]) host_.add(row.first_parameter + i, gradients[slot]);
+    const bool is_added = slot == 1 && call.weight_sum.defined() && !gradients[slot].defined();
+    if (mask[slot] && !is_added) host_.add(row.first_parameter + i, gradients[slot]);
   }
   return gradients[0];
 }

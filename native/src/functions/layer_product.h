@@ -15,6 +15,8 @@ struct ProductHost {
   CallOf call_of;
   std::function<bool(int64_t parameter)> wants;
   std::function<void(int64_t parameter, const Tensor& gradient)> add;
+  /// What a gradient in the outputs' type may be added to directly; undefined where there is nothing yet.
+  std::function<Tensor(int64_t parameter)> sum_of;
   bool wants_input = true;
   bool keeps_outputs = false;  ///< another product follows
 };

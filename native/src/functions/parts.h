@@ -23,7 +23,7 @@ struct Parts {
 };
 
 /// Bytes of a tape that the caller has not bounded: a quarter of that of the whole batch, or this if it is more.
-constexpr int64_t kTapeBytes = int64_t{64} << 20;
+constexpr int64_t kTapeBytes = int64_t{8} << 20;
 /// No bound.
 constexpr int64_t kWholeTape = -1;
 

@@ -34,9 +34,9 @@ class Conv2d final : public WeightedLayer {
 
   GradientTriple vjp(const Tensor& grad, const Tensor& x, const LayerCall& call,
                      const GradientMask& mask) const override {
-    if (!is_pointwise()) return convolution_backward(grad, x, call.parameters[0], spec(), mask);
+    if (!is_pointwise()) return convolution_backward(grad, x, call.parameters[0], spec(), mask, call.weight_sum);
     GradientTriple gradients =
-        convolution_backward(grad, subsampled(x, spec()), call.parameters[0], unit_stride(), mask);
+        convolution_backward(grad, subsampled(x, spec()), call.parameters[0], unit_stride(), mask, call.weight_sum);
     if (mask[0]) gradients[0] = subsampled_backward(gradients[0], x, spec());
     return gradients;
   }

@@ -24,6 +24,7 @@ struct Statistics {
 struct LayerCall {
   const Tensor* parameters = nullptr;  ///< weight, bias: as many as the layer has
   const Tensor* other = nullptr;       ///< the second summand of add
+  Tensor weight_sum;                   ///< vjp: where the weight's gradient may be added instead of being returned
   const Tensor* buffers = nullptr;     ///< running mean and variance, where it has them
   Statistics* statistics = nullptr;    ///< where it has them: written by forward, read on the way back
   std::shared_mutex* lock = nullptr;   ///< where buffers are read, shared; where they change, alone

@@ -108,7 +108,9 @@ BackwardPass run_backward(const PassPlan& plan, ForwardPass& pass, const Tensor&
   if (arrives_late(grad) && plan.walk.reconstructs() && (plan.walk.correct || pass.input.defined())) {
     result.norms = new_norms(grad, row_count(plan.steps));
   }
-  result.walk = walk_back(plan.walk, recursion, pass.stored, choices, pass.output, grad, result.norms);
+  // Not held here: the walk lets go of it as soon as it has passed it.
+  Tensor output = pass.stored.kept ? pass.output : std::exchange(pass.output, Tensor());
+  result.walk = walk_back(plan.walk, recursion, pass.stored, choices, std::move(output), grad, result.norms);
   if (pass.input.defined() && result.norms.defined()) {
     distance_measured(result.walk.state, pass.input, norm_row(result.norms, input_row(plan.steps)));
   }

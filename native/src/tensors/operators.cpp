@@ -3,6 +3,7 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/headeronly/util/HeaderOnlyArrayRef.h>
 
+#include <algorithm>
 #include <optional>
 #include <vector>
 
@@ -60,23 +61,93 @@ bool has_cudnn_relu(const Tensor& x) {
 
 }  // namespace
 
-Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape) {
+namespace {
+
+Tensor whole_convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape) {
   return call_operator<1>("aten::convolution", "", x, weight, optional(bias), stride(shape), padding(shape),
                           dilation(shape), false, kNoOutputPadding, shape.groups)[0];
+}
+
+GradientTriple whole_convolution_backward(const Tensor& grad, const Tensor& x, const Tensor& weight,
+                                          const LayerSpec& shape, const GradientMask& mask) {
+  std::optional<std::vector<int64_t>> bias_sizes;
+  if (shape.bias) bias_sizes.emplace(1, shape.out_features);
+  return call_operator<3>("aten::convolution_backward", "", grad, x, weight, bias_sizes, stride(shape), padding(shape),
+                          dilation(shape), false, kNoOutputPadding, shape.groups, list(mask));
+}
+
+// oneDNN lays a weight and its gradient out anew: two more copies of what may be larger than all states. Where states
+// are large, going over them several times costs more than the copies.
+constexpr int64_t kLargeWeight = 1 << 18;
+
+Tensor part_of(const Tensor& x, int64_t dimension, int64_t first, int64_t count) {
+  Tensor all = x;
+  return torch::stable::narrow(all, dimension, first, count);
+}
+
+// body(first, how many, the shape of these) for some output channels after the other.
+template <typename Body>
+void for_slices(const Tensor& weight, const LayerSpec& shape, const Body& body) {
+  const int64_t channels = weight.size(0), count = channels / (weight.numel() / kLargeWeight);
+  LayerSpec slice = shape;
+  for (int64_t first = 0; first < channels; first += count) {
+    slice.out_features = std::min(count, channels - first);
+    body(first, slice.out_features, slice);
+  }
+}
+
+}  // namespace
+
+bool is_sliced(const Tensor& x, const Tensor& weight, const LayerSpec& shape) {
+  const int64_t slices = weight.numel() / kLargeWeight;
+  return weight.is_cpu() && shape.groups == 1 && slices >= 2 && weight.numel() >= x.numel() &&
+         weight.size(0) >= 2 * slices;
+}
+
+Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape) {
+  if (!is_sliced(x, weight, shape)) return whole_convolution(x, weight, bias, shape);
+  Tensor all;
+  for_slices(weight, shape, [&](int64_t first, int64_t count, const LayerSpec& slice) {
+    const Tensor some = whole_convolution(x, part_of(weight, 0, first, count),
+                                          bias.defined() ? part_of(bias, 0, first, count) : bias, slice);
+    if (!all.defined()) {
+      const std::vector<int64_t> pixels{some.size(0), some.size(2), some.size(3), weight.size(0)};
+      all = call_operator<1>("aten::permute", "", torch::stable::new_empty(x, pixels),
+                             std::vector<int64_t>{0, 3, 1, 2})[0];
+    }
+    Tensor place = part_of(all, 1, first, count);
+    torch::stable::copy_(place, some);
+  });
+  return all;
+}
+
+GradientTriple convolution_backward(const Tensor& grad, const Tensor& x, const Tensor& weight, const LayerSpec& shape,
+                                    const GradientMask& mask, const Tensor& weight_sum) {
+  if (!is_sliced(x, weight, shape)) return whole_convolution_backward(grad, x, weight, shape, mask);
+  GradientTriple all;
+  if (mask[1] && !weight_sum.defined()) all[1] = torch::stable::empty_like(weight);
+  for_slices(weight, shape, [&](int64_t first, int64_t count, const LayerSpec& slice) {
+    LayerSpec unbiased = slice;
+    unbiased.bias = false;
+    const GradientTriple some =
+        whole_convolution_backward(state_layout(part_of(grad, 1, first, count)), x, part_of(weight, 0, first, count),
+                                   unbiased, {mask[0], mask[1], false});
+    if (mask[0]) all[0] = all[0].defined() ? plus_scaled(all[0], some[0], 1.0) : some[0];
+    if (!mask[1]) return;
+    Tensor place = part_of(weight_sum.defined() ? weight_sum : all[1], 0, first, count);
+    torch::stable::copy_(place, weight_sum.defined() ? plus_scaled(place, some[1], 1.0) : some[1]);
+  });
+  if (mask[2]) {
+    all[2] = call_operator<1>("aten::sum", "dim_IntList", grad, std::optional(std::vector<int64_t>{0, 2, 3}), false,
+                              std::optional<torch::headeronly::ScalarType>())[0];
+  }
+  return all;
 }
 
 Tensor convolution_relu(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape) {
   if (!x.is_cuda() || !has_cudnn_relu(x) || stride(shape) != kUnitStride)
     return relu(convolution(x, weight, bias, shape));
   return cudnn_relu(x, weight, bias, padding(shape), dilation(shape), shape.groups);
-}
-
-GradientTriple convolution_backward(const Tensor& grad, const Tensor& x, const Tensor& weight, const LayerSpec& shape,
-                                    const GradientMask& mask) {
-  std::optional<std::vector<int64_t>> bias_sizes;
-  if (shape.bias) bias_sizes.emplace(1, shape.out_features);
-  return call_operator<3>("aten::convolution_backward", "", grad, x, weight, bias_sizes, stride(shape), padding(shape),
-                          dilation(shape), false, kNoOutputPadding, shape.groups, list(mask));
 }
 
 Tensor subsampled(const Tensor& x, const LayerSpec& shape) { return state_layout(every_stride_th(x, shape)); }

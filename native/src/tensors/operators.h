@@ -20,8 +20,11 @@ Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, co
 /// max(0, .) of the convolution; in one pass by cuDNN for float32 on CUDA where LibTorch has it. (Its other fused form
 /// adds before it rectifies, which no step does.)
 Tensor convolution_relu(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape);
+/// `weight_sum`: where the weight's gradient may be added instead of being returned; then it is undefined.
 GradientTriple convolution_backward(const Tensor& grad, const Tensor& x, const Tensor& weight, const LayerSpec& shape,
-                                    const GradientMask& mask);
+                                    const GradientMask& mask, const Tensor& weight_sum = Tensor());
+/// Whether a convolution goes over some output channels after the other: where the weight is larger than x.
+bool is_sliced(const Tensor& x, const Tensor& weight, const LayerSpec& shape);
 /// Every stride-th row and column, of x's layout; and its product.
 Tensor subsampled(const Tensor& x, const LayerSpec& shape);
 Tensor subsampled_backward(const Tensor& grad, const Tensor& x, const LayerSpec& shape);

@@ -38,13 +38,17 @@ class Walk {
     steps_.resize(static_cast<size_t>(recursion.steps));
   }
 
-  Back step(int64_t n, const Tensor& y, const Tensor& cotangent) {
+  /// Lets go of y where nothing reads it any more.
+  Back step(int64_t n, Tensor& y, const Tensor& cotangent) {
     const int64_t before = evaluations();
     const Prediction predicted = predictor_->predict(recursion_, n, y);
     StepFindings& step = at(n);
     step.source = predicted.source, step.iterations = predicted.iterations, step.iterated = predictor_->looked();
     StepBack back{recursion_, n, y, cotangent, predictor_->keeps_slopes(), tape_, samples_};
+    const bool alone = predicted.source != StateSource::found && predicted.tape == nullptr && !norms_.defined() &&
+                       !predictor_->learns_from(n);
     const Back result = predicted.tape != nullptr ? Back{predicted.state, predicted.state, predicted.tape}
+                        : alone                   ? last_known(back, y, predicted.state)
                         : !plan_.correct          ? unmeasured(back, predicted.state)
                         : norms_.defined()        ? measured(back, predicted)
                                                   : settled(back, predicted);
@@ -128,15 +132,26 @@ class Walk {
     Corrected found = back.correct(x);
     // The squares of a float32 state may be too large for the loops that add them up on their way.
     if (!is_finite(found.norms)) found.norms = distance(found.state, x);
-    if (!is_finite(found.norms)) {
-      throw Error("stage of " + std::to_string(recursion_.steps) + " steps, step " + std::to_string(back.n) +
-                  ": its state or increment is not finite (NaN or infinity); check the input and the weights, or lower "
-                  "the learning rate");
-    }
+    check_finite(back.n, found.norms);
     estimate_.know();
     observe(back, x, found, 0);
     recycle(found.state);
     return {x, x, &tape_};
+  }
+
+  // Nothing is left to be found: the tape at the known state is all that the step is for.
+  Back last_known(StepBack& back, Tensor& y, const Tensor& x) {
+    check_finite(back.n, distance(y, y));
+    if (x.get() != y.get()) recycle(std::exchange(y, Tensor()));
+    estimate_.know();
+    return unmeasured(back, x);
+  }
+
+  void check_finite(int64_t n, const StepNorms& norms) const {
+    if (is_finite(norms)) return;
+    throw Error("stage of " + std::to_string(recursion_.steps) + " steps, step " + std::to_string(n) +
+                ": its state or increment is not finite (NaN or infinity); check the input and the weights, or lower "
+                "the learning rate");
   }
 
   void observe(const StepBack& back, const Tensor& state, const Corrected& found, double residual) {
@@ -163,9 +178,9 @@ class Walk {
 }  // namespace
 
 WalkResult walk_back(const WalkPlan& plan, const Recursion& recursion, StoredStates& stored, const Choices& choices,
-                     const Tensor& output, const Tensor& grad, const Tensor& norms) {
+                     Tensor output, const Tensor& grad, const Tensor& norms) {
   Walk walk(plan, recursion, stored, choices, grad, norms);
-  Tensor y = output, g = grad;
+  Tensor y = std::exchange(output, Tensor()), g = grad;
   for (int64_t n = recursion.steps; n-- > 0;) {
     const Back back = walk.step(n, y, g);
     const Tensor before = walk.vjp(n, *back.tape, g);

@@ -17,6 +17,6 @@ struct WalkResult {
 /// `norms` is defined, figures stay on the device, in the rows of learned.h, and decide nothing in this walk.
 /// Throws Error where adaptive meets a state that is not finite.
 WalkResult walk_back(const WalkPlan& plan, const Recursion& recursion, StoredStates& stored, const Choices& choices,
-                     const Tensor& output, const Tensor& grad, const Tensor& norms);
+                     Tensor output, const Tensor& grad, const Tensor& norms);
 
 }  // namespace resnet_nodes

@@ -37,6 +37,8 @@ class Predictor {
   virtual int64_t evaluations() const = 0;
   /// Called after each step.
   virtual void observe(const Recursion& recursion, const FoundStep& found) = 0;
+  /// Whether predictions of steps below n may use what is observed of it.
+  virtual bool learns_from(int64_t) const { return true; }
   /// Whether observe keeps slopes, which then must not be written over.
   virtual bool keeps_slopes() const { return false; }
   /// Whether the prediction of step n costs no evaluation.

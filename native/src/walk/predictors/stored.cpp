@@ -66,6 +66,14 @@ class Adaptive final : public Predictor {
   int64_t evaluations() const override { return finding_->evaluations(); }
   void observe(const Recursion& recursion, const FoundStep& found) override { finding_->observe(recursion, found); }
   bool keeps_slopes() const override { return finding_->keeps_slopes(); }
+  bool learns_from(int64_t n) const override {
+    while (n-- > 0) {
+      const StepChoice& choice = choices_[static_cast<size_t>(n)];
+      const bool at_hand = known_.has(n) || (n > 0 && known_.has(n - 1));
+      if (choice.way == Way::exact ? choice.is_due() : !at_hand) return true;
+    }
+    return false;
+  }
   double looked() const override { return looked_; }
 
  private:
