@@ -24,7 +24,7 @@ internal sealed class BenchPoint : Verb
         var words = bench.WordsFor(
             typeof(BenchPoint), ("network", network.Name), ("depths", $"{network.Depth}"), ("planes", $"{network.Planes}"),
             ("batch", $"{network.Batch}"), ("methods", method));
-        var (peak, step) = MemoryProcess.Measure($"the memory of {network}, {method}", words, cancellation);
+        var (peak, step, _) = MemoryProcess.Measure($"the memory of {network}, {method}", words, cancellation);
         return new(peak, step);
     }
 
@@ -32,6 +32,6 @@ internal sealed class BenchPoint : Verb
     {
         var run = Bench.ReadRun(Solver.Value, null, Seed.Number);
         var (peak, step) = run.MeasureMemory(Bench.ReadNetworks(run).Single(), cancellation);
-        MemoryProcess.Answer(peak, step);
+        MemoryProcess.Answer(new(peak, step, []));
     }
 }

@@ -223,7 +223,7 @@ internal sealed class Finetune : Experiment
             typeof(MemoryPoint), ("network", "ode"), ("planes", $"{planes}"), ("classes", $"{images.Classes}"),
             ("image", $"{Images.Pixels}"),
             ("reconstruction", method.ToString()), ("train-stage", TrainStage));
-        var (peak, step) = MemoryProcess.Measure($"refinement with {method}", words, cancellation);
+        var (peak, step, _) = MemoryProcess.Measure($"refinement with {method}", words, cancellation);
         return new(method.ToString(), peak, step);
     }
 

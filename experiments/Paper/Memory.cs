@@ -5,6 +5,7 @@ using ResNetNodes.Experiments.Cli.Parsing;
 using ResNetNodes.Experiments.Figures;
 using ResNetNodes.Experiments.Runs;
 using ResNetNodes.Experiments.Statistics;
+using ResNetNodes.Measuring;
 using ResNetNodes.Networks;
 using static TorchSharp.torch;
 
@@ -22,15 +23,23 @@ internal sealed record MemoryRow(
     double? BytesPerLayer,
     double? PeakBytesPerLayer);
 
+/// <summary>What one part of a network takes of the memory of a training step (<see cref="PartMemory"/>).</summary>
+internal sealed record MemoryPartRow(
+    string Network, string Reconstruction, int Depth, string Part, long KeptBytes, long ForwardBytes, long BackwardBytes);
+
+/// <summary>What a point's process has measured.</summary>
+internal sealed record MemoryResult(MemoryRow Row, IReadOnlyList<MemoryPartRow> Parts);
+
 /// <summary>Peak memory against depth.</summary>
 [Verb("memory", HelpText = "Peak memory of a training step against depth: flat for the adjoint.")]
 [Page(
-    "The memory figure of arXiv 2205.14612. Each point runs in a process of its own.",
+    "The memory figure of arXiv 2205.14612. Each point runs in a process of its own. Of networks of stages it also tells "
+    + "what stem, blocks, stages and head take: kept for the backward pass, and worked with at most in either pass.",
     "resnet-nodes memory --network tiny --depths 16,64,256 --reconstructions adaptive,backprop    (1 minute on 2 "
     + "cores)",
     "resnet-nodes memory --network linear --depths 1,101,201,301 --json                           (30 seconds)")]
 [PaperRow("memory experiment", order: 2)]
-[JsonRows(typeof(MemoryRow))]
+[JsonRows(typeof(MemoryRow), typeof(MemoryPartRow))]
 [Defaults("depths=16,64,256", "planes=16")]
 [Meaning("depths", "Layers; blocks of the third of four stages.")]
 [Meaning("planes", "Channels of TinyResNet's stage, or planes of the first of four stages (not for linear).")]
@@ -86,7 +95,7 @@ internal sealed class Memory : Experiment
         }
 
         var folder = RunFolder.Open(this);
-        var rows = new List<MemoryRow>();
+        var (rows, parts) = (new List<MemoryRow>(), new List<MemoryPartRow>());
         var (done, total) = (0, networks.Count * methods.Count * depths.Count);
         foreach (var (network, method) in networks.SelectMany(n => methods.Select(m => (n, m))))
         {
@@ -95,8 +104,14 @@ internal sealed class Memory : Experiment
             {
                 cancellation.ThrowIfCancellationRequested();
                 terminal.Progress((double)done++ / total, $"{network}, {method}, depth {depth}");
-                points.Add(folder.Point($"{network}-{method}-{depth}", () => Point(network, method, depth, cancellation)));
-                terminal.Row(points[^1]);
+                var result = folder.Point($"{network}-{method}-{depth}", () => Point(network, method, depth, cancellation));
+                points.Add(result.Row);
+                parts.AddRange(result.Parts);
+                terminal.Row(result.Row);
+                foreach (var part in result.Parts)
+                {
+                    terminal.Row(part);
+                }
             }
 
             rows.AddRange(points);
@@ -111,6 +126,12 @@ internal sealed class Memory : Experiment
 
         folder.WriteCsv("memory.csv", rows);
         terminal.Table(rows);
+        if (parts.Count > 0)
+        {
+            folder.WriteCsv("memory-parts.csv", parts);
+            terminal.Table(parts);
+        }
+
         foreach (var network in networks)
         {
             terminal.Say("figure: " + Draw(folder, network, [.. rows.Where(r => r.Network == network && r.Depth is not null)], methods));
@@ -152,13 +173,16 @@ internal sealed class Memory : Experiment
         }, load, $"{depth}");
     }
 
-    private MemoryRow Point(string network, Reconstruction method, int depth, CancellationToken cancellation)
+    private MemoryResult Point(string network, Reconstruction method, int depth, CancellationToken cancellation)
     {
         var words = WordsFor(
             typeof(MemoryPoint), ("network", network), ("depth", $"{depth}"), ("size", $"{SizeOf(depth)}"),
             ("reconstruction", method.ToString()));
-        var (peak, step) = MemoryProcess.Measure($"{network}, {method}, depth {depth}", words, cancellation);
-        return new(network, method.ToString(), depth, peak, step, null, null);
+        var (peak, step, parts) = MemoryProcess.Measure($"{network}, {method}, depth {depth}", words, cancellation);
+        return new(
+            new(network, method.ToString(), depth, peak, step, null, null),
+            [.. parts.Select(part => new MemoryPartRow(
+                network, method.ToString(), depth, part.Name, part.KeptBytes, part.ForwardBytes, part.BackwardBytes))]);
     }
 
     private static string Draw(RunFolder folder, string network, List<MemoryRow> rows, IReadOnlyList<Reconstruction> methods)

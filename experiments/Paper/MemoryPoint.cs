@@ -32,9 +32,6 @@ internal sealed class MemoryPoint : Verb
     [Option("train-stage", Default = "all")]
     public string TrainStage { get => Given(); set => Set(value); }
 
-    [Option("parts")]
-    public bool? Parts { get => Switch(); set => Set(value); }
-
     public NetworkGroup Network { get; } = new(Networks);
 
     public DepthGroup Depth { get; } = new();
@@ -67,18 +64,17 @@ internal sealed class MemoryPoint : Verb
             Solver = Solver.Value,
             Reconstruction = Method.Value,
         });
-        var (peak, step) = Network.Name == "linear" ? Linear(Depth.Number, options, Device.Value) : Images(options, Device.Value);
-        MemoryProcess.Answer(peak, step);
+        MemoryProcess.Answer(Network.Name == "linear" ? Linear(Depth.Number, options, Device.Value) : Images(options, Device.Value));
     }
 
-    private (long Peak, long Step) Images(StageOptions options, Device device)
+    private MeasuredMemory Images(StageOptions options, Device device)
     {
-        var (network, classes, image) = (Network.Name, Read.Whole("classes", Classes), Read.Whole("image", Image));
-        var planes = Planes.Of(network);
-        using nn.Module<Tensor, Tensor> model = network == "tiny"
+        var (name, classes, image) = (Network.Name, Read.Whole("classes", Classes), Read.Whole("image", Image));
+        var planes = Planes.Of(name);
+        using nn.Module<Tensor, Tensor> model = name == "tiny"
             ? NetworkGroup.Build(
                 Network.Tiny(Depth.Number, planes, options, classes) with { ZeroInit = Network.ZeroInit ?? false }, Seed.Number)
-            : NetworkGroup.Build(Network.Staged(network, Size.Value, planes, AdjointFrom.Number, options, classes), Seed.Number);
+            : NetworkGroup.Build(Network.Staged(name, Size.Value, planes, AdjointFrom.Number, options, classes), Seed.Number);
         if (Finetune.StageOf(TrainStage) is { } stage)
         {
             Finetune.Freeze(model, stage);
@@ -88,19 +84,15 @@ internal sealed class MemoryPoint : Verb
         var batch = Batch.Number;
         using var images = randn(batch, 3, image, image).to(device);
         using var labels = randint(0, classes, batch, ScalarType.Int64).to(device);
-        var measured = MemoryProbe.Measure(() => trainer.TrainStep(images, labels), device);
-        if (Parts == true && model is ResNet parted)
-        {
-            var rows = PartMemory.Measure(parted.Parts, MemoryLayout.ChannelsLast(images), scores => nn.functional.cross_entropy(scores, labels));
-            foreach (var row in rows) Console.Error.WriteLine($"{row.Name,-8} kept {row.KeptBytes / 1048576.0,8:f1} forward {row.ForwardBytes / 1048576.0,8:f1} backward {row.BackwardBytes / 1048576.0,8:f1}");
-            var (bytes, part) = PartMemory.Total(rows);
-            Console.Error.WriteLine($"total {bytes / 1048576.0:f1} in {(part < 0 ? "forward" : rows[part].Name)} measured {measured.StepBytes / 1048576.0:f1}");
-        }
-
-        return measured;
+        var (peak, step) = MemoryProbe.Measure(() => trainer.TrainStep(images, labels), device);
+        // What a GPU's allocator has once reserved tells nothing of parts.
+        var parts = model is ResNet network && device.type == DeviceType.CPU
+            ? PartMemory.Measure(network.Parts, MemoryLayout.ChannelsLast(images), scores => nn.functional.cross_entropy(scores, labels))
+            : [];
+        return new(peak, step, parts);
     }
 
-    private static (long Peak, long Step) Linear(int depth, StageOptions options, Device device)
+    private static MeasuredMemory Linear(int depth, StageOptions options, Device device)
     {
         const int width = LinearWidth, hidden = 8;
         using var function = nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), nn.Linear(hidden, width));
@@ -108,7 +100,7 @@ internal sealed class MemoryPoint : Verb
         stage.to(device);
         using var optimizer = optim.SGD(stage.parameters(), 1e-3);
         using var x = randn(width, width, device: device);
-        return MemoryProbe.Measure(
+        var (peak, step) = MemoryProbe.Measure(
             () =>
             {
                 using var scope = NewDisposeScope();
@@ -117,5 +109,6 @@ internal sealed class MemoryPoint : Verb
                 optimizer.step();
             },
             device);
+        return new(peak, step, []);
     }
 }

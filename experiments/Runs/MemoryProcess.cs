@@ -1,6 +1,13 @@
 using System.Text.Json;
+using ResNetNodes.Measuring;
 
 namespace ResNetNodes.Experiments.Runs;
+
+/// <summary>Memory of training steps.</summary>
+/// <param name="PeakBytes">The process's peak.</param>
+/// <param name="StepBytes">What a step adds to what rests between steps.</param>
+/// <param name="Parts">What each part of the network takes of it; none where it is not made of parts.</param>
+internal sealed record MeasuredMemory(long PeakBytes, long StepBytes, IReadOnlyList<PartMemory> Parts);
 
 /// <summary>Memory of training steps, measured in a process of its own by a hidden verb of this program.</summary>
 internal static class MemoryProcess
@@ -15,20 +22,16 @@ internal static class MemoryProcess
         ("MALLOC_MMAP_THRESHOLD_", "16384"), ("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True"),
     ];
 
+    private static readonly JsonSerializerOptions Format = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
+
     /// <summary>Starts the process and reads its answer.</summary>
     /// <param name="what">What an error calls it.</param>
     /// <param name="words">The verb and its options.</param>
     /// <param name="cancellation">Ends it.</param>
-    /// <returns>The peak, and the part of it that a step adds to what rests between steps.</returns>
-    public static (long PeakBytes, long StepBytes) Measure(string what, IEnumerable<string> words, CancellationToken cancellation)
-    {
-        var output = OwnProcess.Run(words, $"measuring {what} failed", cancellation, Environment);
-        using var point = JsonDocument.Parse(output);
-        return (point.RootElement.GetProperty("peak_bytes").GetInt64(), point.RootElement.GetProperty("step_bytes").GetInt64());
-    }
+    /// <returns>What it has measured.</returns>
+    public static MeasuredMemory Measure(string what, IEnumerable<string> words, CancellationToken cancellation) =>
+        JsonSerializer.Deserialize<MeasuredMemory>(OwnProcess.Run(words, $"measuring {what} failed", cancellation, Environment), Format)!;
 
     /// <summary>Writes the answer.</summary>
-    public static void Answer(long peakBytes, long stepBytes) =>
-        Console.Out.WriteLine(
-            JsonSerializer.Serialize(new Dictionary<string, long> { ["peak_bytes"] = peakBytes, ["step_bytes"] = stepBytes }));
+    public static void Answer(MeasuredMemory measured) => Console.Out.WriteLine(JsonSerializer.Serialize(measured, Format));
 }

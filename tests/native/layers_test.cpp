@@ -213,6 +213,110 @@ TEST(Layers, EveryKindHasARow) {
   }
 }
 
+// Convolutions go over output channels in slices where the weight is larger than x.
+TEST(Layers, LargeWeightsAreDifferentiatedInSlices) {
+  const FunctionSpec function{{conv(256, 256), activation(LayerKind::tanh), strided(conv(256, 520, 3, 1, 1), 2),
+                               conv(520, 260, 1, 1, 1, false), conv(260, 1100, 1)}};
+  const Problem problem = make_problem_alone(function, {2, 256, 4, 4}, 9);
+  ASSERT_TRUE(is_sliced(problem.x, problem.parameters[0], function.layers[0]));
+  StageOptions options;
+  options.residual = false;
+  options.reconstruction = ReconstructionKind::checkpoint;
+  Generator generator(10);
+  expect_finite_differences(problem, options, run(problem, options), generator, 1e-8);
+  // Added to what is there.
+  const Stage stage(problem.functions, 1, options);
+  const Outcome alone = pass(stage, problem);
+  const auto context = stage.forward(problem.x, problem.parameters, {}, {});
+  std::vector<Tensor> into;
+  for (const Tensor& gradient : alone.gradients) into.push_back(torch::stable::clone(gradient));
+  stage.backward(*context, problem.grad, std::vector<int32_t>(into.size(), 1), into);
+  for (size_t i = 0; i < into.size(); ++i) {
+    EXPECT_LT(relative_error(values(into[i]), values(plus_scaled(alone.gradients[i], alone.gradients[i], 1.0))), 1e-13);
+  }
+}
+
+// A stem of images has no use for their gradient.
+TEST(Layers, InputsThatWantNoGradientGetNone) {
+  const Problem problem = make_problem_alone(first_block(3, 4), {4, 3, 8, 8}, 11);
+  for (const ReconstructionKind kind : {ReconstructionKind::checkpoint, ReconstructionKind::backprop}) {
+    for (const int64_t bytes : {int64_t{0}, int64_t{1}}) {
+      StageOptions options;
+      options.residual = false;
+      options.reconstruction = kind;
+      options.tape_bytes = bytes;
+      const Stage stage(problem.functions, 1, options);
+      const Outcome expected = pass(stage, problem);
+      const auto context = stage.forward(problem.x, problem.parameters, copies(problem.buffers), problem.training);
+      stage.backward(*context, problem.grad, std::vector<int32_t>(problem.parameters.size(), 1), {}, false);
+      EXPECT_FALSE(context->input_gradient().defined());
+      EXPECT_LT(relative_error(values(context->parameter_gradients()), values(expected.gradients)), 1e-13);
+    }
+  }
+}
+
+TEST(Layers, FrozenParametersGetNoGradientInParts) {
+  const Problem problem = make_problem({bottleneck(8, 4)}, 3, {4, 8, 6, 6}, 12);
+  StageOptions options;
+  options.reconstruction = ReconstructionKind::checkpoint;
+  const Outcome expected = run(problem, options);
+  options.tape_bytes = 1;
+  const Stage stage(problem.functions, problem.depth, options);
+  const auto context = stage.forward(problem.x, problem.parameters, copies(problem.buffers), problem.training);
+  std::vector<int32_t> wanted;
+  for (size_t i = 0; i < problem.parameters.size(); ++i) wanted.push_back(i % 2 == 0 ? 1 : 0);
+  stage.backward(*context, problem.grad, wanted, {});
+  const std::vector<Tensor> found = context->parameter_gradients();
+  EXPECT_LT(relative_error(values(context->input_gradient()), values(expected.input_gradient)), 1e-12);
+  for (size_t i = 0; i < found.size(); ++i) {
+    ASSERT_EQ(found[i].defined(), wanted[i] != 0);
+    if (wanted[i] == 0) continue;
+    EXPECT_LT(relative_error(values(found[i]), values(expected.gradients[i])), 1e-11);
+  }
+}
+
+TEST(Layers, JoinsThatCanNotBeAreRefused) {
+  const auto build = [](FunctionSpec function) {
+    StageOptions options;
+    options.residual = false;
+    options.reconstruction = ReconstructionKind::checkpoint;
+    Stage({std::move(function)}, 1, options);
+  };
+  expect_error([&] { build({{from(0, conv(3, 3))}}); }, "function 0, layer 0: input is 0");
+  expect_error([&] { build({{conv(3, 3), plus(1)}}); }, "function 0, layer 1: other is 1");
+  expect_error([&] { build({{conv(3, 3), from(kFunctionInput, conv(3, 3))}}); }, "layer 0: no layer reads its output");
+  expect_error([&] { build({{window(LayerKind::max_pool2d, 3, 1, 2)}}); }, "padding is 2x2");
+  expect_error([&] { build({{window(LayerKind::avg_pool2d, 3, 0)}}); }, "stride_height is 0");
+  const Problem problem = make_problem({{{conv(3, 3)}}}, 1, {2, 3, 2, 2}, 1);
+  StageOptions options;
+  options.residual = false;
+  options.reconstruction = ReconstructionKind::checkpoint;
+  const Stage pool({{{window(LayerKind::max_pool2d, 3, 1)}}}, 1, options);
+  expect_error([&] { pool.evaluate(problem.x, {}, {}, {}); }, "smaller than the window");
+  options.reconstruction = ReconstructionKind::adaptive;
+  expect_error([&] { Stage({{{conv(3, 3)}}}, 1, options); }, "can't be found from its output");
+  options.reconstruction = ReconstructionKind::checkpoint;
+  expect_error([&] { Stage({{{conv(3, 3)}}}, 2, options); }, "expected 1: a function alone");
+}
+
+// Tapes in bfloat16, by operators.
+TEST(Layers, PartsAgreeWithTheWholeInMixedPrecision) {
+  Problem problem = make_problem({bottleneck(16, 8)}, 2, {4, 16, 6, 6}, 13);
+  problem.x = torch::stable::to(problem.x, ScalarType::Float);
+  problem.grad = torch::stable::to(problem.grad, ScalarType::Float);
+  for (Tensor& tensor : problem.parameters) tensor = torch::stable::to(tensor, ScalarType::Float);
+  for (Tensor& tensor : problem.buffers) tensor = torch::stable::to(tensor, ScalarType::Float);
+  StageOptions options;
+  options.reconstruction = ReconstructionKind::checkpoint;
+  options.compute_type = ComputeType::bfloat16;
+  const Outcome whole = run(problem, options);
+  options.tape_bytes = 1;
+  const Outcome parts = run(problem, options);
+  // sqrt(k) u with k = 8 * 9 and u = 4e-3, and as much again for sums of parts that are rounded first.
+  EXPECT_LT(relative_error(values(parts.input_gradient), values(whole.input_gradient)), 2 * 9 * 4e-3);
+  EXPECT_LT(relative_error(values(parts.gradients), values(whole.gradients)), 2 * 9 * 4e-3);
+}
+
 TEST(Layers, Float32AgreesWithFloat64) {
   const Problem exact = make_problem({tiny_function(8)}, 4, {6, 8, 9, 9}, 3);
   StageOptions options;

@@ -213,17 +213,6 @@ TEST(Callbacks, FailureLeavesTheStageUsable) {
   EXPECT_NO_THROW(stage.backward(*again, x, {}, {}));
 }
 
-void expect_error(const std::function<void()>& action, const std::string& part) {
-  try {
-    action();
-    ADD_FAILURE() << "no error, expected one that says: " << part;
-  } catch (const Error& error) {
-    const std::string message = error.what();
-    EXPECT_NE(message.find(part), std::string::npos) << message;
-    EXPECT_EQ(message.find('\n'), std::string::npos) << message;
-  }
-}
-
 TEST(Errors, NameTheArgumentAndWhatWasExpected) {
   const Problem p = make_problem({tiny_function(4)}, 2, {2, 4, 6, 6}, 12);
   StageOptions options;

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "resnet_nodes/error.h"
 #include "resnet_nodes/stage.h"
 
 namespace resnet_nodes::truth {
@@ -206,6 +207,18 @@ inline FunctionSpec bottleneck(int64_t channels, int64_t planes, LayerKind kind 
   const LayerSpec relu = activation(kind);
   return {{relu, conv(channels, planes, 1, 1, 1, false), batch_norm(planes), relu, conv(planes, planes, 3, 1, 1, false),
            batch_norm(planes), relu, conv(planes, channels, 1, 1, 1, false), batch_norm(channels)}};
+}
+
+/// That an action throws an Error of one line that says so.
+inline void expect_error(const std::function<void()>& action, const std::string& part) {
+  try {
+    action();
+    ADD_FAILURE() << "no error, expected one that says: " << part;
+  } catch (const Error& error) {
+    const std::string message = error.what();
+    EXPECT_NE(message.find(part), std::string::npos) << message;
+    EXPECT_EQ(message.find('\n'), std::string::npos) << message;
+  }
 }
 
 /// TinyResNet's residual function.
