@@ -57,6 +57,7 @@ public sealed record PartMemory(string Name, long KeptBytes, long ForwardBytes, 
             inputs[i].Dispose();
         }
 
+        given.Dispose();
         gradient?.Dispose();
         return rows;
     }

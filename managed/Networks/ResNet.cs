@@ -96,7 +96,10 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>
     // Stem; first block and residual stage of each of the four; head. What an ODE network rectifies between them goes with the next.
     private void JoinParts()
     {
-        var recomputes = Options.Recompute ?? stages.OfType<ResidualStage>().All(s => s.Options.Reconstruction != Reconstruction.Backprop);
+        var stores = stages.Any(s => s is not null)
+            ? stages.Any(s => s?.Options.Reconstruction == Reconstruction.Backprop)
+            : Options.Stage.Reconstruction == Reconstruction.Backprop;
+        var recomputes = Options.Recompute ?? !stores;
         var given = new RecomputedOptions
         {
             Execution = Options.Stage.Execution,

@@ -48,7 +48,7 @@ public sealed record ResNetOptions
 
     /// <summary>
     /// Whether stem, first blocks and head keep their inputs alone and are evaluated again in the backward pass
-    /// (<see cref="Recomputed"/>). Null: where no stage stores its tapes (<see cref="Reconstruction.Backprop"/>).
+    /// (<see cref="Recomputed"/>). Null: where no stage was built to store its tapes (<see cref="Reconstruction.Backprop"/>).
     /// </summary>
     public bool? Recompute { get; init; }
 

@@ -109,7 +109,8 @@ public sealed class Recomputed : nn.Module<Tensor, Tensor>
     /// <exception cref="ArgumentNullException">No input.</exception>
     /// <exception cref="ObjectDisposedException">The module is disposed.</exception>
     /// <exception cref="ResNetNodesException">The input does not fit native layers, or the module returns no tensor.</exception>
-    public override Tensor forward(Tensor input) => engine.Run(input, [], training);
+    // Random numbers of its own are for those who evaluate again: where no way back follows, the module draws as it would without this one.
+    public override Tensor forward(Tensor input) => engine.Run(input, [], training: false);
 
     /// <summary>Names the module, whether it is stored, and execution.</summary>
     /// <returns>One line.</returns>

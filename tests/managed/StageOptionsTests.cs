@@ -13,6 +13,7 @@ public sealed class StageOptionsTests
         Assert.Equal((Solver.Euler, Reconstruction.Adaptive()), (options.Solver, options.Reconstruction));
         Assert.Equal((StageExecution.Auto, ComputeType.SameAsState), (options.Execution, options.ComputeType));
         Assert.Null(options.StepSize);
+        Assert.Null(options.TapeBytes);
     }
 
     public static TheoryData<StageOptions, string> Wrong => new()
@@ -21,6 +22,8 @@ public sealed class StageOptionsTests
         { new StageOptions { StepSize = -1 }, "StepSize is -1" },
         { new StageOptions { StepSize = double.NaN }, "StepSize is NaN" },
         { new StageOptions { StepSize = double.PositiveInfinity }, "StepSize is Infinity" },
+        { new StageOptions { TapeBytes = 0 }, "TapeBytes is 0, expected a positive number of bytes" },
+        { new StageOptions { TapeBytes = -1 }, "TapeBytes is -1" },
         { new StageOptions { Reconstruction = null! }, "Reconstruction is null" },
         { new StageOptions { Solver = null! }, "Solver is null" },
         { new StageOptions { Execution = (StageExecution)7 }, "Execution is 7, expected one of Auto, Layers, Callback" },
@@ -70,5 +73,23 @@ public sealed class StageOptionsTests
         Assert.Throws<ArgumentNullException>(() => stage.Options = null!);
         Assert.Throws<ArgumentNullException>(() => new ResidualStage(null!));
         Assert.Contains("function 1", Assert.Throws<ArgumentException>(() => new ResidualStage([nn.Linear(4, 4), null!])).Message);
+    }
+
+    [Theory]
+    [InlineData(null)]
+    [InlineData(1L)]
+    [InlineData(1L << 40)]
+    public void TapeBytes_AreReadAsTheyWereSet(long? bytes)
+    {
+        using var recomputed = new Recomputed(Truth.LinearFunction(4), new RecomputedOptions { TapeBytes = bytes });
+        using var stage = new ResidualStage(Truth.Functions(2, () => Truth.LinearFunction(4)), new StageOptions { TapeBytes = bytes });
+        Assert.Equal((bytes, bytes), (recomputed.Options.TapeBytes, stage.Options.TapeBytes));
+        recomputed.Options = new RecomputedOptions { TapeBytes = 7, Stored = true };
+        stage.Options = stage.Options with { TapeBytes = 7 };
+        Assert.Equal(new RecomputedOptions { TapeBytes = 7, Stored = true }, recomputed.Options);
+        Assert.Equal(7, stage.Options.TapeBytes);
+        var refused = Assert.Throws<ArgumentException>(() => recomputed.Options = new RecomputedOptions { TapeBytes = 0 });
+        Assert.Contains("TapeBytes is 0", refused.Message);
+        Assert.Equal(7, recomputed.Options.TapeBytes);
     }
 }

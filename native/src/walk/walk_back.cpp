@@ -183,6 +183,8 @@ WalkResult walk_back(const WalkPlan& plan, const Recursion& recursion, StoredSta
   Tensor y = std::exchange(output, Tensor()), g = grad;
   for (int64_t n = recursion.steps; n-- > 0;) {
     const Back back = walk.step(n, y, g);
+    // The product has no use for it.
+    if (y.get() != back.state.get() && y.get() != back.predicted.get()) walk.recycle(std::exchange(y, Tensor()));
     const Tensor before = walk.vjp(n, *back.tape, g);
     walk.recycle(g);
     if (back.state.get() != y.get()) walk.recycle(y);
