@@ -13,7 +13,7 @@ The network is that of managed/Networks/ResNet.cs, written frugally: ReLU in pla
 h f(x). --layout is that of images and weights; which one takes less depends on method and network. `backprop` stores
 every state. `checkpoint` is torch.utils.checkpoint.checkpoint_sequential over the blocks of the network, in
 round(sqrt(blocks)) segments. Gradients are kept between steps: they and the momentum count as rest. Tried with
-PyTorch 2.14; 1.13 has no such `checkpoint`.
+PyTorch 2.14.
 """
 
 import argparse

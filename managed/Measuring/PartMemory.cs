@@ -7,7 +7,9 @@ namespace ResNetNodes.Measuring;
 /// <param name="Name">The part.</param>
 /// <param name="KeptBytes">What its forward pass leaves for its backward pass, its output included, as long as that is needed.</param>
 /// <param name="ForwardBytes">What its forward pass works with at most, beyond what is resident before it.</param>
-/// <param name="BackwardBytes">What its backward pass works with at most, beyond what all parts up to it have left: the gradient of its output included.</param>
+/// <param name="BackwardBytes">
+/// What its backward pass works with at most, beyond what all parts up to it have left: the gradient of its output included.
+/// </param>
 public sealed record PartMemory(string Name, long KeptBytes, long ForwardBytes, long BackwardBytes)
 {
     /// <summary>

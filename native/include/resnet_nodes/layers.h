@@ -35,7 +35,7 @@ struct LayerSpec {
   LayerKind kind = LayerKind::identity;
   int64_t in_features = 0;    ///< channels or features that come in; batch_norm2d: C
   int64_t out_features = 0;   ///< channels or features that go out
-  int64_t kernel_height = 1;  ///< conv2d, pools; as are strides and paddings; dilation: conv2d, max_pool2d
+  int64_t kernel_height = 1;  ///< of a window: conv2d, pools
   int64_t kernel_width = 1;
   int64_t stride_height = 1;
   int64_t stride_width = 1;

@@ -72,16 +72,6 @@ class RESNET_NODES_API StageContext {
   std::unique_ptr<Impl> impl_;
 };
 
-/// What one evaluation of a stage's functions takes at an input of this shape: what plans of memory are made of.
-struct Footprint {
-  int64_t input = 0;       ///< bytes of x
-  int64_t output = 0;      ///< bytes of x_N
-  int64_t tape = 0;        ///< bytes that backprop stores a step
-  int64_t evaluation = 0;  ///< bytes that an evaluation works with beside x and its output
-  int64_t product = 0;  ///< bytes that a function's tape and product work with beside x, the cotangent and the gradient
-  double operations = 0;  ///< multiply-adds, and a few for each value, of one evaluation of every function
-};
-
 /// x_{n+1} = x_n + h f_n(x_n), n = 0 ... N-1: the residual recursion of the paper, or that of another solver. What it
 /// computes never changes; what it remembers from pass to pass (workspaces, adaptive's choices, recorded graphs) only
 /// makes it faster. Calls may come from any thread.
@@ -106,10 +96,6 @@ class RESNET_NODES_API Stage {
   /// in that, ", cuda steps" where the steps around it are kernels on the GPU. RESNET_NODES_FUSED decides (runtime.h),
   /// then layers, dtype, device and shape.
   std::string function_path(int64_t function, const Tensor& x) const;
-
-  /// Of native layers, from the shape of x alone, in training; the largest of functions that differ. Throws Error with
-  /// external functions.
-  Footprint footprint(const Tensor& x) const;
 
   /// x_N alone; nothing is kept. x: [B, C, H, W] or [B, D]. `training`: one flag a batch normalization, in the order
   /// of the functions' lists. 1: the batch's statistics, and the running ones change; 0: the running ones.

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "functions/layer_table.h"
-#include "resnet_nodes/stage.h"
 
 namespace resnet_nodes {
 
@@ -31,8 +30,5 @@ constexpr int64_t kWholeTape = -1;
 /// default; kWholeTape. `uses_batch`: of each row, whether it is a normalization by the batch's own statistics.
 Parts parts_of(const LayerTable::Function& function, const Tensor& x, int64_t limit,
                const std::vector<bool>& uses_batch);
-
-/// What function n takes at states like x, in training.
-Footprint footprint_of(const LayerTable& table, int64_t n, const Tensor& x, int64_t tape_bytes);
 
 }  // namespace resnet_nodes

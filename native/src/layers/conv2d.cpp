@@ -23,10 +23,6 @@ class Conv2d final : public WeightedLayer {
     return {x[0], spec().out_features, window_count(x[2], spec(), 0), window_count(x[3], spec(), 1)};
   }
 
-  double products_per_value() const override {
-    return static_cast<double>(spec().in_features / spec().groups * spec().kernel_height * spec().kernel_width);
-  }
-
   Tensor forward(const Tensor& x, const LayerCall& call) const override {
     if (!is_pointwise()) return convolution(x, call.parameters[0], bias(call), spec());
     return convolution(subsampled(x, spec()), call.parameters[0], bias(call), unit_stride());

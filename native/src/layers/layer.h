@@ -64,9 +64,6 @@ class Layer {
   /// Sizes of the output for those of an input that passes check_input.
   virtual std::vector<int64_t> output_sizes(const std::vector<int64_t>& input) const { return input; }
 
-  /// Multiply-adds for each value of the output.
-  virtual double products_per_value() const { return 0; }
-
   /// The forward pass's evaluation.
   virtual Tensor forward(const Tensor& x, const LayerCall& call) const = 0;
   /// The same function again, with the forward pass's statistics and without a change of any state.

@@ -25,8 +25,6 @@ class Linear final : public WeightedLayer {
     return sizes;
   }
 
-  double products_per_value() const override { return static_cast<double>(spec().in_features); }
-
   Tensor forward(const Tensor& x, const LayerCall& call) const override {
     return linear(x, call.parameters[0], bias(call));
   }

@@ -3,14 +3,12 @@
 
 #include <torch/csrc/stable/ops.h>
 
-#include <algorithm>
 #include <chrono>
 #include <utility>
 
 #include "device/device_guard.h"
 #include "device/graph_capture.h"
 #include "functions/callback_functions.h"
-#include "functions/parts.h"
 #include "resnet_nodes/error.h"
 #include "stage/context.h"
 #include "stage/live_objects.h"
@@ -175,22 +173,6 @@ std::string Stage::function_path(int64_t function, const Tensor& x) const {
   }
   check_state(x, true);
   return impl_->plan.table ? impl_->plan.table->path(function, x) : "callbacks";
-}
-
-Footprint Stage::footprint(const Tensor& x) const {
-  check_state(x, true);
-  if (!impl_->plan.table) throw Error("footprint: external functions are not known; measure them");
-  Footprint all;
-  for (int64_t n = 0; n < impl_->depth; ++n) {
-    const Footprint one = footprint_of(*impl_->plan.table, n, x, impl_->plan.options.tape_bytes);
-    all.input = one.input;
-    all.output = one.output;
-    all.tape = std::max(all.tape, one.tape);
-    all.evaluation = std::max(all.evaluation, one.evaluation);
-    all.product = std::max(all.product, one.product);
-    all.operations += one.operations;
-  }
-  return all;
 }
 
 Tensor Stage::Impl::evaluate(const Tensor& x, const Functions& given) const {
