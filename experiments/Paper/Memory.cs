@@ -45,7 +45,7 @@ internal sealed record MemoryResult(MemoryRow Row, IReadOnlyList<MemoryPartRow> 
 [Meaning("planes", "Channels of TinyResNet's stage, or planes of the first of four stages (not for linear).")]
 [Meaning("reconstructions", "Methods to measure: {methods}.")]
 [Meaning("batch", "Images in a step (not for linear).")]
-[Preset("smoke", "network=tiny,linear", "planes=4", "batch=32", "depths=4,32")]
+[Preset("smoke", "network=tiny,linear", "planes=4", "batch=32", "depths=16,64")]
 [Preset("small", "network=linear,tiny,ode", "depths=8,32,128", "planes=8", "batch=32")]
 [Preset("paper", "network=linear", "depths=1,51,101,151,201,251,301", "reconstructions=inverse,adaptive,backprop")]
 internal sealed class Memory : Experiment

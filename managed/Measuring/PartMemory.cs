@@ -38,19 +38,28 @@ public sealed record PartMemory(string Name, long KeptBytes, long ForwardBytes, 
                 outputs.Add(module.call(given).MoveToOuterDisposeScope());
             });
             rows.Add(new(name, after - before, high - before, 0));
-            given = outputs[^1].detach().requires_grad_(true);
+            given = outputs[^1].detach().requires_grad_(outputs[^1].requires_grad);
         }
 
         Tensor? gradient = null;
         for (var i = parts.Count; i-- > 0;)
         {
+            // What lies before frozen parts alone has no backward pass.
+            if (!outputs[i].requires_grad)
+            {
+                outputs[i].Dispose();
+                inputs[i].Dispose();
+                continue;
+            }
+
             // The gradient of its output is there already.
             var arrived = gradient is null ? 0 : gradient.numel() * gradient.element_size();
             var (before, high, _) = During(() =>
             {
                 using var scope = NewDisposeScope();
-                var start = gradient is null ? loss(outputs[i]) : outputs[i];
-                start.backward(gradient is null ? [] : [gradient]);
+                var isLast = i == parts.Count - 1;
+                var start = isLast ? loss(outputs[i]) : outputs[i];
+                start.backward(isLast ? [] : [gradient!]);
                 gradient?.Dispose();
                 gradient = inputs[i].requires_grad ? inputs[i].grad?.MoveToOuterDisposeScope() : null;
             });

@@ -22,8 +22,8 @@ struct StepKernels {
   StepNorms (*distance)(const T* x, const T* reference, int64_t count);
   /// out = grad where output > 0, else 0: rectified linear units, by the sign of what came out.
   void (*relu_backward)(T* out, const T* grad, const T* output, int64_t count);
-  /// For each channel of `pixels` pixels, all channels of one next to each other: sums[c] = sum g and sums[channels + c]
-  /// = sum g (x - mean[c]).
+  /// For each channel of `pixels` pixels, all channels of one next to each other: sums[c] = sum g and sums[channels +
+  /// c] = sum g (x - mean[c]).
   void (*channel_sums)(double* sums, const T* g, const T* x, const T* mean, int64_t channels, int64_t pixels);
   /// out = a[c] g + b[c] (x - mean[c]) + d[c] there.
   void (*channel_affine)(T* out, const T* g, const T* x, const T* mean, const T* a, const T* b, const T* d,
