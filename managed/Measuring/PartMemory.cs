@@ -45,25 +45,22 @@ public sealed record PartMemory(string Name, long KeptBytes, long ForwardBytes, 
         for (var i = parts.Count; i-- > 0;)
         {
             // What lies before frozen parts alone has no backward pass.
-            if (!outputs[i].requires_grad)
+            if (outputs[i].requires_grad)
             {
-                outputs[i].Dispose();
-                inputs[i].Dispose();
-                continue;
+                // The gradient of its output is there already.
+                var arrived = gradient is null ? 0 : gradient.numel() * gradient.element_size();
+                var (before, high, _) = During(() =>
+                {
+                    using var scope = NewDisposeScope();
+                    var isLast = i == parts.Count - 1;
+                    var start = isLast ? loss(outputs[i]) : outputs[i];
+                    start.backward(isLast ? [] : [gradient!]);
+                    gradient?.Dispose();
+                    gradient = inputs[i].requires_grad ? inputs[i].grad?.MoveToOuterDisposeScope() : null;
+                });
+                rows[i] = rows[i] with { BackwardBytes = high - before + arrived };
             }
 
-            // The gradient of its output is there already.
-            var arrived = gradient is null ? 0 : gradient.numel() * gradient.element_size();
-            var (before, high, _) = During(() =>
-            {
-                using var scope = NewDisposeScope();
-                var isLast = i == parts.Count - 1;
-                var start = isLast ? loss(outputs[i]) : outputs[i];
-                start.backward(isLast ? [] : [gradient!]);
-                gradient?.Dispose();
-                gradient = inputs[i].requires_grad ? inputs[i].grad?.MoveToOuterDisposeScope() : null;
-            });
-            rows[i] = rows[i] with { BackwardBytes = high - before + arrived };
             outputs[i].Dispose();
             inputs[i].Dispose();
         }

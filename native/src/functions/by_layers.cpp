@@ -73,7 +73,7 @@ Tensor LayerFunctions::apply(Use use, const Tensor& x, Tape* tape, bool replay) 
       row.layer->check_input(input, layer_place(n, r));
       outputs[r + 1] = row.layer->forward(input, call);
     }
-    for (const int64_t source : {row.input, row.is_sum ? row.other : row.input}) {
+    for (const int64_t source : {row.input, row.other}) {
       if (source < 0) {
         let_go(source, function.reads_input_back, function.last_reader_of_input, r);
       } else {
@@ -114,8 +114,8 @@ Tensor LayerFunctions::replay_in_parts(Use use, LayerTape& tape) {
   const KeptOutputs input{tape.outputs};
   Tensor result;
   const auto keep = [&](Tensor& all, const Tensor& part, int64_t first, int64_t count) {
-    if (!all.defined()) all = batch_like(part, parts.batch);
-    Tensor place = images_of(all, first, count);
+    if (!all.defined()) all = whole_like(part, 0, parts.batch);
+    Tensor place = part_of(all, 0, first, count);
     torch::stable::copy_(place, part);
   };
   for (int64_t first = 0; first < parts.batch; first += parts.images) {

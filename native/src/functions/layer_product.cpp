@@ -22,7 +22,7 @@ LayerProduct::LayerProduct(const LayerTable::Function& function, const ProductHo
     : function_(function), host_(host), parts_(parts), outputs_(outputs), type_(type) {
   live_.push_back(host.wants_input);
   for (const LayerTable::Row& row : function.rows) {
-    bool live = is_live(row.input) || (row.is_sum && is_live(row.other));
+    bool live = has_live_input(row);
     for (int64_t i = 0; i < row.layer->parameter_count(); ++i) live = live || host.wants(row.first_parameter + i);
     live_.push_back(live);
   }
@@ -71,7 +71,7 @@ void LayerProduct::run_part(int64_t level, int64_t first, int64_t count, const P
 Tensor LayerProduct::cotangent_of(size_t place, int64_t first, int64_t count, const ProductOperands& operands) {
   const Tensor local = std::exchange(local_[place], Tensor());
   if (!pending_[place].all.defined()) return local;
-  Tensor earlier = images_of(pending_[place].all, first, count);
+  Tensor earlier = part_of(pending_[place].all, 0, first, count);
   if (place + 1 == live_.size()) {
     if (operands.scale != 1) earlier = scaled(earlier, operands.scale);
     earlier = torch::stable::to(earlier, type_);
@@ -82,7 +82,7 @@ Tensor LayerProduct::cotangent_of(size_t place, int64_t first, int64_t count, co
 Tensor LayerProduct::input_gradient(size_t r, const Tensor& cotangent, RowOutputs& outputs) {
   const LayerTable::Row& row = function_.rows[r];
   LayerCall call = host_.call_of(row);
-  const bool wants_input = is_live(row.input) || (row.is_sum && is_live(row.other));
+  const bool wants_input = has_live_input(row);
   if (parts_.barriers[r]) {
     if (!wants_input) return {};
     const Tensor weight = row.layer->parameter_count() > 0 ? call.parameters[0] : Tensor();
@@ -128,9 +128,9 @@ void LayerProduct::leave(int64_t level, int64_t first, int64_t count) {
     }
     left.emplace_back(local, place);
     const bool adds = pending.since >= 0 && pending.since < level;
-    if (pending.since < 0) pending = {batch_like(local, parts_.batch), level, true};
+    if (pending.since < 0) pending = {whole_like(local, 0, parts_.batch), level, true};
     if (adds && !pending.is_own) pending.all = torch::stable::clone(pending.all), pending.is_own = true;
-    Tensor part = images_of(pending.all, first, count);
+    Tensor part = part_of(pending.all, 0, first, count);
     torch::stable::copy_(part, adds ? sum(part, local) : local);
   }
 }
@@ -148,15 +148,15 @@ void LayerProduct::add_sums(int64_t level, int64_t first, int64_t count, const P
 }
 
 void LayerProduct::write_input(int64_t first, int64_t count, const ProductOperands& operands) {
-  const Tensor base = operands.base.defined() ? images_of(operands.base, first, count) : Tensor();
+  const Tensor base = operands.base.defined() ? part_of(operands.base, 0, first, count) : Tensor();
   Tensor gradient = cotangent_of(0, first, count, operands);
   if (base.defined()) gradient = torch::stable::to(gradient, base.scalar_type());
   if (parts_.is_whole()) {
     result_ = base.defined() ? add_scaled(base, gradient, 1.0) : gradient;
     return;
   }
-  if (!result_.defined()) result_ = batch_like(gradient, parts_.batch);
-  Tensor part = images_of(result_, first, count);
+  if (!result_.defined()) result_ = whole_like(gradient, 0, parts_.batch);
+  Tensor part = part_of(result_, 0, first, count);
   if (base.defined()) {
     add_scaled(base, gradient, 1.0, part);
   } else {

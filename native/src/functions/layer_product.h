@@ -55,6 +55,7 @@ class LayerProduct {
   void write_input(int64_t first, int64_t count, const ProductOperands& operands);
   void finish_norms(int64_t level);
   bool is_live(int64_t row) const { return live_[static_cast<size_t>(row + 1)]; }
+  bool has_live_input(const LayerTable::Row& row) const { return is_live(row.input) || is_live(row.other); }
   int64_t level_of(size_t place) const { return place == 0 ? parts_.level_count - 1 : parts_.levels[place - 1]; }
 
   const LayerTable::Function& function_;

@@ -112,9 +112,8 @@ void LayerTable::join(Function& function, int64_t number) {
     row.input = place(spec.input, "input");
     read(row.input, r, row.layer->reads() == Reads::input);
     if (row.layer->reads() == Reads::output) row.is_read_back = true;
-    if (!row.is_sum) continue;
-    row.other = place(spec.other, "other");
-    read(row.other, r, false);
+    row.other = row.is_sum ? place(spec.other, "other") : row.input;
+    if (row.is_sum) read(row.other, r, false);
   }
   for (int64_t r = 0; r < count; ++r) {
     Row& row = function.rows[static_cast<size_t>(r)];

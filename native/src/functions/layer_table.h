@@ -26,9 +26,9 @@ class LayerTable {
     int64_t first_parameter = 0;
     int64_t first_buffer = 0;
     int64_t input = kFunctionInput;  ///< the row whose output it reads, or the function's input
-    int64_t other = kFunctionInput;  ///< add: likewise
+    int64_t other = kFunctionInput;  ///< add: likewise, the second summand's; else the same as `input`
     int64_t last_reader = -1;        ///< of its output; the function's output: past the last row
-    bool is_sum = false;             ///< reads `other`
+    bool is_sum = false;             ///< reads `other` beside `input`
     bool feeds_next = false;         ///< the next row reads its output, and no other
     bool is_read_back = false;       ///< a product reads its output
     int64_t statistics = -1;         ///< index among the function's batch normalizations, -1 for other layers

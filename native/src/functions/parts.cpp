@@ -14,7 +14,7 @@ void find_levels(const LayerTable::Function& function, Parts& parts) {
   for (size_t r = rows; r-- > 0;) {
     if (parts.barriers[r]) ++parts.levels[r];
     const LayerTable::Row& row = function.rows[r];
-    for (const int64_t source : {row.input, row.is_sum ? row.other : kFunctionInput}) {
+    for (const int64_t source : {row.input, row.other}) {
       if (source < 0) continue;
       int64_t& level = parts.levels[static_cast<size_t>(source)];
       level = std::max(level, parts.levels[r]);
@@ -83,8 +83,8 @@ Parts parts_of(const LayerTable::Function& function, const Tensor& x, int64_t li
   const double per_image = static_cast<double>(whole) / static_cast<double>(parts.batch);
   const auto room = static_cast<int64_t>(static_cast<double>(most - held - between) / per_image);
   // Parts of one size, as far as that goes.
-  const int64_t count =
-      (parts.batch + std::clamp<int64_t>(room, 1, parts.batch - 1) - 1) / std::clamp<int64_t>(room, 1, parts.batch - 1);
+  const int64_t most_images = std::clamp<int64_t>(room, 1, parts.batch - 1);
+  const int64_t count = (parts.batch + most_images - 1) / most_images;
   parts.images = (parts.batch + count - 1) / count;
   return parts;
 }

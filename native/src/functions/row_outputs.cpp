@@ -8,7 +8,7 @@ const Tensor& RowOutputs::of(int64_t row) {
   const auto place = static_cast<size_t>(row + 1);
   Tensor& found = found_[place];
   if (found.defined()) return found;
-  if (kept_[place].defined()) return found = images_of(kept_[place], first_, count_);
+  if (kept_[place].defined()) return found = part_of(kept_[place], 0, first_, count_);
   const LayerTable::Row& of_row = function_.rows[static_cast<size_t>(row)];
   LayerCall call = call_of_(of_row);
   const Tensor other = of_row.is_sum ? of(of_row.other) : Tensor();

@@ -21,11 +21,7 @@ int64_t channel_stride(const Tensor& x) {
 
 bool is_row(const Tensor& tensor, ScalarType type) { return tensor.scalar_type() == type && tensor.stride(0) == 1; }
 
-// Of statistics, and in mixed precision of weights too.
-ScalarType wide_type(const Tensor& x) {
-  return x.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-}
-
+// In mixed precision weights are as wide as statistics.
 bool has_wide_affine(const Tensor& x, const KnownNorm& norm) {
   return norm.weight.defined() && norm.weight.scalar_type() == wide_type(x);
 }

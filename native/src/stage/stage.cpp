@@ -25,11 +25,11 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-void check_state(const Tensor& x, bool is_floating_alone) {
+void check_state(const Tensor& x, bool must_be_floating) {
   if (!x.defined()) throw Error("x is undefined, expected a tensor [B, C, H, W] or [B, D]");
   if (x.dim() < 1 || x.numel() == 0)
     throw Error("x is " + shape_text(x) + ", expected [B, C, H, W] or [B, D], not empty");
-  if (is_floating_alone && !is_floating(x)) throw Error("x is " + dtype_text(x) + ", expected " + kFloatingTypes);
+  if (must_be_floating && !is_floating(x)) throw Error("x is " + dtype_text(x) + ", expected " + kFloatingTypes);
 }
 
 void check_recorded(const Tensor& x) {

@@ -15,10 +15,6 @@ namespace {
 
 using torch::headeronly::ScalarType;
 
-ScalarType wide_type(const Tensor& x) {
-  return x.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-}
-
 Tensor wide(const Tensor& x) { return torch::stable::to(x, wide_type(x)); }
 
 // [C] as [1, C, 1, 1].
@@ -42,23 +38,7 @@ bool has_kernels(const Tensor& g, const Tensor& x) {
          g.scalar_type() == x.scalar_type();
 }
 
-// body(kernels, zero of the type, first pixel, how many, number of the block) for blocks of pixels.
-template <typename Body>
-void for_pixels(const Tensor& x, const Body& body) {
-  const KernelPath& path = active_kernels();
-  const int64_t pixels = x.size(0) * x.size(2) * x.size(3), block = pixel_block(x.size(1));
-  const bool single = x.scalar_type() == ScalarType::Float;
-  torch::stable::parallel_for(0, (pixels + block - 1) / block, 1, [&](int64_t first, int64_t last) {
-    for (int64_t i = first; i < last; ++i) {
-      const int64_t begin = i * block, count = std::min(block, pixels - begin);
-      if (single) {
-        body(path.float32, float(), begin, count, i);
-      } else {
-        body(path.float64, double(), begin, count, i);
-      }
-    }
-  });
-}
+int64_t pixels_of(const Tensor& x) { return x.size(0) * x.size(2) * x.size(3); }
 
 template <typename T>
 const T* values(const Tensor& x, int64_t first = 0) {
@@ -91,13 +71,13 @@ void add_channel_sums(const Tensor& g, const Tensor& x, const Tensor& mean, cons
     return;
   }
   const Tensor center = like(x, mean);
-  const int64_t block = pixel_block(channels), pixels = x.size(0) * x.size(2) * x.size(3);
+  const int64_t block = pixel_block(channels), pixels = pixels_of(x);
   // Added up in their order, whichever thread made them.
   std::vector<double> parts(static_cast<size_t>((pixels + block - 1) / block * 2 * channels));
-  for_pixels(x, [&](const auto& loops, auto zero, int64_t begin, int64_t count, int64_t i) {
+  for_blocks_of(x, pixels, block, [&](const auto& loops, auto zero, int64_t begin, int64_t count) {
     using T = decltype(zero);
-    loops.channel_sums(parts.data() + i * 2 * channels, values<T>(g, begin * channels), values<T>(x, begin * channels),
-                       values<T>(center), channels, count);
+    loops.channel_sums(parts.data() + begin / block * 2 * channels, values<T>(g, begin * channels),
+                       values<T>(x, begin * channels), values<T>(center), channels, count);
   });
   auto* total = static_cast<double*>(sums.mutable_data_ptr());
   for (size_t i = 0; i < parts.size(); ++i) total[i % static_cast<size_t>(2 * channels)] += parts[i];
@@ -119,12 +99,13 @@ Tensor norm_input_gradient(const Tensor& g, const Tensor& x, const Tensor& mean,
   const Tensor center = like(x, mean), a = like(x, scale), b = like(x, slope), d = like(x, shift);
   const Tensor out = torch::stable::empty_like(x);
   const int64_t channels = x.size(1);
-  for_pixels(x, [&](const auto& loops, auto zero, int64_t begin, int64_t pixels, int64_t) {
-    using T = decltype(zero);
-    const int64_t first = begin * channels;
-    loops.channel_affine(static_cast<T*>(out.mutable_data_ptr()) + first, values<T>(g, first), values<T>(x, first),
-                         values<T>(center), values<T>(a), values<T>(b), values<T>(d), channels, pixels);
-  });
+  for_blocks_of(
+      x, pixels_of(x), pixel_block(channels), [&](const auto& loops, auto zero, int64_t begin, int64_t pixels) {
+        using T = decltype(zero);
+        const int64_t first = begin * channels;
+        loops.channel_affine(static_cast<T*>(out.mutable_data_ptr()) + first, values<T>(g, first), values<T>(x, first),
+                             values<T>(center), values<T>(a), values<T>(b), values<T>(d), channels, pixels);
+      });
   return out;
 }
 

@@ -69,16 +69,15 @@ class DenseArguments {
 /// the number of threads.
 constexpr int64_t kBlock = 16384;
 
-/// body(kernels of the element type, its zero, first element, how many) for each block of `count` elements.
+/// body(kernels of like's element type, its zero, first entry, how many) for each block of so many of `total` entries.
 template <typename Body>
-void for_blocks(const Tensor& like, const Body& body) {
+void for_blocks_of(const Tensor& like, int64_t total, int64_t entries, const Body& body) {
   const KernelPath& path = active_kernels();
-  const int64_t total = like.numel();
   const bool single = like.scalar_type() == torch::headeronly::ScalarType::Float;
-  torch::stable::parallel_for(0, (total + kBlock - 1) / kBlock, 1, [&](int64_t first, int64_t last) {
+  torch::stable::parallel_for(0, (total + entries - 1) / entries, 1, [&](int64_t first, int64_t last) {
     for (int64_t block = first; block < last; ++block) {
-      const int64_t begin = block * kBlock;
-      const int64_t count = total - begin < kBlock ? total - begin : kBlock;
+      const int64_t begin = block * entries;
+      const int64_t count = total - begin < entries ? total - begin : entries;
       if (single) {
         body(path.float32, float(), begin, count);
       } else {
@@ -86,6 +85,12 @@ void for_blocks(const Tensor& like, const Body& body) {
       }
     }
   });
+}
+
+/// The same for all elements.
+template <typename Body>
+void for_blocks(const Tensor& like, const Body& body) {
+  for_blocks_of(like, like.numel(), kBlock, body);
 }
 
 /// Norms of parts, added up in their order.

@@ -54,17 +54,17 @@ bool is_pixel_major(const Tensor& x) {
   return is(0, c * h * w) && is(1, 1) && is(2, w * c) && is(3, c);
 }
 
-Tensor images_of(const Tensor& x, int64_t first, int64_t count) {
-  if (first == 0 && count == x.size(0)) return x;
+Tensor part_of(const Tensor& x, int64_t dimension, int64_t first, int64_t count) {
+  if (first == 0 && count == x.size(dimension)) return x;
   Tensor all = x;
-  return torch::stable::narrow(all, 0, first, count);
+  return torch::stable::narrow(all, dimension, first, count);
 }
 
-Tensor batch_like(const Tensor& x, int64_t images) {
+Tensor whole_like(const Tensor& x, int64_t dimension, int64_t size) {
   std::vector<int64_t> sizes(x.sizes().begin(), x.sizes().end());
-  sizes[0] = images;
+  sizes[static_cast<size_t>(dimension)] = size;
   if (x.dim() != 4) return torch::stable::new_empty(x, sizes);
-  const Tensor pixels = torch::stable::new_empty(x, std::vector<int64_t>{images, sizes[2], sizes[3], sizes[1]});
+  const Tensor pixels = torch::stable::new_empty(x, std::vector<int64_t>{sizes[0], sizes[2], sizes[3], sizes[1]});
   return call_operator<1>("aten::permute", "", pixels, std::vector<int64_t>{0, 3, 1, 2})[0];
 }
 

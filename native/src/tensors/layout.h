@@ -24,10 +24,10 @@ bool is_channels_last(const Tensor& x);
 /// Whether the pixels of all images lie one after the other without gaps, all channels of each together.
 bool is_pixel_major(const Tensor& x);
 
-// Parts of a batch, the first dimension.
-/// Images first ... first + count - 1, as a view.
-Tensor images_of(const Tensor& x, int64_t first, int64_t count);
-/// New memory for a batch of `images` of which x is a part, in the layout of a stage's state.
-Tensor batch_like(const Tensor& x, int64_t images);
+// Parts of a tensor along one of its dimensions: images (0), or channels (1).
+/// Entries first ... first + count - 1, as a view; x itself where these are all.
+Tensor part_of(const Tensor& x, int64_t dimension, int64_t first, int64_t count);
+/// New memory for a tensor of `size` entries of which x is a part, in the layout of a stage's state.
+Tensor whole_like(const Tensor& x, int64_t dimension, int64_t size);
 
 }  // namespace resnet_nodes

@@ -18,7 +18,7 @@ void set_norm(const Tensor& norms, MeasuredNorm which, const Tensor& value) {
 
 // Of a - b, subtracted in at least float32: differences of states are below what narrow types can tell.
 Tensor squared_distance(const Tensor& a, const Tensor& b) {
-  const ScalarType type = a.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+  const ScalarType type = wide_type(a);
   return sum_of_squares(plus_scaled(torch::stable::to(a, type), torch::stable::to(b, type), -1.0));
 }
 

@@ -59,10 +59,6 @@ bool has_cudnn_relu(const Tensor& x) {
   return found;
 }
 
-}  // namespace
-
-namespace {
-
 Tensor whole_convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape) {
   return call_operator<1>("aten::convolution", "", x, weight, optional(bias), stride(shape), padding(shape),
                           dilation(shape), false, kNoOutputPadding, shape.groups)[0];
@@ -79,11 +75,6 @@ GradientTriple whole_convolution_backward(const Tensor& grad, const Tensor& x, c
 // oneDNN lays a weight and its gradient out anew: two more copies of what may be larger than all states. Where states
 // are large, going over them several times costs more than the copies.
 constexpr int64_t kLargeWeight = 1 << 18;
-
-Tensor part_of(const Tensor& x, int64_t dimension, int64_t first, int64_t count) {
-  Tensor all = x;
-  return torch::stable::narrow(all, dimension, first, count);
-}
 
 // body(first, how many, the shape of these) for some output channels after the other.
 template <typename Body>
@@ -110,11 +101,7 @@ Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, co
   for_slices(weight, shape, [&](int64_t first, int64_t count, const LayerSpec& slice) {
     const Tensor some = whole_convolution(x, part_of(weight, 0, first, count),
                                           bias.defined() ? part_of(bias, 0, first, count) : bias, slice);
-    if (!all.defined()) {
-      const std::vector<int64_t> pixels{some.size(0), some.size(2), some.size(3), weight.size(0)};
-      all = call_operator<1>("aten::permute", "", torch::stable::new_empty(x, pixels),
-                             std::vector<int64_t>{0, 3, 1, 2})[0];
-    }
+    if (!all.defined()) all = whole_like(some, 1, weight.size(0));
     Tensor place = part_of(all, 1, first, count);
     torch::stable::copy_(place, some);
   });
@@ -196,12 +183,16 @@ Tensor inverse_square(const Tensor& x) {
 
 Tensor relu(const Tensor& x) { return call_operator<1>("aten::relu", "", x)[0]; }
 
+torch::headeronly::ScalarType wide_type(const Tensor& x) {
+  using torch::headeronly::ScalarType;
+  return x.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+}
+
 Tensor plus_scaled(const Tensor& x, const Tensor& y, double a) { return torch::stable::subtract(x, y, -a); }
 
 Tensor sum_of_squares(const Tensor& x) {
   using torch::headeronly::ScalarType;
-  const ScalarType type = x.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-  const Tensor wide = torch::stable::to(x, type);
+  const Tensor wide = torch::stable::to(x, wide_type(x));
   return call_operator<1>("aten::sum", "", call_operator<1>("aten::mul", "Tensor", wide, wide)[0],
                           std::optional<ScalarType>(ScalarType::Double))[0];
 }

@@ -45,6 +45,8 @@ Tensor inverse_square(const Tensor& x);
 /// max(0, x).
 Tensor relu(const Tensor& x);
 
+/// What sums over values like x, and statistics of them, are kept in: float64, or float32 where x is narrower.
+torch::headeronly::ScalarType wide_type(const Tensor& x);
 /// x + a y. By operators, on any device; fused_steps.h is the fast way.
 Tensor plus_scaled(const Tensor& x, const Tensor& y, double a);
 /// Of all elements, a float64 number on x's device; float32 inside where x is narrower.

@@ -50,7 +50,9 @@ class Stored final : public Predictor {
 class Adaptive final : public Predictor {
  public:
   Adaptive(const WalkInputs& inputs, std::unique_ptr<Predictor> finding)
-      : known_(inputs.known), choices_(inputs.choices), norms_(inputs.norms), finding_(std::move(finding)) {}
+      : known_(inputs.known), choices_(inputs.choices), norms_(inputs.norms), finding_(std::move(finding)) {
+    while (lowest_found_ < inputs.recursion.steps && is_had(lowest_found_)) ++lowest_found_;
+  }
 
   Prediction predict(const Recursion& recursion, int64_t n, const Tensor& y) override {
     const StepChoice& choice = choices_[static_cast<size_t>(n)];
@@ -66,17 +68,17 @@ class Adaptive final : public Predictor {
   int64_t evaluations() const override { return finding_->evaluations(); }
   void observe(const Recursion& recursion, const FoundStep& found) override { finding_->observe(recursion, found); }
   bool keeps_slopes() const override { return finding_->keeps_slopes(); }
-  bool learns_from(int64_t n) const override {
-    while (n-- > 0) {
-      const StepChoice& choice = choices_[static_cast<size_t>(n)];
-      const bool at_hand = known_.has(n) || (n > 0 && known_.has(n - 1));
-      if (choice.way == Way::exact ? choice.is_due() : !at_hand) return true;
-    }
-    return false;
-  }
+  bool learns_from(int64_t n) const override { return n > lowest_found_; }
   double looked() const override { return looked_; }
 
  private:
+  // Whether step n is had without a prediction, and nobody looks what one would be.
+  bool is_had(int64_t n) const {
+    const StepChoice& choice = choices_[static_cast<size_t>(n)];
+    if (choice.way == Way::exact) return !choice.is_due();
+    return known_.has(n) || (n > 0 && known_.has(n - 1));
+  }
+
   // What would have been found.
   void look(const Recursion& recursion, int64_t n, const Tensor& y, const Tensor& x) {
     const Tensor seen = finding_->predict(recursion, n, y).state;
@@ -94,6 +96,7 @@ class Adaptive final : public Predictor {
   Tensor norms_;
   std::unique_ptr<Predictor> finding_;
   double looked_ = -1;
+  int64_t lowest_found_ = 0;  // the first step of the way there that takes a prediction
 };
 
 }  // namespace
