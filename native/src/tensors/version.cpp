@@ -1,4 +1,6 @@
 // version.cpp: how often a tensor was changed in place.
+#include <dlfcn.h>
+
 #include <exception>
 
 #include "resnet_nodes/error.h"
@@ -13,8 +15,7 @@ namespace {
 // at::TensorBase::_version is no part of the stable ABI: it is taken where LibTorch has it.
 using Method = int64_t (*)(const void* tensor);
 Method method() {
-  static const auto found =
-      reinterpret_cast<Method>(torch::stable::detail::lookup_stable_symbol("_ZNK2at10TensorBase8_versionEv"));
+  static const auto found = reinterpret_cast<Method>(dlsym(RTLD_DEFAULT, "_ZNK2at10TensorBase8_versionEv"));
   return found;
 }
 
