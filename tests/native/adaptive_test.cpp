@@ -19,7 +19,9 @@ double gradient_error(const Outcome& found, const Outcome& expected) {
                   relative_error(values(found.input_gradient), values(expected.input_gradient)));
 }
 
-int64_t most_states(int64_t steps) { return static_cast<int64_t>(2 * std::sqrt(static_cast<double>(steps))); }
+int64_t most_states(int64_t steps) {
+  return std::min<int64_t>(8, static_cast<int64_t>(2 * std::sqrt(static_cast<double>(steps))));
+}
 
 void expect_few_states(const StageReport& report) {
   EXPECT_LE(count(report, StateSource::kept), most_states(static_cast<int64_t>(report.steps.size())));

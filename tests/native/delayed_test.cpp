@@ -33,7 +33,7 @@ TEST_F(Delayed, FirstPassOfAShapeIsExact) {
       const Outcome found = pass(stage, problem);
       EXPECT_LT(gradient_error(found, stored(problem)), 1e-9);
       EXPECT_EQ(count(found.report, StateSource::found), 0);
-      EXPECT_EQ(count(found.report, StateSource::kept), 4);
+      EXPECT_EQ(count(found.report, StateSource::kept), 7);
     }
   }
 }
@@ -86,7 +86,8 @@ TEST_F(Delayed, FollowsWeightsThatChange) {
   EXPECT_LT(count(pass(stage, calm).report, StateSource::kept), kept);
 }
 
-// At this tolerance a policy that takes an iteration away as soon as it can fails every second pass.
+// At this tolerance a policy that takes an iteration away as soon as it can fails every second pass. In the first ones
+// most steps are replayed, twice at most.
 TEST_F(Delayed, ComesToRestOnRoughWeights) {
   const Problem problem = tanh_problem(64, false, 1.2);
   StageOptions options;
@@ -95,7 +96,7 @@ TEST_F(Delayed, ComesToRestOnRoughWeights) {
   for (int i = 0; i < 100; ++i) {
     const StageReport report = pass(stage, problem).report;
     EXPECT_LE(largest_error(report), options.tolerance) << i;
-    EXPECT_LE(report.evaluations, (i > 1 ? 2 : 3) * 64) << i;
+    EXPECT_LE(report.evaluations, (i > 1 ? 2 : 4) * 64) << i;
   }
 }
 

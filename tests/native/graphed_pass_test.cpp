@@ -264,14 +264,15 @@ TEST_F(Graphed, FollowWhatAdaptiveDecides) {
 }
 
 TEST_F(Graphed, KeepFourWaysBackAndForgetThoseOfThePast) {
-  const Problem problem = make_problem({FunctionSpec{{linear(8, 8), activation(LayerKind::tanh)}}}, 6, {6, 8}, 21);
+  constexpr int64_t kSteps = AdaptivePolicy::kLeastForesight;
+  const Problem problem = make_problem({FunctionSpec{{linear(8, 8), activation(LayerKind::tanh)}}}, kSteps, {6, 8}, 21);
   PassPlan plan;
-  plan.table = std::make_shared<LayerTable>(problem.functions, 6);
+  plan.table = std::make_shared<LayerTable>(problem.functions, kSteps);
   plan.workspaces = std::make_shared<Workspaces>();
   plan.solver = &find_solver("euler");
-  plan.steps = 6, plan.h = 1.0 / 6;
+  plan.steps = plan.first_tape = kSteps, plan.h = 1.0 / kSteps;
   plan.walk = make_plan(plan.options);
-  const Choices none(6);
+  const Choices none(kSteps);
   GraphedPass graphed(plan, problem.x, problem.parameters, {}, {}, none);
   const std::vector<std::vector<size_t>> foreseen{{}, {1}, {2}, {3}, {2, 3}};
   const auto go = [&](size_t way, int64_t wait) {
@@ -281,7 +282,7 @@ TEST_F(Graphed, KeepFourWaysBackAndForgetThoseOfThePast) {
     for (const size_t n : foreseen[way]) choices[n].way = Way::foresee;
     const BackwardPass back = graphed.backward(problem.grad, all_wanted(problem), {}, choices);
     // x_0 is kept, and x_1 one step from it.
-    EXPECT_EQ(back.walk.evaluations, 2 * 6 - 1 - static_cast<int64_t>(foreseen[way].size()));
+    EXPECT_EQ(back.walk.evaluations, 2 * kSteps - 1 - static_cast<int64_t>(foreseen[way].size()));
   };
   for (size_t way = 0; way < 4; ++way) {
     // What a step waits for does not matter, but that it does.

@@ -66,6 +66,12 @@ struct StageOptions {
   /// checkpoint: steps between stored states; corrected: iterations; extrapolated: order (2 or 3); adaptive: iterations
   /// at most. 0 stands for the method's own default.
   int64_t count = 0;
+  /// The last steps whose tapes the forward pass stores, whatever the reconstruction: exact, and nothing of them is
+  /// evaluated again. At most all; backprop stores all.
+  int64_t stored_steps = 0;
+  /// adaptive: states that are kept or replayed at a time, that at which a gradient is taken among them; at least 2.
+  /// With fewer, steps that can't be found are replayed more often. 0: 2 sqrt(N), at most 8.
+  int64_t most_states = 0;
   double tolerance = 1e-3;  ///< adaptive: estimated error of a reconstructed state, relative to it
   double step_size = 0;     ///< h; 0 stands for 1/N
   bool keep_input = false;  ///< store x_0 and report |x~_0 - x_0| / |x_0| after backward

@@ -181,7 +181,7 @@ std::shared_ptr<GraphedPass> GraphedPasses::take(const Tensor& x, const std::vec
   std::vector<int64_t> key{x.is_cuda() ? address(current_cuda_stream(x)) : 0};
   add_shape(key, x);
   key.insert(key.end(), training.begin(), training.end());
-  const std::vector<int64_t> steps = plan_.walk.policy ? kept_steps(choices) : std::vector<int64_t>();
+  const std::vector<int64_t> steps = plan_.walk.policy ? kept_steps(plan_, choices) : std::vector<int64_t>();
   Kept& kept = latest(kept_, kForward, Kept{key, steps, 0, nullptr},
                       [&](const Kept& known) { return known.key == key && known.steps == steps; });
   if (kept.pass == nullptr) {

@@ -9,17 +9,6 @@
 namespace resnet_nodes {
 namespace {
 
-// The steps whose states are kept.
-std::vector<int64_t> kept_steps(const PassPlan& plan, const Choices& choices) {
-  if (plan.walk.stores == Stores::choice) return kept_steps(choices);
-  std::vector<int64_t> kept;
-  if (plan.walk.stores != Stores::states) return kept;
-  const auto root = static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(plan.steps))));
-  const int64_t every = plan.options.count > 0 ? plan.options.count : std::max<int64_t>(1, root);
-  for (int64_t n = 0; n < plan.steps; n += every) kept.push_back(n);
-  return kept;
-}
-
 // The tape that a step is to write, kept among the others.
 StepTape& new_tape(const PassPlan& plan, ResidualFunctions& functions, StoredStates& stored) {
   StepTape& tape = stored.tapes.emplace_back(plan.solver->make_tape(functions));
@@ -32,7 +21,7 @@ constexpr Use kAlone{0, 0};
 
 void run_alone(const PassPlan& plan, const Tensor& x, ForwardPass& pass) {
   Tape* tape = nullptr;
-  if (plan.walk.stores == Stores::tapes) {
+  if (plan.stores_tapes()) {
     tape = new_tape(plan, *pass.functions, pass.stored).front().get();
   } else {
     pass.stored.states[0] = x;
@@ -44,7 +33,7 @@ BackwardPass back_alone(const PassPlan& plan, ForwardPass& pass, const Tensor& g
   BackwardPass result;
   StepFindings found;
   found.source = StateSource::kept, found.error = 0;
-  if (plan.walk.stores == Stores::tapes) {
+  if (plan.stores_tapes()) {
     result.walk.grad = pass.functions->gradient_alone(kAlone, *pass.stored.tapes.front().front(), grad);
   } else {
     found.evaluations = result.walk.evaluations = 1;
@@ -58,6 +47,21 @@ BackwardPass back_alone(const PassPlan& plan, ForwardPass& pass, const Tensor& g
 }
 
 }  // namespace
+
+std::vector<int64_t> kept_steps(const PassPlan& plan, const Choices& choices) {
+  std::vector<int64_t> kept;
+  if (plan.walk.stores == Stores::choice && plan.first_tape > 0) {
+    const Choices predicted(choices.begin(), choices.begin() + plan.first_tape);
+    kept = kept_steps(predicted, most_states(plan.steps, plan.walk.most_states));
+  } else if (plan.walk.stores == Stores::states) {
+    const auto root = static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(plan.steps))));
+    const int64_t every = plan.options.count > 0 ? plan.options.count : std::max<int64_t>(1, root);
+    for (int64_t n = 0; n < plan.first_tape; n += every) kept.push_back(n);
+  }
+  // Where the tapes end, the way back goes on from a state.
+  if (plan.first_tape > 0 && plan.stores_tapes()) kept.push_back(plan.first_tape);
+  return kept;
+}
 
 std::unique_ptr<ResidualFunctions> bind_layers(const PassPlan& plan, const std::vector<Tensor>& parameters,
                                                const std::vector<Tensor>& buffers, const std::vector<int32_t>& training,
@@ -88,7 +92,7 @@ void run_forward(const PassPlan& plan, const Tensor& x, ForwardPass& pass) {
   for (const int64_t n : kept_steps(plan, pass.choices)) pass.stored.states[n] = Tensor();
   Tensor state = x;
   for (int64_t n = 0; n < plan.steps; ++n) {
-    StepTape* tape = plan.walk.stores == Stores::tapes ? &new_tape(plan, functions, pass.stored) : nullptr;
+    StepTape* tape = n >= plan.first_tape ? &new_tape(plan, functions, pass.stored) : nullptr;
     const Tensor before = state;
     state = plan.solver->step(functions, n, before, plan.h, tape);
     if (pass.stored.samples) pass.stored.samples->take(n, before);
@@ -105,7 +109,7 @@ BackwardPass run_backward(const PassPlan& plan, ForwardPass& pass, const Tensor&
   if (!plan.options.residual) return back_alone(plan, pass, grad);
   const Recursion recursion{*plan.solver, *pass.functions, plan.steps, plan.h};
   BackwardPass result;
-  if (arrives_late(grad) && plan.walk.reconstructs() && (plan.walk.correct || pass.input.defined())) {
+  if (arrives_late(grad) && plan.reconstructs() && (plan.walk.correct || pass.input.defined())) {
     result.norms = new_norms(grad, row_count(plan.steps));
   }
   // Not held here: the walk lets go of it as soon as it has passed it.

@@ -19,7 +19,15 @@ struct PassPlan {
   const RungeKutta* solver = nullptr;
   int64_t steps = 0;
   double h = 0;
+  int64_t first_tape = 0;  ///< the step from which on the forward pass stores tapes; `steps`: it stores none
 
+  bool stores_tapes() const { return first_tape < steps; }
+  /// Whether the way back finds states, as opposed to having them all.
+  bool reconstructs() const { return walk.reconstructs() && first_tape > 0; }
+  /// Whether it begins with x_N.
+  bool reads_output() const { return reconstructs() && !stores_tapes(); }
+  /// Whether it reads x_0: kept, compared with, or in a tape.
+  bool reads_input() const { return walk.stores != Stores::nothing || options.keep_input || first_tape == 0; }
   /// Evaluations of functions in a forward pass.
   int64_t evaluations() const { return steps * solver->evaluations_per_step(); }
 };
@@ -40,6 +48,8 @@ struct BackwardPass {
   std::vector<Tensor> gradients;
 };
 
+/// The steps whose states a forward pass with these choices keeps.
+std::vector<int64_t> kept_steps(const PassPlan& plan, const Choices& choices);
 /// Native layers with their parameters, for one pass. `uses`: as LayerFunctions has it.
 std::unique_ptr<ResidualFunctions> bind_layers(const PassPlan& plan, const std::vector<Tensor>& parameters,
                                                const std::vector<Tensor>& buffers, const std::vector<int32_t>& training,

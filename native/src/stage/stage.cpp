@@ -58,6 +58,7 @@ void check_alone(const PassPlan& plan) {
                 ", expected checkpoint or backprop: the input of a function alone can't be found from its output");
   }
   if (plan.options.cuda_graphs) throw Error("cuda_graphs is for residual stages; leave it off");
+  if (plan.options.stored_steps > 0) throw Error("stored_steps is for residual stages; backprop stores the tape");
 }
 
 // Whether the way back of a function alone reads its output: tanh's product does. A step's output is a sum of its own.
@@ -75,6 +76,11 @@ PassPlan plan_of(std::shared_ptr<const LayerTable> table, int64_t depth, const S
   plan.workspaces = std::make_shared<Workspaces>();
   plan.solver = &find_solver(options.solver);
   plan.steps = plan.solver->steps(depth);
+  if (options.stored_steps > plan.steps) {
+    throw Error("stored_steps is " + std::to_string(options.stored_steps) + ", expected at most " +
+                std::to_string(plan.steps) + ", the number of steps");
+  }
+  plan.first_tape = plan.walk.stores == Stores::tapes ? 0 : plan.steps - options.stored_steps;
   if (!options.residual) check_alone(plan);
   plan.h = options.step_size > 0 ? options.step_size : 1.0 / static_cast<double>(depth);
   return plan;
@@ -197,14 +203,13 @@ std::unique_ptr<StageContext> Stage::Impl::forward(const Tensor& x, const Functi
   if (context->graphed) {
     context->output = in_order(context->graphed->forward(state), context->row_major);
   } else {
-    const bool reads_input = plan.walk.stores != Stores::nothing || plan.options.keep_input;
-    if (same_memory(state, x) && reads_input) context->versions.note_input(x);
+    if (same_memory(state, x) && plan.reads_input()) context->versions.note_input(x);
     pass.functions = bind(given, plan.evaluations());
     run_forward(plan, state, pass);
     context->output = in_order(pass.output, context->row_major);
-    const bool reads_output = plan.walk.reconstructs() || holds_output(plan, pass);
+    const bool reads_output = plan.reads_output() || holds_output(plan, pass);
     if (reads_output && same_memory(context->output, pass.output)) context->versions.note_output(context->output);
-    if (!plan.walk.reconstructs()) pass.output = Tensor();
+    if (!plan.reads_output()) pass.output = Tensor();
   }
   context->report.forward_seconds = seconds_since(start);
   return std::make_unique<StageContext>(std::move(context));

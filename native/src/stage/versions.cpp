@@ -22,7 +22,7 @@ std::string change_text(bool moved, int64_t version, int64_t expected) {
 // Who reads x on the way back.
 std::string reader_of_input(const PassPlan& plan) {
   if (!plan.options.residual) return "it is evaluated again from there";
-  if (plan.walk.stores == Stores::nothing) return "keep_input compares with it";
+  if (plan.walk.stores == Stores::nothing && plan.first_tape > 0) return "keep_input compares with it";
   return find_plan(plan.options.reconstruction).name + " keeps it";
 }
 

@@ -28,12 +28,12 @@ const std::vector<Row>& rows() {
       {{Kind::backprop, "backprop", "store the tape of every step: exact; memory grows with depth", kNone, "", 0, 0, 0,
         0, false, 3, false, false},
        [](const StageOptions&, int64_t) {
-         return WalkPlan{Stores::tapes, stored_predictor, false, std::nullopt};
+         return WalkPlan{Stores::tapes, replaying_predictor, false, std::nullopt};
        }},
       {{Kind::checkpoint, "checkpoint", "store every k-th state and replay the steps between: exact", kCount, "k", 0, 1,
         0, 0, false, 4, false, false},
        [](const StageOptions&, int64_t) {
-         return WalkPlan{Stores::states, stored_predictor, false, std::nullopt};
+         return WalkPlan{Stores::states, replaying_predictor, false, std::nullopt};
        }},
       // The paper's (arXiv 2205.14612, section 4).
       {{Kind::inverse, "inverse", "the paper's: the solver's reverse step", kNone, "", 0, 0, 0, 1, false, 5, false,
@@ -52,7 +52,8 @@ const std::vector<Row>& rows() {
       {{Kind::adaptive, "adaptive", "find each state to a tolerance, and keep those that can't be found", kTolerance,
         "tolerance", AdaptivePolicy::kIterations, 1, 0, 2, false, 5, false, true},
        [](const StageOptions& options, int64_t count) {
-         return WalkPlan{Stores::choice, adaptive_predictor, true, AdaptivePolicy{options.tolerance, count}};
+         return WalkPlan{Stores::choice, adaptive_predictor, true, AdaptivePolicy{options.tolerance, count},
+                         options.most_states};
        }},
   };
   return table;
@@ -92,6 +93,12 @@ void check_options(const StageOptions& options) {
   }
   if (!std::isfinite(options.step_size) || options.step_size < 0) {
     throw Error("step_size is " + std::to_string(options.step_size) + ", expected a positive number, or 0 for 1/N");
+  }
+  if (options.stored_steps < 0) {
+    throw Error("stored_steps is " + std::to_string(options.stored_steps) + ", expected 0 (default) or more");
+  }
+  if (options.most_states < 0 || options.most_states == 1) {
+    throw Error("most_states is " + std::to_string(options.most_states) + ", expected 0 (default), or 2 or more");
   }
   if (options.tape_bytes < 0) {
     throw Error("tape_bytes is " + std::to_string(options.tape_bytes) + ", expected 0 (default) or more");

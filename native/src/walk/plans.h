@@ -14,7 +14,7 @@ namespace resnet_nodes {
 /// What a forward pass stores for its way back, beside its output.
 enum class Stores {
   nothing,
-  tapes,   ///< of every step
+  tapes,   ///< of every step: nothing is predicted
   states,  ///< of every k-th step
   choice,  ///< states of those steps that adaptive has chosen
 };
@@ -25,6 +25,7 @@ struct WalkPlan {
   std::function<std::unique_ptr<Predictor>(const WalkInputs&)> new_predictor;  ///< of one walk
   bool correct = false;                  ///< update: y <- y - Phi(x~); otherwise y <- x~
   std::optional<AdaptivePolicy> policy;  ///< stop: iterate until it takes the step for found; none: never iterate
+  int64_t most_states = 0;               ///< as StageOptions has it
 
   /// Whether the walk begins at x_N and finds states; otherwise all are stored or replayed.
   bool reconstructs() const { return stores == Stores::nothing || stores == Stores::choice; }

@@ -28,8 +28,10 @@ class Walk {
       : plan_(plan),
         recursion_(recursion),
         norms_(norms),
-        known_(recursion, stored),
-        predictor_(plan.new_predictor({recursion, known_, stored, choices, norms_})),
+        known_(recursion, stored, plan.most_states),
+        tapes_(stored.tapes),
+        first_tape_(recursion.steps - static_cast<int64_t>(stored.tapes.size())),
+        predictor_(plan.new_predictor({recursion, known_, choices, norms_})),
         tape_(recursion.solver.make_tape(recursion.functions)),
         unit_(rounding_unit(grad)),
         estimate_(unit_),
@@ -40,6 +42,9 @@ class Walk {
 
   /// Lets go of y where nothing reads it any more.
   Back step(int64_t n, Tensor& y, const Tensor& cotangent) {
+    // Each tape goes with the step after it.
+    if (recycles_ && !tapes_.empty() && n + 1 < recursion_.steps) tapes_.pop_back();
+    if (n >= first_tape_) return taped(n);
     const int64_t before = evaluations();
     const Prediction predicted = predictor_->predict(recursion_, n, y);
     StepFindings& step = at(n);
@@ -75,6 +80,15 @@ class Walk {
 
  private:
   StepFindings& at(int64_t n) { return steps_[static_cast<size_t>(n)]; }
+
+  // The forward pass has stored its tape; its state too where that of the first tape is the last that is known.
+  Back taped(int64_t n) {
+    at(n).source = StateSource::kept;
+    at(n).error = 0;
+    const Tensor x = known_.has(n) ? known_.at(n) : Tensor();
+    known_.leave(n);
+    return {x, x, &tapes_[static_cast<size_t>(n - first_tape_)]};
+  }
 
   // The prediction is the state.
   Back unmeasured(StepBack& back, const Tensor& predicted) {
@@ -164,6 +178,8 @@ class Walk {
   const Recursion& recursion_;
   Tensor norms_;
   KnownStates known_;
+  std::vector<StepTape>& tapes_;
+  int64_t first_tape_;
   std::unique_ptr<Predictor> predictor_;
   StepTape tape_;
   double unit_;

@@ -33,20 +33,19 @@ bool same_walk(const Choices& a, const Choices& b) {
   });
 }
 
-std::vector<int64_t> kept_steps(const Choices& choices) {
+std::vector<int64_t> kept_steps(const Choices& choices, int64_t most) {
   const auto steps = static_cast<int64_t>(choices.size());
   std::vector<int64_t> wanted, kept{0};
   // x_1 is one step from x_0.
   for (int64_t n = 2; n < steps; ++n) {
     if (choices[static_cast<size_t>(n)].way == Way::exact) wanted.push_back(n);
   }
-  auto count = static_cast<int64_t>(wanted.size());
-  if (count >= most_states(steps)) count = static_cast<int64_t>(std::sqrt(static_cast<double>(steps))) - 1;
-  for (int64_t i = 0; i < count; ++i) {
-    const size_t index = count < static_cast<int64_t>(wanted.size())
-                             ? static_cast<size_t>(i + 1) * wanted.size() / static_cast<size_t>(count + 1)
-                             : static_cast<size_t>(i);
-    kept.push_back(wanted[index]);
+  const auto count = static_cast<int64_t>(wanted.size());
+  // One place is that of the state at which a step's gradient is taken.
+  int64_t room = count < most ? count : most - 2;
+  for (int64_t last = 0; room > 0 && last < count; --room) {
+    last += next_left(count - last + 1, room);
+    kept.push_back(wanted[static_cast<size_t>(last - 1)]);
   }
   return kept;
 }

@@ -15,6 +15,9 @@ struct AdaptivePolicy {
   static constexpr int64_t kIterations = 6;
   /// Increments that a prediction is made from.
   static constexpr int64_t kOrder = 2;
+  /// Steps from which on they are kept for it: in a short stage they take as much memory as the states that are kept,
+  /// and save few evaluations.
+  static constexpr int64_t kLeastForesight = 8;
   /// Steps, or passes, after which what was given up is looked at again.
   static constexpr int64_t kLookAgain = 8;
   /// Passes after which a kept state is first looked at; twice as many each time that it was kept anew, up to the most.

@@ -52,13 +52,12 @@ class Predictor {
 struct WalkInputs {
   const Recursion& recursion;
   KnownStates& known;
-  StoredStates& stored;
   const Choices& choices;  ///< adaptive's; empty for others
   const Tensor& norms;     ///< rows of learned.h; undefined where figures are there at once
 };
 
-/// Stored tapes, or tapes replayed segment by segment from stored states.
-std::unique_ptr<Predictor> stored_predictor(const WalkInputs& inputs);
+/// Tapes replayed segment by segment from stored states.
+std::unique_ptr<Predictor> replaying_predictor(const WalkInputs& inputs);
 /// x~ <- y - Phi(x~), `iterations` times from x~ = y.
 std::unique_ptr<Predictor> fixed_point_predictor(int64_t iterations);
 /// The solver's own reverse step.

@@ -1,4 +1,4 @@
-// stored.cpp: the exact predictions: a tape of every step (backprop), or states of some and a replay between them.
+// stored.cpp: predictions from stored states: a replay between them, or what is found where that costs no more.
 #include <utility>
 
 #include "tensors/norms.h"
@@ -8,18 +8,13 @@
 namespace resnet_nodes {
 namespace {
 
-// backprop's and checkpoint's.
-class Stored final : public Predictor {
+// checkpoint's.
+class Replaying final : public Predictor {
  public:
-  explicit Stored(const WalkInputs& inputs) : stored_(inputs.stored), known_(inputs.known) {}
+  explicit Replaying(const WalkInputs& inputs) : known_(inputs.known) {}
 
   Prediction predict(const Recursion& recursion, int64_t n, const Tensor&) override {
-    const auto step = static_cast<size_t>(n);
     // Each tape goes with the step after it.
-    if (!stored_.tapes.empty()) {
-      if (!stored_.kept && step + 1 < stored_.tapes.size()) stored_.tapes.pop_back();
-      return {known_.has(n) ? known_.at(n) : Tensor(), StateSource::kept, 0, &stored_.tapes[step]};
-    }
     if (!segment_.empty()) segment_.pop_back();
     if (segment_.empty()) replay(recursion, n);
     const StateSource source = known_.has(n) ? StateSource::kept : StateSource::replayed;
@@ -41,7 +36,6 @@ class Stored final : public Predictor {
     }
   }
 
-  StoredStates& stored_;
   KnownStates& known_;
   std::vector<StepTape> segment_;
   int64_t evaluations_ = 0;
@@ -101,9 +95,12 @@ class Adaptive final : public Predictor {
 
 }  // namespace
 
-std::unique_ptr<Predictor> stored_predictor(const WalkInputs& inputs) { return std::make_unique<Stored>(inputs); }
+std::unique_ptr<Predictor> replaying_predictor(const WalkInputs& inputs) { return std::make_unique<Replaying>(inputs); }
 
 std::unique_ptr<Predictor> adaptive_predictor(const WalkInputs& inputs) {
+  if (inputs.recursion.steps < AdaptivePolicy::kLeastForesight) {
+    return std::make_unique<Adaptive>(inputs, fixed_point_predictor(1));
+  }
   return std::make_unique<Adaptive>(inputs, inputs.norms.defined()
                                                 ? chosen_predictor(inputs)
                                                 : distrustful_extrapolation_predictor(AdaptivePolicy::kOrder));

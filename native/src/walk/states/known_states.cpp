@@ -6,12 +6,33 @@
 
 namespace resnet_nodes {
 
-int64_t most_states(int64_t steps) {
-  return std::max<int64_t>(1, static_cast<int64_t>(2 * std::sqrt(static_cast<double>(steps))));
+namespace {
+
+constexpr int64_t kMostStates = 8;
+
+}  // namespace
+
+int64_t next_left(int64_t way, int64_t room) {
+  // binomial(room + 1 + r, r) and binomial(room + r, r): with a state fewer.
+  int64_t all = room + 2, fewer = room + 1;
+  for (int64_t r = 1; all - 1 < way; ++r) {
+    all = all * (room + r + 2) / (r + 1);
+    fewer = fewer * (room + r + 1) / (r + 1);
+  }
+  // As near as the rest of the way lets it be, which has a state fewer.
+  return std::max<int64_t>(1, way - (fewer - 1));
 }
 
-KnownStates::KnownStates(const Recursion& recursion, StoredStates& stored)
-    : recursion_(recursion), states_(stored.kept ? stored.states : std::exchange(stored.states, {})) {
+int64_t most_states(int64_t steps, int64_t given) {
+  if (given > 0) return given;
+  const auto rooted = static_cast<int64_t>(2 * std::sqrt(static_cast<double>(steps)));
+  return std::clamp<int64_t>(rooted, 1, kMostStates);
+}
+
+KnownStates::KnownStates(const Recursion& recursion, StoredStates& stored, int64_t most_states_given)
+    : recursion_(recursion),
+      most_(most_states(recursion.steps, most_states_given)),
+      states_(stored.kept ? stored.states : std::exchange(stored.states, {})) {
   for (const auto& [n, state] : states_) kept_.insert(n);
 }
 
@@ -21,18 +42,21 @@ int64_t KnownStates::distance(int64_t n) const {
 }
 
 Tensor KnownStates::at(int64_t n) {
-  const int64_t way = distance(n);
-  const int64_t room = most_states(recursion_.steps) - held();
-  const auto root = static_cast<int64_t>(std::ceil(std::sqrt(static_cast<double>(way))));
-  const int64_t every = way - 1 <= room ? 1 : root;
-  Tensor x = states_.at(n - way);
-  for (int64_t m = n - way; m < n;) {
-    const Tensor before = x;
-    x = recursion_.solver.replay(recursion_.functions, m, before, recursion_.h);
-    evaluations_ += recursion_.solver.evaluations_per_step();
-    if (!has(m)) recursion_.functions.recycle(before);
-    ++m;
-    if ((m - (n - way)) % every == 0 || m == n) states_[m] = x;
+  int64_t m = n - distance(n);
+  // One is x_n itself.
+  int64_t room = most_ - held() - 1;
+  Tensor x = states_.at(m);
+  while (m < n) {
+    const int64_t left = room > 0 ? m + next_left(n - m, room) : n;
+    while (m < left) {
+      const Tensor before = x;
+      x = recursion_.solver.replay(recursion_.functions, m, before, recursion_.h);
+      evaluations_ += recursion_.solver.evaluations_per_step();
+      if (!has(m)) recursion_.functions.recycle(before);
+      ++m;
+    }
+    states_[m] = x;
+    --room;
   }
   return x;
 }
