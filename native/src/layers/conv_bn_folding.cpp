@@ -30,7 +30,7 @@ const void* memory_or_null(const Tensor& tensor) { return tensor.defined() ? ten
 
 }  // namespace
 
-bool folds(const Tensor& x) { return x.dim() == 4 && x.scalar_type() == ScalarType::Float; }
+bool folds(const Tensor& x) { return x.is_cpu() && x.dim() == 4 && x.scalar_type() == ScalarType::Float; }
 
 Tensor folded_convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape,
                           const KnownNorm& norm, bool relu) {
@@ -38,7 +38,8 @@ Tensor folded_convolution(const Tensor& x, const Tensor& weight, const Tensor& b
   Tensor shift = product(bias.defined() ? plus_scaled(bias, norm.mean, -1.0) : scaled(norm.mean, -1.0), scale);
   if (norm.bias.defined()) shift = plus_scaled(shift, norm.bias, 1.0);
   const Tensor folded = product(weight, column(scale));
-  return relu ? convolution_relu(x, folded, shift, shape) : convolution(x, folded, shift, shape);
+  const Tensor result = convolution(x, folded, shift, shape);
+  return relu ? resnet_nodes::relu(result) : result;
 }
 
 bool normalizes_at_once(const Tensor& x, const KnownNorm& norm) {

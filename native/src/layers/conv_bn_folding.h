@@ -19,10 +19,12 @@ struct KnownNorm {
 };
 
 /// Whether a convolution's weights may take a normalization in: in float32, where that changes no more than rounding
-/// does. (Narrow weights would be rounded once more; float64 has no fused forms to gain from.)
+/// does, and on the CPU, whose convolutions add a bias as they go. (Narrow weights would be rounded once more. On a GPU
+/// `normalized` does in one pass what then were two, bias and ReLU, behind several small launches for the weights; and
+/// weights that TF32 rounds after they were folded are others than the forward pass's.)
 bool folds(const Tensor& x);
 /// The normalization of a convolution, and max(0, .) of it where `relu`, as one convolution with other weights. `bias`
-/// may be undefined. On CUDA with cuDNN's fused form.
+/// may be undefined.
 Tensor folded_convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape,
                           const KnownNorm& norm, bool relu);
 

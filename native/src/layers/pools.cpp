@@ -5,6 +5,7 @@
 #include "resnet_nodes/error.h"
 #include "tensors/describe.h"
 #include "tensors/dispatcher.h"
+#include "tensors/layout.h"
 
 namespace resnet_nodes {
 namespace {
@@ -56,9 +57,20 @@ class AvgPool2d final : public Pool {
   }
   GradientTriple vjp(const Tensor& grad, const Tensor& x, const LayerCall&, const GradientMask& mask) const override {
     if (!mask[0]) return {};
-    return {call_operator<1>("aten::avg_pool2d_backward", "", grad, x, kernel(), stride(), padding(), false, true,
-                             std::optional<int64_t>())[0],
-            Tensor(), Tensor()};
+    if (!x.is_cuda() || (spec().padding_height == 0 && spec().padding_width == 0)) {
+      return {backward(grad, x), Tensor(), Tensor()};
+    }
+    // With padding LibTorch's CUDA kernel for channels_last takes the wrong windows (PyTorch's issue 188344), and gives
+    // no error. Of x it reads nothing but sizes and layout.
+    const std::vector<int64_t> sizes(x.sizes().begin(), x.sizes().end());
+    const Tensor result = backward(torch::stable::contiguous(grad), torch::stable::new_empty(x, sizes));
+    return {state_layout(result), Tensor(), Tensor()};
+  }
+
+ private:
+  Tensor backward(const Tensor& grad, const Tensor& x) const {
+    return call_operator<1>("aten::avg_pool2d_backward", "", grad, x, kernel(), stride(), padding(), false, true,
+                            std::optional<int64_t>())[0];
   }
 };
 

@@ -7,7 +7,6 @@
 #include <optional>
 #include <vector>
 
-#include "resnet_nodes/error.h"
 #include "tensors/dispatcher.h"
 #include "tensors/layout.h"
 
@@ -22,7 +21,6 @@ HeaderOnlyArrayRef<bool> list(const GradientMask& mask) { return HeaderOnlyArray
 std::vector<int64_t> padding(const LayerSpec& s) { return {s.padding_height, s.padding_width}; }
 std::vector<int64_t> dilation(const LayerSpec& s) { return {s.dilation_height, s.dilation_width}; }
 std::vector<int64_t> stride(const LayerSpec& s) { return {s.stride_height, s.stride_width}; }
-const std::vector<int64_t> kUnitStride{1, 1};
 const std::vector<int64_t> kNoOutputPadding{0, 0};
 
 Tensor flat_rows(const Tensor& x, int64_t width) {
@@ -37,27 +35,6 @@ Tensor every_stride_th(const Tensor& x, const LayerSpec& shape) {
 }
 
 Tensor transposed(const Tensor& x) { return call_operator<1>("aten::t", "", x)[0]; }
-
-Tensor cudnn_relu(const Tensor& x, const Tensor& weight, const Tensor& bias, const std::vector<int64_t>& padding,
-                  const std::vector<int64_t>& dilation, int64_t groups) {
-  return call_operator<1>("aten::cudnn_convolution_relu", "", x, weight, optional(bias), kUnitStride, padding, dilation,
-                          groups)[0];
-}
-
-// LibTorch may be built without cuDNN: asked once, with a convolution of one number.
-bool has_cudnn_relu(const Tensor& x) {
-  static const bool found = [&] {
-    const Tensor one =
-        torch::stable::full(std::vector<int64_t>{1, 1, 1, 1}, 1.0, x.scalar_type(), std::nullopt, x.device());
-    try {
-      cudnn_relu(one, one, Tensor(), {0, 0}, {1, 1}, 1);
-      return true;
-    } catch (const Error&) {
-      return false;
-    }
-  }();
-  return found;
-}
 
 Tensor whole_convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape) {
   return call_operator<1>("aten::convolution", "", x, weight, optional(bias), stride(shape), padding(shape),
@@ -131,12 +108,6 @@ GradientTriple convolution_backward(const Tensor& grad, const Tensor& x, const T
   return all;
 }
 
-Tensor convolution_relu(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape) {
-  if (!x.is_cuda() || !has_cudnn_relu(x) || stride(shape) != kUnitStride)
-    return relu(convolution(x, weight, bias, shape));
-  return cudnn_relu(x, weight, bias, padding(shape), dilation(shape), shape.groups);
-}
-
 Tensor subsampled(const Tensor& x, const LayerSpec& shape) { return state_layout(every_stride_th(x, shape)); }
 
 Tensor subsampled_backward(const Tensor& grad, const Tensor& x, const LayerSpec& shape) {
@@ -173,6 +144,11 @@ GradientTriple batch_norm(const Tensor& x, const Tensor& weight, const Tensor& b
 GradientTriple batch_norm_backward(const Tensor& grad, const Tensor& x, const Tensor& weight,
                                    const Tensor& running_mean, const Tensor& running_variance, const Tensor& mean,
                                    const Tensor& invstd, bool training, double epsilon, const GradientMask& mask) {
+  if (!mean.defined() && x.is_cuda()) {
+    // CUDA's operator asks for statistics that are there but empty where the running ones are to be used.
+    const Tensor none = torch::stable::empty(std::vector<int64_t>{0}, wide_type(x), std::nullopt, x.device());
+    return batch_norm_backward(grad, x, weight, running_mean, running_variance, none, none, training, epsilon, mask);
+  }
   return call_operator<3>("aten::native_batch_norm_backward", "", grad, x, optional(weight), optional(running_mean),
                           optional(running_variance), optional(mean), optional(invstd), training, epsilon, list(mask));
 }

@@ -17,9 +17,6 @@ using GradientMask = std::array<bool, 3>;
 using GradientTriple = std::array<Tensor, 3>;
 
 Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape);
-/// max(0, .) of the convolution; in one pass by cuDNN for float32 on CUDA where LibTorch has it. (Its other fused form
-/// adds before it rectifies, which no step does.)
-Tensor convolution_relu(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape);
 /// `weight_sum`: where the weight's gradient may be added instead of being returned; then it is undefined.
 GradientTriple convolution_backward(const Tensor& grad, const Tensor& x, const Tensor& weight, const LayerSpec& shape,
                                     const GradientMask& mask, const Tensor& weight_sum = Tensor());
@@ -36,6 +33,7 @@ GradientTriple linear_backward(const Tensor& grad, const Tensor& x, const Tensor
 /// defined.
 GradientTriple batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
                           const Tensor& running_variance, bool training, double momentum, double epsilon);
+/// `mean`, `invstd`: the batch's; undefined where the running statistics were used.
 GradientTriple batch_norm_backward(const Tensor& grad, const Tensor& x, const Tensor& weight,
                                    const Tensor& running_mean, const Tensor& running_variance, const Tensor& mean,
                                    const Tensor& invstd, bool training, double epsilon, const GradientMask& mask);
