@@ -82,7 +82,9 @@ Tensor LayerFunctions::apply(Use use, const Tensor& x, Tape* tape, bool replay) 
       }
     }
   }
-  const Tensor result = outputs.back();
+  // cuDNN's convolutions give row-major results in float64, and steps write over a function's result.
+  const Tensor& last = outputs.back();
+  const Tensor result = last.dim() == 4 && !is_pixel_major(last) ? state_layout(last) : last;
   if (layers != nullptr) {
     if (!function.rows.back().is_read_back) outputs.back() = Tensor();
     layers->outputs = std::move(outputs);

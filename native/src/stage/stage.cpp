@@ -94,9 +94,6 @@ struct Functions {
   const CallbackTable* callbacks;  // null for layers
 };
 
-// A result as its caller gets it; a copy only where its elements stand in another order.
-Tensor in_order(const Tensor& result, bool row_major) { return row_major ? torch::stable::contiguous(result) : result; }
-
 }  // namespace
 
 struct Stage::Impl {
@@ -127,6 +124,11 @@ struct Stage::Impl {
 
   // A callback's module works in the layout that its caller chose; native layers are fastest in their own.
   Tensor laid_out(const Tensor& x) const { return plan.table ? state_layout(x) : x; }
+
+  // A result as its caller gets it; a copy only where its elements stand in another order.
+  Tensor in_order(const Tensor& result, bool row_major) const {
+    return row_major ? torch::stable::contiguous(result) : laid_out(result);
+  }
 
   // Whether results are converted for the caller of x: a state that was row-major would be another to `view`.
   bool gives_row_major(const Tensor& x) const { return plan.table && !is_channels_last(x); }
@@ -282,7 +284,8 @@ void Stage::backward(StageContext& public_context, const Tensor& grad_output, co
   PassFindings& found = back.walk.found;
   if (back.norms.defined()) found.norms = std::make_shared<const Readback>(back.norms);
   impl_->memory.learn(std::move(choices), found);
-  const Tensor input_gradient = back.walk.grad.defined() ? in_order(back.walk.grad, context.row_major) : Tensor();
+  const Tensor input_gradient =
+      back.walk.grad.defined() ? impl_->in_order(back.walk.grad, context.row_major) : Tensor();
   const std::lock_guard<std::mutex> lock(context.mutex);
   context.corrects = impl_->plan.walk.correct;
   context.has_input_error = input.defined() && found.norms != nullptr;
