@@ -50,13 +50,13 @@ class Graphed : public testing::Test {
   ~Graphed() override {
     fails = false;
     capture_on_cpu(nullptr);
-    delay_on_cpu(false);
+    delay_on_cpu(delays_forced);
     EXPECT_EQ(alive, 0);
   }
 
   // Recorded so far, and replayed; of the real ones nobody keeps count.
   static void expect_counts(int64_t records, int64_t replays) {
-    if (device().type() != torch::headeronly::DeviceType::CPU) return;
+    if (!on_cpu()) return;
     EXPECT_EQ(recorded, records);
     EXPECT_EQ(replayed, replays);
   }

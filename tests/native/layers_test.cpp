@@ -213,12 +213,13 @@ TEST(Layers, EveryKindHasARow) {
   }
 }
 
-// Convolutions go over output channels in slices where the weight is larger than x.
+// Convolutions go over output channels in slices where the weight is larger than x: on the CPU, whose oneDNN lays
+// weights out anew. On a GPU the same convolutions go whole.
 TEST(Layers, LargeWeightsAreDifferentiatedInSlices) {
   const FunctionSpec function{{conv(256, 256), activation(LayerKind::tanh), strided(conv(256, 520, 3, 1, 1), 2),
                                conv(520, 260, 1, 1, 1, false), conv(260, 1100, 1)}};
   const Problem problem = make_problem_alone(function, {2, 256, 4, 4}, 9);
-  ASSERT_TRUE(is_sliced(problem.x, problem.parameters[0], function.layers[0]));
+  ASSERT_EQ(is_sliced(problem.x, problem.parameters[0], function.layers[0]), on_cpu());
   StageOptions options;
   options.residual = false;
   options.reconstruction = ReconstructionKind::checkpoint;

@@ -1,6 +1,7 @@
 // mixed_precision_test.cpp: functions in bfloat16 around float32 states, parameters and gradients.
 #include <cmath>
 
+#include "device/cuda_launch.h"
 #include "resnet_nodes/error.h"
 #include "truth.h"
 
@@ -113,7 +114,8 @@ TEST(MixedPrecision, GradientsAddUpInFloat32) {
   const auto context = stage.forward(problem.x, problem.parameters, copies(problem.buffers), problem.training);
   std::vector<Tensor> into;
   for (const Tensor& p : problem.parameters) {
-    into.push_back(torch::stable::full(Shape(p.sizes().begin(), p.sizes().end()), 4096.0, ScalarType::Float));
+    into.push_back(torch::stable::full(Shape(p.sizes().begin(), p.sizes().end()), 4096.0, ScalarType::Float,
+                                       std::nullopt, device()));
   }
   stage.backward(*context, problem.grad, std::vector<int32_t>(into.size(), 1), into);
   for (size_t i = 0; i < into.size(); ++i) {
@@ -196,7 +198,8 @@ TEST(MixedPrecision, RefusesOtherStatesAndCallbacks) {
 TEST(MixedPrecision, PathSaysSo) {
   const Problem problem = as(tiny_problem(2), ScalarType::Float);
   const Stage stage(problem.functions, 2, mixed());
-  EXPECT_EQ(stage.function_path(0, problem.x), "operators, channels_last, bfloat16");
+  const std::string steps = cuda_kernels_for(problem.x) != nullptr ? ", cuda steps" : "";
+  EXPECT_EQ(stage.function_path(0, problem.x), "operators, channels_last, bfloat16" + steps);
 }
 
 }  // namespace

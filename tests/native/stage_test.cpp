@@ -78,7 +78,11 @@ TEST(Gradients, FrozenParametersGetNoneAndOthersTheSame) {
   for (size_t i = 0; i < wanted.size(); ++i) {
     ASSERT_EQ(gradients[i].defined(), wanted[i] != 0) << i;
     if (!gradients[i].defined()) continue;
-    EXPECT_LT(relative_error(values(gradients[i]), values(all.gradients[i])), 1e-12) << i;
+    // Where states are exact, a bias before a normalization has the gradient 0: what it gets is rounding, of the size
+    // of the other gradients', and on a GPU not the same every time (expect_same).
+    const std::vector<double> expected = values(all.gradients[i]);
+    const double size = on_cpu() ? norm(expected) : norm(values(all.gradients));
+    EXPECT_LT(relative_error(values(gradients[i]), expected) * norm(expected), 1e-12 * size) << i;
   }
 }
 

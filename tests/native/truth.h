@@ -15,6 +15,7 @@
 
 #include "resnet_nodes/error.h"
 #include "resnet_nodes/stage.h"
+#include "walk/adaptive/learned.h"
 
 namespace resnet_nodes::truth {
 
@@ -32,6 +33,18 @@ inline torch::stable::Device device() {
   using torch::headeronly::DeviceType;
   return cuda ? torch::stable::Device(DeviceType::CUDA, 0) : torch::stable::Device(DeviceType::CPU);
 }
+
+inline bool on_cpu() { return device().type() == torch::headeronly::DeviceType::CPU; }
+
+/// RESNET_NODES_TEST_DELAYED: figures arrive late on the CPU too, in all tests, as they do on a GPU.
+inline const bool delays_forced = [] {
+  const bool forced = std::getenv("RESNET_NODES_TEST_DELAYED") != nullptr;
+  delay_on_cpu(forced);
+  return forced;
+}();
+
+/// Whether the tests' figures arrive late.
+inline bool delayed() { return delays_forced || !on_cpu(); }
 
 inline Tensor on_device(const Tensor& tensor) { return torch::stable::to(tensor, device()); }
 
@@ -95,6 +108,17 @@ inline double relative_error(const std::vector<double>& a, const std::vector<dou
   double total = 0;
   for (size_t i = 0; i < a.size() && i < b.size(); ++i) total += (a[i] - b[i]) * (a[i] - b[i]);
   return std::sqrt(total) / norm(b);
+}
+
+/// That two float64 passes give the same numbers: the same bits on the CPU. On a GPU cuDNN adds up gradients in the
+/// order in which its blocks end: off by rounding, 1e-16 a sum, which a walk back over a few steps amplifies.
+inline void expect_same(const std::vector<double>& found, const std::vector<double>& expected,
+                        const std::string& what) {
+  if (on_cpu()) {
+    EXPECT_EQ(found, expected) << what;
+  } else if (found != expected) {
+    EXPECT_LT(relative_error(found, expected), 1e-11) << what;
+  }
 }
 
 /// tensor + amount * direction, as a fresh row-major float64 tensor.
