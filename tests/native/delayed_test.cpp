@@ -10,7 +10,7 @@ using namespace truth;
 class Delayed : public testing::Test {
  protected:
   Delayed() { delay_on_cpu(true); }
-  ~Delayed() override { delay_on_cpu(false); }
+  ~Delayed() override { delay_on_cpu(delays_forced); }
 
   static Outcome stored(const Problem& problem, StageOptions options = {}) {
     options.reconstruction = ReconstructionKind::backprop;
@@ -36,6 +36,21 @@ TEST_F(Delayed, FirstPassOfAShapeIsExact) {
       EXPECT_EQ(count(found.report, StateSource::kept), 7);
     }
   }
+}
+
+// A pass that begins before the figures of the first are there knows no more than that one did.
+TEST_F(Delayed, PassesAreExactUntilFiguresHaveArrived) {
+  const Problem problem = tanh_problem(16, true);
+  const Stage stage(problem.functions, problem.depth, StageOptions());
+  const Outcome expected = stored(problem);
+  std::vector<std::unique_ptr<StageContext>> contexts;
+  for (int i = 0; i < 3; ++i) contexts.push_back(stage.forward(problem.x, problem.parameters, {}, {}));
+  for (const auto& context : contexts) {
+    stage.backward(*context, problem.grad, std::vector<int32_t>(problem.parameters.size(), 1), {});
+    EXPECT_EQ(count(context->report(), StateSource::found), 0);
+    EXPECT_LT(relative_error(values(context->parameter_gradients()), values(expected.gradients)), 1e-9);
+  }
+  EXPECT_GT(count(pass(stage, problem).report, StateSource::found), 0);
 }
 
 TEST_F(Delayed, StaysUnderItsToleranceFromThereOn) {

@@ -105,9 +105,12 @@ Choices LearnedSteps::begin(const Tensor& x) {
   if (found_.norms != nullptr && found_.norms->arrived()) take_in();
   if (!arrives_late(x)) return now_;
   const std::vector<int64_t> shape = shape_of(x);
-  if (std::find(shapes_.begin(), shapes_.end(), shape) != shapes_.end()) return now_;
-  if (shapes_.size() == kShapes) shapes_.erase(shapes_.begin());
-  shapes_.push_back(shape);
+  if (std::find(shapes_.begin(), shapes_.end(), shape) == shapes_.end()) {
+    if (shapes_.size() == kShapes) shapes_.erase(shapes_.begin());
+    shapes_.push_back(shape);
+  } else if (informed_) {
+    return now_;
+  }
   Choices first = now_;
   for (StepChoice& choice : first) choice = {Way::exact, 0, choice.patience};
   return first;
@@ -115,6 +118,7 @@ Choices LearnedSteps::begin(const Tensor& x) {
 
 void LearnedSteps::end(Choices choices, PassFindings found) {
   const std::lock_guard<std::mutex> lock(mutex_);
+  if (found_.norms != nullptr && found_.norms->arrived()) take_in();
   measured_ = std::move(choices);
   found_ = std::move(found);
   if (found_.norms == nullptr) take_in();
@@ -127,6 +131,7 @@ void LearnedSteps::take_in() {
   for (size_t n = 0; n < now_.size(); ++n) now_[n] = next_choice(measured_[n], found_.steps[n], policy);
   found_ = PassFindings();
   measured_ = {};
+  informed_ = true;
 }
 
 std::vector<double> LearnedSteps::save() {
@@ -169,6 +174,8 @@ void LearnedSteps::restore(const std::vector<double>& saved) {
   const std::lock_guard<std::mutex> lock(mutex_);
   now_ = std::move(choices);
   shapes_ = std::move(shapes);
+  // A shape is known with the first pass; what was saved has taken in what that found.
+  informed_ = !shapes_.empty();
   found_ = PassFindings();
 }
 

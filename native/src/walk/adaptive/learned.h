@@ -75,7 +75,8 @@ class LearnedSteps {
  public:
   LearnedSteps(int64_t steps, const AdaptivePolicy& policy) : policy_(policy), now_(static_cast<size_t>(steps)) {}
   /// The choices for a pass that begins with x: takes in what has arrived of the last one, and keeps the older choices
-  /// where it has not. Where figures arrive late, a shape that is new keeps states as checkpoint does.
+  /// where it has not. Where figures arrive late, passes keep states as checkpoint does as long as none have come, and
+  /// where the shape is new.
   Choices begin(const Tensor& x);
   /// What a pass with these choices found.
   void end(Choices choices, PassFindings found);
@@ -92,6 +93,7 @@ class LearnedSteps {
   Choices now_;
   Choices measured_;  // those that found_ belongs to
   PassFindings found_;
+  bool informed_ = false;                     // by figures that have arrived
   std::vector<std::vector<int64_t>> shapes_;  // that figures have arrived late of
 };
 
