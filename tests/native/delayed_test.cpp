@@ -40,7 +40,7 @@ TEST_F(Delayed, FirstPassOfAShapeIsExact) {
 
 // A pass that begins before the figures of the first are there knows no more than that one did.
 TEST_F(Delayed, PassesAreExactUntilFiguresHaveArrived) {
-  const Problem problem = tanh_problem(16, true);
+  const Problem problem = tanh_problem(64, true);
   const Stage stage(problem.functions, problem.depth, StageOptions());
   const Outcome expected = stored(problem);
   std::vector<std::unique_ptr<StageContext>> contexts;
