@@ -1,6 +1,8 @@
 """Compares the engine with PyTorch on one GPU: gradients against float64 on the CPU, then step time and peak memory.
 
-usage: gpu_bench.py LIBRARY   (libresnet_nodes_torch_ops.so, built with -DRESNET_NODES_TORCH_OPS=ON)
+usage: gpu_bench.py LIBRARY [STAGE ...]   (libresnet_nodes_torch_ops.so, built with -DRESNET_NODES_TORCH_OPS=ON)
+
+STAGE: a stage and its depth, as tiny:64 or bottleneck:16; without any, all of the table, smallest first.
 
 Prints one table. Times are medians of interleaved rounds; memory is what PyTorch's allocator counts beyond the
 parameters, their gradients and x. (For graphs this is what they hold and hand out; memory that their pools keep free for
@@ -124,18 +126,27 @@ def measure(size, depth):
               f"{median / backprop:.2f} | {peaks[name]:.0f} |", flush=True)
 
 
+def stages(names):
+    """(size, depth) of each name, in their order."""
+    known = {f"{size[0]}:{depth}": (size, depth) for size in SIZES for depth in size[4]}
+    for name in names:
+        if name not in known:
+            sys.exit(f"gpu_bench.py: no stage {name}, expected one of {', '.join(known)}")
+    return [known[name] for name in names or known]
+
+
 def main():
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 2:
         sys.exit(__doc__)
+    chosen = stages(sys.argv[2:])
     torch.ops.load_library(sys.argv[1])
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     compare()
     torch.backends.cudnn.benchmark = True
     print(f"\n{torch.cuda.get_device_name()}, PyTorch {torch.__version__}, float32 without TF32, channels_last\n")
     print("| stage | depth | method | ms a step | to PyTorch backprop | MiB |\n|---|---|---|---|---|---|")
-    for size in SIZES:
-        for depth in size[4]:
-            measure(size, depth)
+    for size, depth in chosen:
+        measure(size, depth)
 
 
 if __name__ == "__main__":
