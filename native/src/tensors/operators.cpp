@@ -179,7 +179,12 @@ Tensor column(const Tensor& x) {
   return call_operator<1>("aten::reshape", "", x, std::vector<int64_t>{-1, 1, 1, 1})[0];
 }
 
-Tensor scaled(const Tensor& x, double a) { return call_operator<1>("aten::mul", "Tensor", x, number_like(x, a))[0]; }
+// A number on the host is an argument of the kernel; one on a GPU would take a launch of its own.
+Tensor scaled(const Tensor& x, double a) {
+  const Tensor number = torch::stable::full(std::vector<int64_t>{}, a, x.scalar_type(), std::nullopt,
+                                            torch::stable::Device(torch::headeronly::DeviceType::CPU));
+  return product(x, number);
+}
 
 Tensor number_like(const Tensor& x, double value) {
   return torch::stable::full(std::vector<int64_t>{}, value, x.scalar_type(), std::nullopt, x.device());
