@@ -62,10 +62,12 @@ ReconstructionKind kind_of(const std::string& method) {
 // Behind a method's name: as CUDA graphs.
 constexpr std::string_view kGraphs = "+graphs";
 
-// Stages are kept: what `adaptive` has learned is theirs, and what has been recorded.
+// Stages are kept: what `adaptive` has learned is theirs, and what has been recorded. Never destroyed: graphs and
+// memory are CUDA's, which is gone before this library's statics are.
 Stage& stage_of(const std::string& net, int64_t channels, int64_t depth, const std::string& method) {
+  using Stages = std::map<std::tuple<std::string, int64_t, int64_t, std::string>, std::unique_ptr<Stage>>;
   static std::mutex mutex;
-  static std::map<std::tuple<std::string, int64_t, int64_t, std::string>, std::unique_ptr<Stage>> stages;
+  static Stages& stages = *new Stages;
   const std::lock_guard<std::mutex> lock(mutex);
   std::unique_ptr<Stage>& stage = stages[{net, channels, depth, method}];
   if (stage == nullptr) {
