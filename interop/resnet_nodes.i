@@ -93,14 +93,18 @@ namespace resnet_nodes { using torch::stable::Tensor; }
 namespace resnet_nodes {
 struct LayerSpec;
 struct FunctionSpec;
+struct PassCost;
 struct ReconstructionPlan;
 struct SolverPlan;
+struct StageOptions;
 struct StepReport;
 }
 %template(LayerList) std::vector<resnet_nodes::LayerSpec>;
 %template(FunctionList) std::vector<resnet_nodes::FunctionSpec>;
 %template(PlanList) std::vector<resnet_nodes::ReconstructionPlan>;
 %template(SolverPlanList) std::vector<resnet_nodes::SolverPlan>;
+%template(CostList) std::vector<resnet_nodes::PassCost>;
+%template(OptionsList) std::vector<resnet_nodes::StageOptions>;
 %template(StepList) std::vector<resnet_nodes::StepReport>;
 %template(DoubleList) std::vector<double>;
 %template(LongList) std::vector<int64_t>;

@@ -1,3 +1,4 @@
+using ResNetNodes.Planning;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -29,6 +30,11 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>
         ArgumentOutOfRangeException.ThrowIfLessThan(options.Classes, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.InputChannels, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.AdjointFrom, 1);
+        if (options.MemoryBudget is not null && options.Recompute is not null)
+        {
+            throw new ArgumentException("Recompute is the plan's to decide where there is a MemoryBudget; leave one of them out", nameof(options));
+        }
+
         Options = options;
         using var weights = options.Seed is { } seed ? new RandomNumbers(seed).TorchScope() : null;
 
@@ -56,6 +62,7 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>
         }
 
         JoinParts();
+        Planner = options.MemoryBudget is { } budget ? new MemoryPlanner(parts, budget) : null;
     }
 
     /// <summary>The options it was built with. Those of its stages may have changed since.</summary>
@@ -67,6 +74,9 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>
     /// <summary>What runs, in order: stem, first block and residual stage of each of the four stages, head.</summary>
     public IReadOnlyList<(string Name, nn.Module<Tensor, Tensor> Module)> Parts => parts;
 
+    /// <summary>Who plans its training steps; null without <see cref="ResNetOptions.MemoryBudget"/>.</summary>
+    public MemoryPlanner? Planner { get; }
+
     /// <summary>Class scores.</summary>
     /// <param name="input">Images [B, channels, H, W].</param>
     /// <returns>Scores [B, classes].</returns>
@@ -74,6 +84,11 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>
     {
         using var scope = NewDisposeScope();
         var state = MemoryLayout.ChannelsLast(input);
+        if (Planner is not null && is_grad_enabled())
+        {
+            Planner.Prepare(state);
+        }
+
         foreach (var (_, module) in parts)
         {
             state = module.call(state);
@@ -99,7 +114,7 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>
         var stores = stages.Any(s => s is not null)
             ? stages.Any(s => s?.Options.Reconstruction == Reconstruction.Backprop)
             : Options.Stage.Reconstruction == Reconstruction.Backprop;
-        var recomputes = Options.Recompute ?? !stores;
+        var recomputes = Options.Recompute ?? (Options.MemoryBudget is not null || !stores);
         var given = new RecomputedOptions
         {
             Execution = Options.Stage.Execution,

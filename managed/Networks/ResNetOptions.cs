@@ -1,3 +1,5 @@
+using ResNetNodes.Planning;
+
 namespace ResNetNodes.Networks;
 
 /// <summary>The three kinds of ImageNet-style networks of the paper.</summary>
@@ -48,9 +50,17 @@ public sealed record ResNetOptions
 
     /// <summary>
     /// Whether stem, first blocks and head keep their inputs alone and are evaluated again in the backward pass
-    /// (<see cref="Recomputed"/>). Null: where no stage was built to store its tapes (<see cref="Reconstruction.Backprop"/>).
+    /// (<see cref="Recomputed"/>). Null: where no stage was built to store its tapes (<see cref="Reconstruction.Backprop"/>). With a
+    /// <see cref="MemoryBudget"/> they may be either, and this has to be left out.
     /// </summary>
     public bool? Recompute { get; init; }
+
+    /// <summary>
+    /// Bytes that a training step may take beyond rest (parameters, their gradients, the optimizer's state): each part then goes through
+    /// it by the fastest method that fits (<see cref="MemoryPlanner"/>), and the stages' reconstruction is one of those. Null: as
+    /// <see cref="Stage"/> says.
+    /// </summary>
+    public long? MemoryBudget { get; init; }
 
     /// <summary>How the residual stages are integrated and differentiated.</summary>
     public StageOptions Stage { get; init; } = new();

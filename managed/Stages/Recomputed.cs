@@ -55,6 +55,9 @@ public sealed class Recomputed : nn.Module<Tensor, Tensor>
     /// <summary>Why it is evaluated that way.</summary>
     public string ExecutionReason => engine.ExecutionReason;
 
+    /// <summary>What plans of memory ask, and set options of.</summary>
+    internal StageEngine Engine => engine;
+
     /// <summary>
     /// Runs of consecutive layers of equal length, all but the last one recomputed, as PyTorch's <c>checkpoint_sequential</c>.
     /// </summary>

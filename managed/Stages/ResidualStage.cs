@@ -58,6 +58,9 @@ public sealed class ResidualStage : nn.Module<Tensor, Tensor>, ILearningStage
     /// <summary>What the last backward pass reported; null before the first. Blocks until the GPU has finished that pass.</summary>
     public StageReport? LastReport => engine.LastReport;
 
+    /// <summary>What plans of memory ask, and set options of.</summary>
+    internal StageEngine Engine => engine;
+
     /// <inheritdoc/>
     IReadOnlyList<double> ILearningStage.Learned
     {

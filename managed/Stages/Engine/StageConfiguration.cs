@@ -122,6 +122,25 @@ internal sealed class StageConfiguration : IDisposable
     public IReadOnlyList<string> Paths(Tensor x) =>
         [.. Enumerable.Range(0, functions.Modules.Count).Select(n => native.FunctionPath(n, x))];
 
+    /// <summary>What a training step takes with each of these options, at a state like x; null where the functions are called.</summary>
+    public IReadOnlyList<StepCost>? Costs(Tensor x, IEnumerable<StageOptions> options)
+    {
+        if (mapping is null)
+        {
+            return null;
+        }
+
+        using var list = new OptionsList();
+        foreach (var one in options)
+        {
+            using var native = one.ToNative();
+            list.Add(native);
+        }
+
+        using var costs = native.Costs(x, list);
+        return [.. costs.Select(cost => new StepCost(cost))];
+    }
+
     /// <summary>What the native stage has learned of its steps, as numbers; none where its reconstruction learns nothing.</summary>
     public double[] Learned()
     {

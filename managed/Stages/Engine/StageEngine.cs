@@ -69,6 +69,9 @@ internal sealed class StageEngine : IDisposable
         return output;
     }
 
+    /// <summary>What a training step takes with each of these options at a state like x; null where the functions are called.</summary>
+    public IReadOnlyList<StepCost>? Costs(Tensor x, IReadOnlyList<StageOptions> options) => With(current => current.Costs(x, options));
+
     /// <summary>How each function is evaluated on a state like x.</summary>
     public IReadOnlyList<string> DescribeFunctions(Tensor x)
     {

@@ -11,6 +11,18 @@ public sealed record StageOptions
     /// <summary>How the states are reconstructed in the backward pass.</summary>
     public Reconstruction Reconstruction { get; init; } = Reconstruction.Adaptive();
 
+    /// <summary>
+    /// The last steps whose tapes the forward pass stores, whatever <see cref="Reconstruction"/> is: exact, no evaluation in the backward
+    /// pass, memory of so many tapes. From 0 to the number of steps; <see cref="Reconstruction.Backprop"/> stores all.
+    /// </summary>
+    public int StoredSteps { get; init; }
+
+    /// <summary>
+    /// States that <see cref="Reconstruction.Adaptive"/> keeps or replays at a time, that at which a gradient is taken among them; at least
+    /// 2. With fewer, steps that can't be found are replayed more often. Null: 2√N, at most 8.
+    /// </summary>
+    public int? MostStates { get; init; }
+
     /// <summary>The step size h; null stands for 1/N.</summary>
     public double? StepSize { get; init; }
 
@@ -41,7 +53,7 @@ public sealed record StageOptions
 
     /// <summary>
     /// Bytes of the tape that the product of one function works with, and of what it makes of it; null: 8 MiB, or a quarter of the whole
-    /// batch's tape if that is more. Where the whole batch's is larger, the product goes over some images after the other, which evaluates
+    /// batch's tape if that is more, and no bound on an accelerator. Where the whole batch's is larger, the product goes over some images after the other, which evaluates
     /// some layers once more. Kept as far as what crosses images lets it be. Native layers by operators only (docs/reconstructions.md).
     /// </summary>
     public long? TapeBytes { get; init; }
@@ -70,6 +82,16 @@ public sealed record StageOptions
             throw new ArgumentException("Reconstruction is null, expected a method such as Reconstruction.Adaptive()");
         }
 
+        if (StoredSteps < 0)
+        {
+            throw new ArgumentException($"StoredSteps is {StoredSteps}, expected 0 to the number of steps");
+        }
+
+        if (MostStates is < 2)
+        {
+            throw new ArgumentException($"MostStates is {MostStates}, expected 2 or more, or null for the default");
+        }
+
         if (TapeBytes is < 1)
         {
             throw new ArgumentException($"TapeBytes is {TapeBytes}, expected a positive number of bytes or null for the default");
@@ -88,6 +110,8 @@ public sealed record StageOptions
             Solver = Solver.Name,
             Reconstruction = Reconstruction.Kind,
             Count = Reconstruction.Count,
+            StoredSteps = StoredSteps,
+            MostStates = MostStates ?? 0,
             StepSize = StepSize ?? 0,
             KeepInput = ReportReconstructionError,
             ComputeType = (Interop.ComputeType)(int)ComputeType,

@@ -85,7 +85,8 @@ struct StageOptions {
   ComputeType compute_type = ComputeType::same_as_state;
   /// Bytes of the tape that the product of one function works with, and of what it makes of it: where the whole batch's
   /// is larger it goes over some images after the other, at the cost of up to one more evaluation of some layers. Kept
-  /// as far as what crosses images lets it be. 0: 8 MiB, or a quarter of the whole batch's tape where that is more.
+  /// as far as what crosses images lets it be. 0: 8 MiB, or a quarter of the whole batch's tape where that is more; on
+  /// an accelerator no bound.
   int64_t tape_bytes = 0;
   /// Whether steps add to the state. False: a function alone, x_1 = f_0(x_0), whose output may have any shape. With
   /// checkpoint its input is stored and it is evaluated again on the way back; with backprop its tape is stored. Depth

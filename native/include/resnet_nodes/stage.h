@@ -72,6 +72,17 @@ class RESNET_NODES_API StageContext {
   std::unique_ptr<Impl> impl_;
 };
 
+/// What a training step through a stage takes, foreseen from shapes: what plans of memory are made of. Bytes are those
+/// of the stage's own tensors; what belongs to the caller (x, parameters, their gradients) is not counted.
+struct PassCost {
+  std::vector<int64_t> output_sizes;
+  int64_t kept_bytes = 0;      ///< what the forward pass leaves for the backward pass, its output included
+  int64_t forward_bytes = 0;   ///< what the forward pass works with at most
+  int64_t backward_bytes = 0;  ///< what the backward pass works with beyond the former, the output's gradient included
+  double evaluations = 0;      ///< of residual functions in both passes; a product counts as two
+  double operations = 0;       ///< of one evaluation, on average: multiply-adds, and a few for each value
+};
+
 /// x_{n+1} = x_n + h f_n(x_n), n = 0 ... N-1: the residual recursion of the paper, or that of another solver. What it
 /// computes never changes; what it remembers from pass to pass (workspaces, adaptive's choices, recorded graphs) only
 /// makes it faster. Calls may come from any thread.
@@ -97,12 +108,17 @@ class RESNET_NODES_API Stage {
   /// then layers, dtype, device and shape.
   std::string function_path(int64_t function, const Tensor& x) const;
 
+  /// What a training step takes with each of these options, at a state like x, whose values are not read. For adaptive
+  /// by what this stage has learned: bytes are the most that a pass may hold, evaluations what the next one will need.
+  /// Throws Error with external functions, of which only they know, and where x or the options do not fit.
+  std::vector<PassCost> costs(const Tensor& x, const std::vector<StageOptions>& options) const;
+
   /// x_N alone; nothing is kept. x: [B, C, H, W] or [B, D]. `training`: one flag a batch normalization, in the order
   /// of the functions' lists. 1: the batch's statistics, and the running ones change; 0: the running ones.
   Tensor evaluate(const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers,
                   const std::vector<int32_t>& training) const;
   /// x_N and what backward needs: x_N itself and 2C numbers a batch normalization; x_0 and the states of steps that it
-  /// could not find for adaptive, at most 2 sqrt(N) in all; more for backprop and checkpoint.
+  /// could not find for adaptive, at most 8 in all; more for backprop and checkpoint.
   std::unique_ptr<StageContext> forward(const Tensor& x, const std::vector<Tensor>& parameters,
                                         const std::vector<Tensor>& buffers, const std::vector<int32_t>& training) const;
   // The same for a stage of external functions, which have to live until the pass's way back is over.

@@ -56,7 +56,9 @@ Parts parts_of(const LayerTable::Function& function, const Tensor& x, int64_t li
   const int64_t whole = tape_of(function, bytes);
   const int64_t most = limit > 0 ? limit : std::max(kTapeBytes, whole / 4);
   // A single row of numbers has no images.
-  if (limit == kWholeTape || whole <= most || parts.batch < 2 || x.dim() < 2) {
+  // An accelerator is fast with many images at a time alone.
+  const bool bounded = limit > 0 || (limit == 0 && x.is_cpu());
+  if (!bounded || whole <= most || parts.batch < 2 || x.dim() < 2) {
     parts.keeps[0] = function.reads_input_back;
     for (size_t r = 0; r < rows; ++r) parts.keeps[r + 1] = function.rows[r].is_read_back;
     return parts;

@@ -21,7 +21,8 @@ struct Parts {
   bool is_whole() const { return images >= batch; }
 };
 
-/// Bytes of a tape that the caller has not bounded: a quarter of that of the whole batch, or this if it is more.
+/// Bytes of a tape on the CPU that the caller has not bounded: a quarter of that of the whole batch, or this if it is
+/// more.
 constexpr int64_t kTapeBytes = int64_t{8} << 20;
 /// No bound.
 constexpr int64_t kWholeTape = -1;

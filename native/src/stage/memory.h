@@ -22,6 +22,8 @@ class StageMemory {
                                           const Choices& choices);
   /// What adaptive has learned for a pass that begins with x; nothing for other plans.
   Choices choices_for(const Tensor& x);
+  /// The same, of the pass that is next, where nothing arrives before.
+  Choices choices() const { return steps_ ? steps_->now() : Choices(); }
   /// What a way back with those choices has found.
   void learn(Choices choices, PassFindings found);
   /// What it has learned, as numbers; none for other plans. And back: throws Error where they are another stage's.

@@ -11,6 +11,7 @@
 #include "functions/callback_functions.h"
 #include "resnet_nodes/error.h"
 #include "stage/context.h"
+#include "stage/cost.h"
 #include "stage/live_objects.h"
 #include "stage/memory.h"
 #include "tensors/describe.h"
@@ -181,6 +182,22 @@ std::string Stage::function_path(int64_t function, const Tensor& x) const {
   }
   check_state(x, true);
   return impl_->plan.table ? impl_->plan.table->path(function, x) : "callbacks";
+}
+
+std::vector<PassCost> Stage::costs(const Tensor& x, const std::vector<StageOptions>& options) const {
+  check_state(x, true);
+  if (!impl_->plan.table) throw Error("costs: what external functions take is not known");
+  std::vector<PassCost> found;
+  const LayerTable& table = *impl_->plan.table;
+  const Footprint function = largest_footprint(table, impl_->depth, x, impl_->plan.options.tape_bytes);
+  for (StageOptions one : options) {
+    one.residual = impl_->plan.options.residual;
+    const PassPlan plan = plan_of(impl_->plan.table, impl_->depth, one);
+    Choices choices = impl_->memory.choices();
+    if (choices.empty()) choices.resize(static_cast<size_t>(plan.steps));
+    found.push_back(cost_of(plan, choices, function));
+  }
+  return found;
 }
 
 Tensor Stage::Impl::evaluate(const Tensor& x, const Functions& given) const {

@@ -116,6 +116,11 @@ Choices LearnedSteps::begin(const Tensor& x) {
   return first;
 }
 
+Choices LearnedSteps::now() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return now_;
+}
+
 void LearnedSteps::end(Choices choices, PassFindings found) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (found_.norms != nullptr && found_.norms->arrived()) take_in();

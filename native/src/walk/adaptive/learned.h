@@ -78,6 +78,8 @@ class LearnedSteps {
   /// where it has not. Where figures arrive late, passes keep states as checkpoint does as long as none have come, and
   /// where the shape is new.
   Choices begin(const Tensor& x);
+  /// What the next pass would choose by what has been taken in so far.
+  Choices now();
   /// What a pass with these choices found.
   void end(Choices choices, PassFindings found);
 

@@ -29,6 +29,22 @@ int64_t most_states(int64_t steps, int64_t given) {
   return std::clamp<int64_t>(rooted, 1, kMostStates);
 }
 
+int64_t replayed_steps(const std::vector<int64_t>& wanted, const std::vector<int64_t>& kept, int64_t most) {
+  std::set<int64_t> states(kept.begin(), kept.end());
+  int64_t replayed = 0;
+  for (auto next = wanted.rbegin(); next != wanted.rend(); ++next) {
+    const int64_t n = *next;
+    states.erase(states.upper_bound(n), states.end());
+    const auto above = states.upper_bound(n);
+    if (above == states.begin()) continue;
+    int64_t m = *std::prev(above);
+    int64_t room = most - static_cast<int64_t>(states.size()) - 1;
+    replayed += n - m;
+    for (; m < n; --room) states.insert(m = room > 0 ? m + next_left(n - m, room) : n);
+  }
+  return replayed;
+}
+
 KnownStates::KnownStates(const Recursion& recursion, StoredStates& stored, int64_t most_states_given)
     : recursion_(recursion),
       most_(most_states(recursion.steps, most_states_given)),

@@ -31,6 +31,10 @@ int64_t most_states(int64_t steps, int64_t given);
 /// 2000, algorithm 799). With r replays of each step, binomial(room + 1 + r, r) - 1 steps are within reach.
 int64_t next_left(int64_t way, int64_t room);
 
+/// Steps that a way back replays which asks for the states of `wanted` steps, in falling order, where those of `kept`
+/// are kept; `most` at a time.
+int64_t replayed_steps(const std::vector<int64_t>& wanted, const std::vector<int64_t>& kept, int64_t most);
+
 /// The exact states of one way back. They are let go of as it passes them.
 class KnownStates {
  public:

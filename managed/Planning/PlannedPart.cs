@@ -1,0 +1,138 @@
+using ResNetNodes.Stages.Engine;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace ResNetNodes.Planning;
+
+/// <summary>A way to go through a part, as people read it, and the options that ask for it.</summary>
+internal sealed record PartMethod(string Name, StageOptions Options);
+
+/// <summary>One part of a network as the planner sees it: the methods that it may use, what each takes, and what steps have measured.</summary>
+internal sealed class PlannedPart
+{
+    // Stored steps of a deep stage are tried so many at a time.
+    private const int MostStored = 32;
+    // What a new measurement counts beside those before.
+    private const double Weight = 0.25;
+    private static readonly int[] Intervals = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32];
+    private static readonly int[] States = [2, 3, 4, 6];
+
+    private readonly StageEngine engine;
+    private readonly bool isAlone;
+    private readonly bool addsInPlace;
+    private readonly long parameterBytes;
+    // Of the methods that have been used: how often, and seconds for one operation from the second time on.
+    private readonly Dictionary<PartMethod, (int Uses, double Pace)> used = [];
+    private StageReport? seen;
+
+    public PlannedPart(string name, nn.Module<Tensor, Tensor> module)
+    {
+        (engine, isAlone) = module switch
+        {
+            ResidualStage stage => (stage.Engine, false),
+            Recomputed part => (part.Engine, true),
+            _ => throw new ArgumentException($"{name} is a {module.GetName()}, expected a ResidualStage, or a Recomputed around it"),
+        };
+        Name = name;
+        Methods = isAlone ? Alone(engine.Options) : OfSteps(engine.Options, engine.Options.Solver.StepCount(engine.Depth));
+        addsInPlace = engine.Options.AccumulateGradientsInPlace;
+        parameterBytes = module.parameters().Where(p => p.requires_grad).Sum(p => p.numel() * p.element_size());
+    }
+
+    public string Name { get; }
+
+    public IReadOnlyList<PartMethod> Methods { get; }
+
+    /// <summary>What it goes through now; null where its options are none of a method.</summary>
+    public PartMethod? Current { get; private set; }
+
+    /// <summary>What each method takes at an input like x.</summary>
+    /// <exception cref="ResNetNodesException">Its functions are called, so that nothing is known of them, or x does not fit them.</exception>
+    public IReadOnlyList<StepCost> Costs(Tensor x) =>
+        engine.Costs(x, [.. Methods.Select(method => method.Options)]) ?? throw new ResNetNodesException(
+            $"a memory budget needs native layers, and {Name} is called: {engine.ExecutionReason}; leave the budget out");
+
+    /// <summary>What the search is told of a method: bytes with what autograd holds, and seconds.</summary>
+    /// <param name="method">One of <see cref="Methods"/>.</param>
+    /// <param name="cost">What the engine says of it.</param>
+    /// <param name="pace">Seconds for one operation, where this part has measured nothing.</param>
+    public PartCost Cost(PartMethod method, StepCost cost, double pace) => new(
+        cost.KeptBytes,
+        cost.ForwardBytes,
+        // Gradients that are handed to autograd stand beside those that they are added to.
+        cost.BackwardBytes + (addsInPlace ? 0 : parameterBytes),
+        cost.Evaluations * cost.Operations * (used.TryGetValue(method, out var measured) && measured.Uses > 1 ? measured.Pace : Pace ?? pace));
+
+    /// <summary>Seconds for one operation with the method that was measured last; null before one was.</summary>
+    public double? Pace { get; private set; }
+
+    /// <summary>Takes in what the last step has reported, once.</summary>
+    /// <param name="cost">What its method was foreseen to take.</param>
+    public void Measure(StepCost cost)
+    {
+        if (Current is not { } method || engine.LastReport is not { } report || ReferenceEquals(report, seen))
+        {
+            return;
+        }
+
+        seen = report;
+        var now = (report.ForwardSeconds + report.BackwardSeconds) / (cost.Evaluations * cost.Operations);
+        var (uses, pace) = used.GetValueOrDefault(method);
+        // The first step with a method sets up what later ones use again.
+        pace = uses < 2 ? now : pace + (Weight * (now - pace));
+        used[method] = (uses + 1, pace);
+        if (uses > 0)
+        {
+            Pace = pace;
+        }
+    }
+
+    /// <summary>Goes through the next steps with a method.</summary>
+    public void Use(PartMethod method)
+    {
+        if (ReferenceEquals(method, Current))
+        {
+            return;
+        }
+
+        Current = method;
+        var now = engine.Options;
+        var (reconstruction, stored, most) = (method.Options.Reconstruction, method.Options.StoredSteps, method.Options.MostStates);
+        engine.Options = now with { Reconstruction = reconstruction, StoredSteps = stored, MostStates = most };
+    }
+
+    private static IReadOnlyList<PartMethod> Alone(StageOptions options) =>
+    [
+        new("recomputed", options with { Reconstruction = Reconstruction.Checkpoint() }),
+        new("stored", options with { Reconstruction = Reconstruction.Backprop }),
+    ];
+
+    // What the stage was built with, with fewer states too where it keeps some; checkpoints; each with the last steps stored; and all.
+    private static IReadOnlyList<PartMethod> OfSteps(StageOptions options, int steps)
+    {
+        var plain = options with { StoredSteps = 0 };
+        var bases = new List<PartMethod>();
+        if (options.Reconstruction.IsMemoryFree)
+        {
+            bases.Add(new($"{options.Reconstruction}", plain));
+        }
+
+        if (options.Reconstruction.Name == Reconstruction.Adaptive().Name && options.MostStates is null)
+        {
+            bases.AddRange(States.Where(most => most < Math.Min(2 * Math.Sqrt(steps), 8))
+                .Select(most => new PartMethod($"{options.Reconstruction}, {most} states", plain with { MostStates = most })));
+        }
+
+        bases.AddRange(Intervals.Where(every => every <= steps)
+            .Select(every => Reconstruction.Checkpoint(every))
+            .Select(method => new PartMethod($"{method}", plain with { Reconstruction = method, MostStates = null })));
+        var stored = Enumerable.Range(0, Math.Min(steps, MostStored)).Select(i => (int)((long)i * steps / Math.Min(steps, MostStored)));
+        return
+        [
+            .. bases.SelectMany(method => stored.Select(count => count == 0
+                ? method
+                : new PartMethod($"{method.Name} + {count} stored", method.Options with { StoredSteps = count }))),
+            new($"{Reconstruction.Backprop}", plain with { Reconstruction = Reconstruction.Backprop, MostStates = null }),
+        ];
+    }
+}

@@ -1,0 +1,171 @@
+#include "functions/footprint.h"
+
+#include <torch/csrc/stable/ops.h>
+
+#include <algorithm>
+#include <functional>
+#include <numeric>
+
+#include "functions/parts.h"
+#include "tensors/dispatcher.h"
+
+namespace resnet_nodes {
+namespace {
+
+// A value that is written and read takes about as long as this many multiply-adds.
+constexpr double kProductsPerValue = 16;
+
+int64_t product_of(const std::vector<int64_t>& sizes, int64_t unit) {
+  return std::accumulate(sizes.begin(), sizes.end(), unit, std::multiplies<>());
+}
+
+// A tensor of these sizes that takes no memory; nobody reads its values.
+Tensor shaped(const Tensor& like, const std::vector<int64_t>& sizes) {
+  return call_operator<1>("aten::expand", "", torch::stable::new_empty(like, std::vector<int64_t>{1}), sizes, false)[0];
+}
+
+// The outputs of a function's rows, and which of them live at a time.
+class Rows {
+ public:
+  /// Throws Error naming the layer that x does not fit.
+  Rows(const LayerTable::Function& function, int64_t n, const Tensor& x, int64_t element)
+      : function_(function), input_(x.numel() * element) {
+    std::vector<std::vector<int64_t>> sizes;
+    const std::vector<int64_t> given(x.sizes().begin(), x.sizes().end());
+    for (size_t r = 0; r < function.rows.size(); ++r) {
+      const LayerTable::Row& row = function.rows[r];
+      const std::vector<int64_t>& input = row.input < 0 ? given : sizes[static_cast<size_t>(row.input)];
+      row.layer->check_input(shaped(x, input), layer_place(n, r));
+      sizes.push_back(row.layer->output_sizes(input));
+      bytes_.push_back(product_of(sizes.back(), element));
+      // Of a weight, each value of the output takes what belongs to its channel.
+      double products = kProductsPerValue;
+      if (row.layer->parameter_count() > 0) {
+        const std::vector<int64_t> weight = row.layer->parameter_sizes(0);
+        largest_parameter_ = std::max(largest_parameter_, product_of(weight, element));
+        products += static_cast<double>(product_of(weight, 1) / weight.front());
+      }
+      operations_.push_back(static_cast<double>(bytes_.back() / element) * products);
+    }
+    output_sizes_ = sizes.back();
+  }
+
+  const std::vector<int64_t>& output_sizes() const { return output_sizes_; }
+  int64_t output() const { return bytes_.back(); }
+  int64_t bytes(int64_t place) const { return place < 0 ? input_ : bytes_[static_cast<size_t>(place)]; }
+  int64_t largest_parameter() const { return largest_parameter_; }
+  double operations() const { return std::accumulate(operations_.begin(), operations_.end(), 0.0); }
+  double operations(size_t row) const { return operations_[row]; }
+
+  int64_t tape() const {
+    int64_t whole = 0;
+    for (size_t r = 0; r < bytes_.size(); ++r) whole += function_.rows[r].is_read_back ? bytes_[r] : 0;
+    return whole;
+  }
+
+  /// Of an evaluation; rows that a product reads stay, if they are kept.
+  int64_t widest_evaluation(bool keeps) const {
+    int64_t live = 0, widest = 0;
+    std::vector<bool> gone(bytes_.size());
+    for (size_t r = 0; r < bytes_.size(); ++r) {
+      live += bytes_[r];
+      widest = std::max(widest, live + scratch(r));
+      for (size_t i = 0; i <= r; ++i) {
+        const LayerTable::Row& row = function_.rows[i];
+        if (gone[i] || (keeps && row.is_read_back) || row.last_reader > static_cast<int64_t>(r)) continue;
+        gone[i] = true;
+        live -= bytes_[i];
+      }
+    }
+    return widest;
+  }
+
+  /// Of a product with a tape of all rows, which it lets go of on its way; beyond that tape.
+  int64_t widest_product() const {
+    std::vector<int64_t> cotangents(bytes_.size() + 1);
+    // A step's cotangent is scaled first.
+    int64_t live = cotangents.back() = bytes_.back();
+    int64_t widest = live;
+    for (size_t r = bytes_.size(); r-- > 0;) {
+      const LayerTable::Row& row = function_.rows[r];
+      for (const int64_t to : {row.input, row.is_sum ? row.other : row.input}) {
+        int64_t& cotangent = cotangents[static_cast<size_t>(to + 1)];
+        widest = std::max(widest, live + bytes(to) + scratch(r));
+        if (cotangent == 0) live += cotangent = bytes(to);
+      }
+      live -= cotangents[r + 1] + (row.is_read_back ? bytes_[r] : 0);
+    }
+    // base + gradient.
+    return std::max(widest, live + input_) + 2 * largest_parameter_;
+  }
+
+ private:
+  // Of a maximum, its places are told in 8 bytes each.
+  int64_t scratch(size_t r) const {
+    return function_.rows[r].layer->spec().kind == LayerKind::max_pool2d ? 2 * bytes_[r] : 0;
+  }
+
+  const LayerTable::Function& function_;
+  int64_t input_;
+  int64_t largest_parameter_ = 0;
+  std::vector<int64_t> output_sizes_, bytes_;
+  std::vector<double> operations_;
+};
+
+void add_parts(Footprint& found, const LayerTable::Function& function, const Rows& rows, const Parts& parts) {
+  int64_t between = 0;
+  for (size_t r = 0; r < function.rows.size(); ++r) {
+    if (parts.keeps[r + 1]) {
+      found.replayed_tape += rows.bytes(static_cast<int64_t>(r));
+    } else {
+      found.repeated += rows.operations(r) / rows.operations();
+    }
+    if (parts.barriers[r]) between = std::max(between, rows.bytes(static_cast<int64_t>(r)));
+  }
+  const int64_t part = (rows.widest_evaluation(true) + rows.widest_product()) * parts.images / parts.batch;
+  found.from_replay = found.replayed_tape + 2 * between + part + std::max(found.output, found.input);
+}
+
+}  // namespace
+
+Footprint footprint_of(const LayerTable& table, int64_t n, const Tensor& x, int64_t tape_bytes) {
+  const LayerTable::Function& function = table.function(n);
+  const auto state = static_cast<int64_t>(x.element_size());
+  const int64_t element = table.is_mixed() ? 2 : state;
+  const Rows rows(function, n, x, element);
+  Footprint found;
+  found.output_sizes = rows.output_sizes();
+  found.input = x.numel() * state;
+  found.output = product_of(found.output_sizes, state);
+  found.operations = rows.operations();
+  found.tape_holds_input = function.reads_input_back;
+  if (table.fusion(n, x) != Fusion::none) {
+    // What stands behind either of the two convolutions, or products; the rest goes some images at a time.
+    found.tape = found.replayed_tape = 2 * found.output;
+    found.evaluation = 2 * found.output;
+    found.taping = 3 * found.output;
+    found.from_tape = 2 * found.output;
+    found.from_replay = 4 * found.output;
+    found.tape_holds_input = true;
+    return found;
+  }
+  // Mixed precision casts the input and the output.
+  const int64_t casts = table.is_mixed() ? found.input / 2 + found.output : 0;
+  found.evaluation = rows.widest_evaluation(false) + casts;
+  found.taping = rows.widest_evaluation(true) + casts;
+  found.tape = rows.tape() + (table.is_mixed() ? found.input / 2 : 0);
+  found.from_tape = rows.widest_product() + casts;
+  std::vector<bool> uses_batch;
+  for (const LayerTable::Row& row : function.rows) uses_batch.push_back(row.statistics >= 0);
+  const Parts parts = parts_of(function, x, tape_bytes, uses_batch);
+  if (parts.is_whole()) {
+    found.replayed_tape = found.tape;
+    found.from_replay = std::max(found.taping, found.tape + found.from_tape);
+  } else {
+    add_parts(found, function, rows, parts);
+    found.from_replay += casts;
+  }
+  return found;
+}
+
+}  // namespace resnet_nodes
