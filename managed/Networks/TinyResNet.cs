@@ -1,3 +1,4 @@
+using ResNetNodes.Planning;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -22,6 +23,9 @@ public sealed record TinyResNetOptions
     /// <summary>Start the last batch normalization of each function with weight 0: every function starts as 0.</summary>
     public bool ZeroInit { get; init; } = true;
 
+    /// <summary>Bytes that a training step may take beyond rest, as <see cref="ResNetOptions.MemoryBudget"/> has it. Null: no plan.</summary>
+    public long? MemoryBudget { get; init; }
+
     /// <summary>How the stage is integrated and differentiated.</summary>
     public StageOptions Stage { get; init; } = new();
 
@@ -39,6 +43,8 @@ public sealed class TinyResNet : nn.Module<Tensor, Tensor>
     private readonly ResidualStage stage;
     private readonly AvgPool2d pool;
     private readonly Linear head;
+    // With a budget: what runs, in order. Not registered, as in ResNet.
+    private readonly (string Name, nn.Module<Tensor, Tensor> Module)[] parts = [];
 
     /// <summary>Builds the network.</summary>
     /// <param name="options">Its options.</param>
@@ -63,6 +69,18 @@ public sealed class TinyResNet : nn.Module<Tensor, Tensor>
         pool = nn.AvgPool2d(4);
         head = nn.Linear(4 * planes, options.Classes);
         RegisterComponents();
+        if (options.MemoryBudget is { } budget)
+        {
+            var given = new RecomputedOptions
+            {
+                Execution = options.Stage.Execution,
+                AccumulateGradientsInPlace = options.Stage.AccumulateGradientsInPlace,
+                TapeBytes = options.Stage.TapeBytes,
+            };
+            var end = new Recomputed(nn.Sequential(pool, nn.Flatten(), head), given);
+            parts = [("stem", new Recomputed(stem, given)), ("stage", stage), ("head", end)];
+            Planner = new MemoryPlanner(parts, budget);
+        }
     }
 
     /// <summary>The residual stage.</summary>
@@ -71,15 +89,44 @@ public sealed class TinyResNet : nn.Module<Tensor, Tensor>
     /// <summary>The options it was built with. Those of the stage may have changed since.</summary>
     public TinyResNetOptions Options { get; }
 
+    /// <summary>Who plans its training steps; null without <see cref="TinyResNetOptions.MemoryBudget"/>.</summary>
+    public MemoryPlanner? Planner { get; }
+
     /// <summary>Class scores.</summary>
     /// <param name="input">Images [B, channels, 32, 32].</param>
     /// <returns>Scores [B, classes].</returns>
     public override Tensor forward(Tensor input)
     {
         using var scope = NewDisposeScope();
+        if (Planner is not null)
+        {
+            return Planned(Planner, MemoryLayout.ChannelsLast(input)).MoveToOuterDisposeScope();
+        }
+
         using var first = stem.call(input);
         var state = stage.call(MemoryLayout.ChannelsLast(first));
         return head.call(pool.call(state).flatten(1)).MoveToOuterDisposeScope();
+    }
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            parts.Select(part => part.Module).OfType<Recomputed>().ToList().ForEach(part => part.Dispose());
+        }
+
+        base.Dispose(disposing);
+    }
+
+    private Tensor Planned(MemoryPlanner planner, Tensor state)
+    {
+        if (is_grad_enabled())
+        {
+            planner.Prepare(state);
+        }
+
+        return parts.Aggregate(state, (given, part) => part.Module.call(given));
     }
 
     private static Sequential Function(int planes, bool zeroInit)
