@@ -57,12 +57,9 @@ public sealed class MemoryPlanner
     {
         ArgumentNullException.ThrowIfNull(input);
         var key = $"{string.Join('x', input.shape)} {input.dtype} {input.device}";
-        if (current is { } last && parts.Length == last.Used.Length)
+        for (var i = 0; i < parts.Length && current is not null; i++)
         {
-            for (var i = 0; i < parts.Length; i++)
-            {
-                parts[i].Measure(last.Used[i]);
-            }
+            parts[i].Measure(current.Costs[i]);
         }
 
         var known = decisions.GetValueOrDefault(key);
@@ -74,7 +71,7 @@ public sealed class MemoryPlanner
         current = known;
         for (var i = 0; i < parts.Length; i++)
         {
-            parts[i].Use(known.Methods[i]);
+            parts[i].Use(parts[i].Methods[known.Chosen[i]]);
         }
 
         return known.Plan;
@@ -87,26 +84,25 @@ public sealed class MemoryPlanner
         var pace = paces.Count > 0 ? paces.Average() : 1;
         IReadOnlyList<IReadOnlyList<PartCost>> told =
             [.. parts.Select((part, i) => (IReadOnlyList<PartCost>)[.. part.Methods.Select((method, m) => part.Cost(method, costs[i][m], pace))])];
-        var chosen = PlanSearch.Fastest(told, Budget) ?? throw TooSmall(input, told);
+        var held = input.numel() * input.element_size();
         PartCost[] Of(int[] methods) => [.. methods.Select((method, i) => told[i][method])];
-        var steps = before?.Steps ?? 0;
-        if (before is not null)
+        long Peak(int[] methods) => PlanSearch.Peak(Of(methods), held).Bytes;
+        double Seconds(int[] methods) => Of(methods).Sum(cost => cost.Seconds);
+
+        var chosen = PlanSearch.Fastest(told, held, Budget) ?? throw TooSmall(input, told, held);
+        if (before is not null && Peak(before.Chosen) <= Budget && Seconds(chosen) > WorthAChange * Seconds(before.Chosen))
         {
-            var old = before.Methods.Select((method, i) => ((List<PartMethod>)[.. parts[i].Methods]).IndexOf(method)).ToArray();
-            var gain = Of(chosen).Sum(cost => cost.Seconds) / Of(old).Sum(cost => cost.Seconds);
-            chosen = gain < WorthAChange || PlanSearch.Peak(Of(old)).Bytes > Budget ? chosen : old;
+            chosen = before.Chosen;
         }
 
-        var most = PlanSearch.Peak(Of(PlanSearch.Fastest(told, long.MaxValue / 2)!)).Bytes;
-        var methods = chosen.Select((method, i) => parts[i].Methods[method]).ToArray();
-        var used = chosen.Select((method, i) => costs[i][method]).ToArray();
-        var plan = new MemoryPlan(Budget, PlanSearch.Peak(Of(chosen)).Bytes, PlanSearch.Least(told), most,
-        [
-            .. methods.Select((method, i) => new PartPlan(
-                parts[i].Name, method.Name, told[i][chosen[i]].KeptBytes, told[i][chosen[i]].BackwardBytes, used[i].Evaluations,
-                paces.Count > 0 ? told[i][chosen[i]].Seconds : null)),
-        ]);
-        return new(plan, methods, used) { Steps = steps, NextLook = Math.Max(2, 2 * steps) };
+        var rows = chosen.Select((method, i) => new PartPlan(
+            parts[i].Name, parts[i].Methods[method].Name, told[i][method].KeptBytes, told[i][method].BackwardBytes,
+            parts[i].Evaluations(parts[i].Methods[method], costs[i][method]),
+            paces.Count > 0 ? told[i][method].Seconds : null));
+        var most = Peak(PlanSearch.Fastest(told, held, long.MaxValue)!);
+        var plan = new MemoryPlan(Budget, Peak(chosen), PlanSearch.Least(told, held), most, [.. rows]);
+        var steps = before?.Steps ?? 0;
+        return new(plan, chosen, [.. chosen.Select((method, i) => costs[i][method])]) { Steps = steps, NextLook = Math.Max(2, 2 * steps) };
     }
 
     // Of each part at what the one before gives.
@@ -134,11 +130,11 @@ public sealed class MemoryPlanner
         return all;
     }
 
-    private ResNetNodesException TooSmall(Tensor input, IReadOnlyList<IReadOnlyList<PartCost>> told)
+    private ResNetNodesException TooSmall(Tensor input, IReadOnlyList<IReadOnlyList<PartCost>> told, long held)
     {
-        var least = PlanSearch.Least(told);
-        var chosen = PlanSearch.Fastest(told, least)!;
-        var (_, part) = PlanSearch.Peak([.. chosen.Select((method, i) => told[i][method])]);
+        var least = PlanSearch.Least(told, held);
+        var chosen = PlanSearch.Fastest(told, held, least)!;
+        var (_, part) = PlanSearch.Peak([.. chosen.Select((method, i) => told[i][method])], held);
         return new(
             $"a memory budget of {MiB(Budget)} is too small for an input of {string.Join('×', input.shape)}: the least is {MiB(least)}, which "
             + $"{parts[part].Name} needs; give at least that, or take smaller batches");
@@ -147,7 +143,8 @@ public sealed class MemoryPlanner
     // Rounded up, so that what is named suffices.
     private static string MiB(long bytes) => (Math.Ceiling(bytes / (double)(1 << 20) * 10) / 10).ToString("0.0", CultureInfo.InvariantCulture) + " MiB";
 
-    private sealed record Decision(MemoryPlan Plan, PartMethod[] Methods, StepCost[] Used)
+    // Of each part the number of its method, and what that is foreseen to take.
+    private sealed record Decision(MemoryPlan Plan, int[] Chosen, StepCost[] Costs)
     {
         public int Steps { get; set; }
 

@@ -24,11 +24,12 @@ internal static class PlanSearch
 
     /// <summary>The fastest choice that takes no more than the budget at any moment; null where there is none.</summary>
     /// <param name="parts">The costs of each part's methods, in the order in which the parts run.</param>
+    /// <param name="held">Bytes that are held from the first part's forward pass to its backward pass: its input.</param>
     /// <param name="budget">Bytes.</param>
     /// <returns>Of each part the number of its method.</returns>
-    public static int[]? Fastest(IReadOnlyList<IReadOnlyList<PartCost>> parts, long budget)
+    public static int[]? Fastest(IReadOnlyList<IReadOnlyList<PartCost>> parts, long held, long budget)
     {
-        List<Partial> front = [new(0, 0, -1, null)];
+        List<Partial> front = [new(held, 0, -1, null)];
         foreach (var methods in parts)
         {
             var longer = new List<Partial>();
@@ -62,10 +63,10 @@ internal static class PlanSearch
     }
 
     /// <summary>The smallest budget that any choice keeps.</summary>
-    public static long Least(IReadOnlyList<IReadOnlyList<PartCost>> parts)
+    public static long Least(IReadOnlyList<IReadOnlyList<PartCost>> parts, long held)
     {
         var (below, above) = (0L, 1L);
-        while (!CanKeep(parts, above))
+        while (!CanKeep(parts, held, above))
         {
             (below, above) = (above, 2 * above);
         }
@@ -73,16 +74,16 @@ internal static class PlanSearch
         while (above - below > 1)
         {
             var middle = below + ((above - below) / 2);
-            (below, above) = CanKeep(parts, middle) ? (below, middle) : (middle, above);
+            (below, above) = CanKeep(parts, held, middle) ? (below, middle) : (middle, above);
         }
 
         return above;
     }
 
     /// <summary>The largest sum of bytes of a choice, and the part in which it is reached.</summary>
-    public static (long Bytes, int Part) Peak(IReadOnlyList<PartCost> chosen)
+    public static (long Bytes, int Part) Peak(IReadOnlyList<PartCost> chosen, long held)
     {
-        var (kept, most, part) = (0L, 0L, 0);
+        var (kept, most, part) = (held, 0L, 0);
         for (var i = 0; i < chosen.Count; i++)
         {
             var here = kept + Math.Max(chosen[i].ForwardBytes, chosen[i].KeptBytes + chosen[i].BackwardBytes);
@@ -97,9 +98,9 @@ internal static class PlanSearch
         kept + Math.Max(method.ForwardBytes, method.KeptBytes + method.BackwardBytes) <= budget;
 
     // Whoever leaves least leaves most room for what follows.
-    private static bool CanKeep(IReadOnlyList<IReadOnlyList<PartCost>> parts, long budget)
+    private static bool CanKeep(IReadOnlyList<IReadOnlyList<PartCost>> parts, long held, long budget)
     {
-        var kept = 0L;
+        var kept = held;
         foreach (var methods in parts)
         {
             long? least = null;

@@ -5,7 +5,11 @@ using static TorchSharp.torch;
 namespace ResNetNodes.Planning;
 
 /// <summary>A way to go through a part, as people read it, and the options that ask for it.</summary>
-internal sealed record PartMethod(string Name, StageOptions Options);
+internal sealed record PartMethod(string Name, StageOptions Options)
+{
+    /// <summary>What it has its pace in common with: how many steps store their tapes counts as evaluations that they save.</summary>
+    public string Kind => Options.Reconstruction.Name;
+}
 
 /// <summary>One part of a network as the planner sees it: the methods that it may use, what each takes, and what steps have measured.</summary>
 internal sealed class PlannedPart
@@ -21,8 +25,10 @@ internal sealed class PlannedPart
     private readonly bool isAlone;
     private readonly bool addsInPlace;
     private readonly long parameterBytes;
-    // Of the methods that have been used: how often, and seconds for one operation from the second time on.
-    private readonly Dictionary<PartMethod, (int Uses, double Pace)> used = [];
+    // Seconds for one operation by the kind of method, of those that were used twice; and how often they were.
+    private readonly Dictionary<string, (int Uses, double Pace)> used = [];
+    // Evaluations of the backward pass as they were reported, where states are found, to those that were foreseen.
+    private double dearer = 1;
     private StageReport? seen;
 
     public PlannedPart(string name, nn.Module<Tensor, Tensor> module)
@@ -52,6 +58,10 @@ internal sealed class PlannedPart
         engine.Costs(x, [.. Methods.Select(method => method.Options)]) ?? throw new ResNetNodesException(
             $"a memory budget needs native layers, and {Name} is called: {engine.ExecutionReason}; leave the budget out");
 
+    /// <summary>Evaluations in a training step: those foreseen, by what steps have reported where states are found.</summary>
+    public double Evaluations(PartMethod method, StepCost cost) =>
+        cost.Evaluations + (method.Options.Reconstruction.IsMemoryFree ? (dearer - 1) * cost.BackwardEvaluations : 0);
+
     /// <summary>What the search is told of a method: bytes with what autograd holds, and seconds.</summary>
     /// <param name="method">One of <see cref="Methods"/>.</param>
     /// <param name="cost">What the engine says of it.</param>
@@ -61,9 +71,9 @@ internal sealed class PlannedPart
         cost.ForwardBytes,
         // Gradients that are handed to autograd stand beside those that they are added to.
         cost.BackwardBytes + (addsInPlace ? 0 : parameterBytes),
-        cost.Evaluations * cost.Operations * (used.TryGetValue(method, out var measured) && measured.Uses > 1 ? measured.Pace : Pace ?? pace));
+        Evaluations(method, cost) * cost.Operations * (used.TryGetValue(method.Kind, out var measured) && measured.Uses > 1 ? measured.Pace : Pace ?? pace));
 
-    /// <summary>Seconds for one operation with the method that was measured last; null before one was.</summary>
+    /// <summary>Seconds for one operation, by what was measured last; null before anything was.</summary>
     public double? Pace { get; private set; }
 
     /// <summary>Takes in what the last step has reported, once.</summary>
@@ -76,11 +86,16 @@ internal sealed class PlannedPart
         }
 
         seen = report;
-        var now = (report.ForwardSeconds + report.BackwardSeconds) / (cost.Evaluations * cost.Operations);
-        var (uses, pace) = used.GetValueOrDefault(method);
+        if (method.Options.Reconstruction.IsMemoryFree && cost.BackwardEvaluations > 0)
+        {
+            dearer = report.Evaluations / cost.BackwardEvaluations;
+        }
+
+        var now = (report.ForwardSeconds + report.BackwardSeconds) / (Evaluations(method, cost) * cost.Operations);
+        var (uses, pace) = used.GetValueOrDefault(method.Kind);
         // The first step with a method sets up what later ones use again.
         pace = uses < 2 ? now : pace + (Weight * (now - pace));
-        used[method] = (uses + 1, pace);
+        used[method.Kind] = (uses + 1, pace);
         if (uses > 0)
         {
             Pace = pace;

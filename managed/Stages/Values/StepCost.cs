@@ -7,7 +7,7 @@ internal sealed record StepCost
     {
         OutputSizes = [.. cost.OutputSizes];
         (KeptBytes, ForwardBytes, BackwardBytes) = (cost.KeptBytes, cost.ForwardBytes, cost.BackwardBytes);
-        (Evaluations, Operations) = (cost.Evaluations, cost.Operations);
+        (Evaluations, BackwardEvaluations, Operations) = (cost.Evaluations, cost.BackwardEvaluations, cost.Operations);
     }
 
     /// <summary>Of its output.</summary>
@@ -24,6 +24,9 @@ internal sealed record StepCost
 
     /// <summary>Of residual functions, in both passes; a vector-Jacobian product counts as two.</summary>
     public double Evaluations { get; }
+
+    /// <summary>Those among them that <see cref="StageReport.Evaluations"/> counts.</summary>
+    public double BackwardEvaluations { get; }
 
     /// <summary>Of one of them: multiply-adds, and a few for each value.</summary>
     public double Operations { get; }

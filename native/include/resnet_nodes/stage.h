@@ -80,7 +80,8 @@ struct PassCost {
   int64_t forward_bytes = 0;   ///< what the forward pass works with at most
   int64_t backward_bytes = 0;  ///< what the backward pass works with beyond the former, the output's gradient included
   double evaluations = 0;      ///< of residual functions in both passes; a product counts as two
-  double operations = 0;       ///< of one evaluation, on average: multiply-adds, and a few for each value
+  double backward_evaluations = 0;  ///< those among them that StageReport::evaluations counts
+  double operations = 0;            ///< of one evaluation, on average: multiply-adds, and a few for each value
 };
 
 /// x_{n+1} = x_n + h f_n(x_n), n = 0 ... N-1: the residual recursion of the paper, or that of another solver. What it
@@ -109,7 +110,7 @@ class RESNET_NODES_API Stage {
   std::string function_path(int64_t function, const Tensor& x) const;
 
   /// What a training step takes with each of these options, at a state like x, whose values are not read. For adaptive
-  /// by what this stage has learned: bytes are the most that a pass may hold, evaluations what the next one will need.
+  /// by what this stage has learned: bytes are the most that a pass may hold, evaluations the fewest that it may need.
   /// Throws Error with external functions, of which only they know, and where x or the options do not fit.
   std::vector<PassCost> costs(const Tensor& x, const std::vector<StageOptions>& options) const;
 

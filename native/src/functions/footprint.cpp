@@ -8,6 +8,7 @@
 
 #include "functions/parts.h"
 #include "tensors/dispatcher.h"
+#include "tensors/operators.h"
 
 namespace resnet_nodes {
 namespace {
@@ -34,7 +35,7 @@ class Rows {
     const std::vector<int64_t> given(x.sizes().begin(), x.sizes().end());
     for (size_t r = 0; r < function.rows.size(); ++r) {
       const LayerTable::Row& row = function.rows[r];
-      const std::vector<int64_t>& input = row.input < 0 ? given : sizes[static_cast<size_t>(row.input)];
+      const std::vector<int64_t> input = row.input < 0 ? given : sizes[static_cast<size_t>(row.input)];
       row.layer->check_input(shaped(x, input), layer_place(n, r));
       sizes.push_back(row.layer->output_sizes(input));
       bytes_.push_back(product_of(sizes.back(), element));
@@ -42,7 +43,8 @@ class Rows {
       double products = kProductsPerValue;
       if (row.layer->parameter_count() > 0) {
         const std::vector<int64_t> weight = row.layer->parameter_sizes(0);
-        largest_parameter_ = std::max(largest_parameter_, product_of(weight, element));
+        const int64_t packed = packed_bytes(row.layer->spec(), shaped(x, input), shaped(x, weight));
+        largest_packed_ = std::max(largest_packed_, packed);
         products += static_cast<double>(product_of(weight, 1) / weight.front());
       }
       operations_.push_back(static_cast<double>(bytes_.back() / element) * products);
@@ -53,7 +55,6 @@ class Rows {
   const std::vector<int64_t>& output_sizes() const { return output_sizes_; }
   int64_t output() const { return bytes_.back(); }
   int64_t bytes(int64_t place) const { return place < 0 ? input_ : bytes_[static_cast<size_t>(place)]; }
-  int64_t largest_parameter() const { return largest_parameter_; }
   double operations() const { return std::accumulate(operations_.begin(), operations_.end(), 0.0); }
   double operations(size_t row) const { return operations_[row]; }
 
@@ -77,7 +78,7 @@ class Rows {
         live -= bytes_[i];
       }
     }
-    return widest;
+    return widest + largest_packed_;
   }
 
   /// Of a product with a tape of all rows, which it lets go of on its way; beyond that tape.
@@ -96,10 +97,17 @@ class Rows {
       live -= cotangents[r + 1] + (row.is_read_back ? bytes_[r] : 0);
     }
     // base + gradient.
-    return std::max(widest, live + input_) + 2 * largest_parameter_;
+    // A weight, and its gradient before it is added to the others.
+    return std::max(widest, live + input_) + 2 * largest_packed_;
   }
 
  private:
+  // What is packed of a weight, or computed of its gradient, at a time.
+  static int64_t packed_bytes(const LayerSpec& spec, const Tensor& x, const Tensor& weight) {
+    const bool sliced = spec.kind == LayerKind::conv2d && is_sliced(x, weight, spec);
+    return static_cast<int64_t>(x.element_size()) * (sliced ? 2 * kLargeWeight : weight.numel());
+  }
+
   // Of a maximum, its places are told in 8 bytes each.
   int64_t scratch(size_t r) const {
     return function_.rows[r].layer->spec().kind == LayerKind::max_pool2d ? 2 * bytes_[r] : 0;
@@ -107,23 +115,37 @@ class Rows {
 
   const LayerTable::Function& function_;
   int64_t input_;
-  int64_t largest_parameter_ = 0;
+  int64_t largest_packed_ = 0;
   std::vector<int64_t> output_sizes_, bytes_;
   std::vector<double> operations_;
 };
 
+// The cotangents of all images that wait between the levels of a product: those of one level are read as the next ones
+// are written. That of the function's output is the caller's, and both branches of a sum have one.
+int64_t cotangents_between(const LayerTable::Function& function, const Rows& rows, const Parts& parts) {
+  std::vector<int64_t> left(static_cast<size_t>(parts.level_count) + 1);
+  for (size_t r = 0; r + 1 < function.rows.size(); ++r) {
+    if (!parts.barriers[r]) continue;
+    const auto reader = static_cast<size_t>(function.rows[r].last_reader);
+    const bool is_second = reader < function.rows.size() && function.rows[reader].is_sum &&
+                           function.rows[reader].other == static_cast<int64_t>(r);
+    if (!is_second) left[static_cast<size_t>(parts.levels[r])] += rows.bytes(static_cast<int64_t>(r));
+  }
+  int64_t most = 0;
+  for (size_t level = 0; level + 1 < left.size(); ++level) most = std::max(most, left[level] + left[level + 1]);
+  return most;
+}
+
 void add_parts(Footprint& found, const LayerTable::Function& function, const Rows& rows, const Parts& parts) {
-  int64_t between = 0;
   for (size_t r = 0; r < function.rows.size(); ++r) {
     if (parts.keeps[r + 1]) {
       found.replayed_tape += rows.bytes(static_cast<int64_t>(r));
     } else {
       found.repeated += rows.operations(r) / rows.operations();
     }
-    if (parts.barriers[r]) between = std::max(between, rows.bytes(static_cast<int64_t>(r)));
   }
   const int64_t part = (rows.widest_evaluation(true) + rows.widest_product()) * parts.images / parts.batch;
-  found.from_replay = found.replayed_tape + 2 * between + part + std::max(found.output, found.input);
+  found.from_replay = found.replayed_tape + cotangents_between(function, rows, parts) + part + found.input;
 }
 
 }  // namespace
@@ -145,7 +167,7 @@ Footprint footprint_of(const LayerTable& table, int64_t n, const Tensor& x, int6
     found.evaluation = 2 * found.output;
     found.taping = 3 * found.output;
     found.from_tape = 2 * found.output;
-    found.from_replay = 4 * found.output;
+    found.from_replay = 5 * found.output;
     found.tape_holds_input = true;
     return found;
   }

@@ -25,13 +25,13 @@ double evaluations_back(const PassPlan& plan, const Choices& choices, const std:
     const int64_t more = plan.options.count > 0 && row.evaluations_grow ? plan.options.count - row.default_count : 0;
     return steps * (row.evaluations + static_cast<double>(more) - kForwardAndProduct);
   }
-  // One with its tape; where the state is to be found, one more to find it.
+  // One with its tape; where the state is to be found, one more to find it if nothing foresees it.
   std::vector<int64_t> exact;
   double evaluations = steps;
   for (int64_t n = 0; n < plan.first_tape; ++n) {
     const Way way = choices[static_cast<size_t>(n)].way;
     if (way == Way::exact) exact.push_back(n);
-    if (way == Way::iterate && n > 1) ++evaluations;
+    if (way == Way::iterate && n > 1 && plan.steps < AdaptivePolicy::kLeastForesight) ++evaluations;
   }
   const int64_t most = most_states(plan.steps, plan.walk.most_states);
   return evaluations + static_cast<double>(replayed_steps(exact, kept, most));
@@ -43,7 +43,8 @@ PassCost cost_alone(const PassPlan& plan, const Footprint& function) {
   cost.kept_bytes = function.output + (stores ? function.tape : 0);
   cost.forward_bytes = stores ? function.taping : function.evaluation;
   cost.backward_bytes = function.output + (stores ? function.from_tape : function.from_replay);
-  cost.evaluations = kForwardAndProduct + (stores ? 0 : 1 + function.repeated);
+  cost.backward_evaluations = stores ? 0 : 1;
+  cost.evaluations = kForwardAndProduct + cost.backward_evaluations + (stores ? 0 : function.repeated);
   return cost;
 }
 
@@ -54,10 +55,11 @@ PassCost cost_of_steps(const PassPlan& plan, const Choices& choices, const Footp
   const int64_t slopes = (uses - 1) * 2 * state;
   const int64_t tape = uses * (function.tape + (function.tape_holds_input ? state : 0));
   const std::vector<int64_t> kept = kept_steps(plan, choices);
+  const int64_t most = most_states(plan.steps, plan.walk.most_states);
   auto states = static_cast<int64_t>(kept.size());
   if (plan.walk.policy) {
-    const int64_t most = most_states(plan.steps, plan.walk.most_states);
-    states = std::min(most, plan.first_tape) + (stored > 0 && plan.first_tape > 0 ? 1 : 0);
+    // None is kept for x_1, which is one step from x_0.
+    states = std::min(most, std::max<int64_t>(1, plan.first_tape - 1)) + (stored > 0 && plan.first_tape > 0 ? 1 : 0);
   }
   // x_0 is the caller's.
   const int64_t held = kept.empty() ? 0 : (states - 1) * state;
@@ -68,13 +70,13 @@ PassCost cost_of_steps(const PassPlan& plan, const Choices& choices, const Footp
   cost.forward_bytes = held + (plan.steps > 1 ? state : 0) + slopes + std::max(function.evaluation, taping);
   if (stored > 0) cost.backward_bytes = state + slopes + function.from_tape;
   if (plan.first_tape > 0) {
-    // The cotangent, and a state that is predicted.
-    int64_t back = 2 * state + slopes + function.from_replay + (uses - 1) * function.replayed_tape;
+    // The cotangent.
+    int64_t back = state + slopes + function.from_replay + (uses - 1) * function.replayed_tape;
     if (plan.walk.stores == Stores::states) {
       back += (longest_way(kept, plan.first_tape) - 1) * uses * (function.replayed_tape + state);
     } else {
-      // What a correction makes of it, and the slopes that foresee the next.
-      back += state;
+      // A state that is predicted, what a correction makes of it where not all may be at hand, and slopes that foresee.
+      back += plan.walk.policy && most >= plan.first_tape ? state : 2 * state;
       if (plan.options.reconstruction == ReconstructionKind::extrapolated) back += 3 * state;
       if (plan.walk.policy && plan.steps >= AdaptivePolicy::kLeastForesight) back += AdaptivePolicy::kOrder * state;
     }
@@ -82,7 +84,8 @@ PassCost cost_of_steps(const PassPlan& plan, const Choices& choices, const Footp
     cost.backward_bytes = std::max(cost.backward_bytes, back - stored * tape);
   }
   const auto all = static_cast<double>(plan.steps * uses);
-  cost.evaluations = kForwardAndProduct * all + static_cast<double>(uses) * evaluations_back(plan, choices, kept) +
+  cost.backward_evaluations = static_cast<double>(uses) * evaluations_back(plan, choices, kept);
+  cost.evaluations = kForwardAndProduct * all + cost.backward_evaluations +
                      function.repeated * static_cast<double>(plan.first_tape * uses);
   return cost;
 }

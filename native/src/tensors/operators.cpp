@@ -49,10 +49,6 @@ GradientTriple whole_convolution_backward(const Tensor& grad, const Tensor& x, c
                           dilation(shape), false, kNoOutputPadding, shape.groups, list(mask));
 }
 
-// oneDNN lays a weight and its gradient out anew: two more copies of what may be larger than all states. Where states
-// are large, going over them several times costs more than the copies.
-constexpr int64_t kLargeWeight = 1 << 18;
-
 // body(first, how many, the shape of these) for some output channels after the other.
 template <typename Body>
 void for_slices(const Tensor& weight, const LayerSpec& shape, const Body& body) {

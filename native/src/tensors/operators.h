@@ -20,6 +20,9 @@ Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, co
 /// `weight_sum`: where the weight's gradient may be added instead of being returned; then it is undefined.
 GradientTriple convolution_backward(const Tensor& grad, const Tensor& x, const Tensor& weight, const LayerSpec& shape,
                                     const GradientMask& mask, const Tensor& weight_sum = Tensor());
+/// Numbers of a part of a large weight. oneDNN lays a weight and its gradient out anew: two more copies of what may be
+/// larger than all states. Where states are large, going over them several times costs more than the copies.
+constexpr int64_t kLargeWeight = 1 << 18;
 /// Whether a convolution goes over some output channels after the other: where the weight is larger than x.
 bool is_sliced(const Tensor& x, const Tensor& weight, const LayerSpec& shape);
 /// Every stride-th row and column, of x's layout; and its product.
