@@ -4,6 +4,7 @@ using ResNetNodes;
 using ResNetNodes.Data;
 using ResNetNodes.Measuring;
 using ResNetNodes.Networks;
+using ResNetNodes.Planning;
 using ResNetNodes.Training;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -15,6 +16,8 @@ using static TorchSharp.torch;
 //                                                 the peak of what is resident has risen after each
 //   step MEBIBYTES                                writes peak and own memory of a step that takes so much
 //   runs EXECUTION SEGMENTS                       trains a sequence of 16 layers in so many runs; writes the step's own memory
+//   budget NETWORK SHARE                          trains a network within a budget, that share of the way from the least to the most;
+//                                                 writes the budget and the step's own memory
 //   archive FILE                                  reads an archive of CIFAR-10, six images a file; writes why not, and its peak of memory
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
 set_num_threads(1); // threads that wait for one another measure how busy the machine is
@@ -36,6 +39,9 @@ switch (args[0])
         break;
     case "runs":
         Recompute(Enum.Parse<StageExecution>(args[1]), Number(2));
+        break;
+    case "budget":
+        Budget(args[1], double.Parse(args[2], CultureInfo.InvariantCulture));
         break;
     case "archive":
         var before = MemoryProbe.ResidentBytes;
@@ -95,6 +101,47 @@ static void Recompute(StageExecution execution, int segments)
         using var scope = NewDisposeScope();
         network.call(x).mean().backward();
     }, warmup: 2, repeats: 2).StepBytes);
+
+    [DllImport("libc")]
+    static extern int mallopt(int parameter, int value);
+}
+
+static void Budget(string network, double share)
+{
+    var (batch, pixels) = network == "tiny" ? (256, 32) : (32, 48);
+    (nn.Module<Tensor, Tensor> Network, MemoryPlanner Planner) Made(long budget)
+    {
+        var stage = new StageOptions { AccumulateGradientsInPlace = true };
+        if (network == "tiny")
+        {
+            var tiny = new TinyResNet(new() { Depth = 24, ZeroInit = false, Seed = 1, Stage = stage, MemoryBudget = budget });
+            return (tiny, tiny.Planner!);
+        }
+
+        var size = NetworkSize.Custom([2, 3, 10, 2], bottleneck: network == "bottleneck");
+        var large = new ResNet(new() { Size = size, Planes = 16, Seed = 1, Stage = stage, MemoryBudget = budget });
+        return (large, large.Planner!);
+    }
+
+    // Each tensor is a mapping of its own, whose memory goes back when it is freed.
+    _ = mallopt(-3, 1 << 14);
+    using var images = rand(batch, 3, pixels, pixels);
+    var plan = Made(1L << 40).Planner.Prepare(images);
+    var budget = plan.LeastBytes + (long)(share * (plan.MostBytes - plan.LeastBytes));
+    var model = Made(budget).Network;
+    using var optimizer = optim.SGD(model.parameters(), 0.01, momentum: 0.9);
+    Console.WriteLine(budget);
+    Console.WriteLine(MemoryProbe.Measure(() =>
+    {
+        using var scope = NewDisposeScope();
+        foreach (var parameter in model.parameters())
+        {
+            parameter.grad?.zero_();
+        }
+
+        model.call(images).pow(2).mean().BackwardThroughStages();
+        optimizer.step();
+    }, warmup: 6, repeats: 2).StepBytes);
 
     [DllImport("libc")]
     static extern int mallopt(int parameter, int value);
