@@ -118,7 +118,7 @@ public sealed class MemoryPlannerTests
     {
         using var scope = NewDisposeScope();
         var network = (ResNet)Made("ode", Plenty);
-        var plan = network.Planner!.Prepare(Truth.Normal(1, 4, 3, 32, 32));
+        MemoryPlan plan = network.Planner!.Prepare(Truth.Normal(1, 4, 3, 32, 32));
         Assert.Equal(network.Parts.Select(part => part.Name), plan.Parts.Select(part => part.Name));
         Assert.All(plan.Parts, part => Assert.Equal(part.Name.StartsWith("stage", StringComparison.Ordinal) ? "backprop" : "stored", part.Method));
         Assert.Equal(plan.MostBytes, plan.Bytes);
@@ -126,7 +126,7 @@ public sealed class MemoryPlannerTests
         network = (ResNet)Made("ode", plan.LeastBytes);
         plan = network.Planner!.Prepare(Truth.Normal(1, 4, 3, 32, 32));
         Assert.Contains(network.Parts.Select(part => part.Module).OfType<Recomputed>(), part => !part.Options.Stored);
-        Assert.All(plan.Parts, part => Assert.True(part.KeptBytes > 0 && part.WorkingBytes > 0 && part.Evaluations >= 3));
+        Assert.All(plan.Parts, (PartPlan part) => Assert.True(part.KeptBytes > 0 && part.WorkingBytes > 0 && part.Evaluations >= 3));
     }
 
     [Fact]

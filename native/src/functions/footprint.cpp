@@ -161,9 +161,9 @@ Footprint footprint_of(const LayerTable& table, int64_t n, const Tensor& x, int6
   found.output = product_of(found.output_sizes, state);
   found.operations = rows.operations();
   found.tape_holds_input = function.reads_input_back;
-  if (table.fusion(n, x) != Fusion::none) {
-    // What stands behind either of the two convolutions, or products; the rest goes some images at a time.
-    found.tape = found.replayed_tape = 2 * found.output;
+  if (const Fusion fusion = table.fusion(n, x); fusion != Fusion::none) {
+    // What stands behind either of the two convolutions, or the hidden numbers; the rest goes some images at a time.
+    found.tape = found.replayed_tape = fusion == Fusion::mlp ? rows.bytes(0) : 2 * found.output;
     found.evaluation = 2 * found.output;
     found.taping = 3 * found.output;
     found.from_tape = 2 * found.output;
