@@ -12,7 +12,7 @@ namespace ResNetNodes.Planning;
 /// Bytes are foreseen from shapes: what a step takes beyond rest, that is beyond parameters, their gradients and the optimizer's state.
 /// Times are those that steps have measured, and numbers of operations before; what <see cref="Reconstruction.Adaptive"/> has learned
 /// counts too. A plan is looked at again after 2, 4, 8, … steps, and changes where the measurements promise a gain, or where it would no
-/// longer fit. Parts need native layers. docs/reconstructions.md, "A budget".
+/// longer fit. On an accelerator it goes by numbers of operations. Parts need native layers. docs/reconstructions.md, "A budget".
 /// </remarks>
 public sealed class MemoryPlanner
 {
@@ -57,7 +57,8 @@ public sealed class MemoryPlanner
     {
         ArgumentNullException.ThrowIfNull(input);
         var key = $"{string.Join('x', input.shape)} {input.dtype} {input.device}";
-        for (var i = 0; i < parts.Length && current is not null; i++)
+        // What a step on an accelerator has taken is known when it is over: nothing waits for that.
+        for (var i = 0; i < parts.Length && current is not null && input.device_type == DeviceType.CPU; i++)
         {
             parts[i].Measure(current.Costs[i]);
         }

@@ -39,6 +39,11 @@ internal sealed class PlannedPart
             Recomputed part => (part.Engine, true),
             _ => throw new ArgumentException($"{name} is a {module.GetName()}, expected a ResidualStage, or a Recomputed around it"),
         };
+        if (engine.Options.CudaGraphs)
+        {
+            throw new ArgumentException($"{name} has CudaGraphs, whose memory stays allocated between steps; leave them off within a budget");
+        }
+
         Name = name;
         Methods = isAlone ? Alone(engine.Options) : OfSteps(engine.Options, engine.Options.Solver.StepCount(engine.Depth));
         addsInPlace = engine.Options.AccumulateGradientsInPlace;

@@ -56,6 +56,8 @@ public sealed class MemoryPlannerTests
     [InlineData("bottleneck", 0)]
     [InlineData("bottleneck", 0.3)]
     [InlineData("bottleneck", 1)]
+    [InlineData("bfloat16", 0)]
+    [InlineData("bfloat16", 0.5)]
     public void Budgets_AreKept(string network, double share)
     {
         var lines = TestProcess.Run("budget", network, share.ToString(CultureInfo.InvariantCulture));
@@ -143,6 +145,8 @@ public sealed class MemoryPlannerTests
         Assert.StartsWith("a memory budget needs native layers, and end is called: ", message, StringComparison.Ordinal);
         planner = new MemoryPlanner([("end", new Recomputed(linear))], Plenty);
         Assert.StartsWith("end: ", Assert.Throws<ResNetNodesException>(() => planner.Prepare(zeros(2, 5))).Message, StringComparison.Ordinal);
+        var graphs = ResidualStage.Shared(nn.Linear(4, 4), 3, new StageOptions { CudaGraphs = true });
+        Assert.Contains("stage has CudaGraphs", Refused(() => new MemoryPlanner([("stage", graphs)], 1)), StringComparison.Ordinal);
         Assert.Contains("leave one of them out", Refused(() => new ResNet(new() { MemoryBudget = 1, Recompute = true })), StringComparison.Ordinal);
     }
 

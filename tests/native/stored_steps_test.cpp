@@ -1,8 +1,8 @@
 // stored_steps_test.cpp: the last steps store their tapes, and the others are had by any method.
 #include <algorithm>
 
-#include "resnet_nodes/error.h"
 #include "fused_truth.h"
+#include "resnet_nodes/error.h"
 #include "tanh_problem.h"
 
 namespace resnet_nodes {

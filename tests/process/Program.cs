@@ -111,14 +111,15 @@ static void Budget(string network, double share)
     var (batch, pixels) = network == "tiny" ? (256, 32) : (32, 48);
     (nn.Module<Tensor, Tensor> Network, MemoryPlanner Planner) Made(long budget)
     {
-        var stage = new StageOptions { AccumulateGradientsInPlace = true };
+        var type = network == "bfloat16" ? ComputeType.BFloat16 : ComputeType.SameAsState;
+        var stage = new StageOptions { AccumulateGradientsInPlace = true, ComputeType = type };
         if (network == "tiny")
         {
             var tiny = new TinyResNet(new() { Depth = 24, ZeroInit = false, Seed = 1, Stage = stage, MemoryBudget = budget });
             return (tiny, tiny.Planner!);
         }
 
-        var size = NetworkSize.Custom([2, 3, 10, 2], bottleneck: network == "bottleneck");
+        var size = NetworkSize.Custom([2, 3, 10, 2], bottleneck: network != "basic");
         var large = new ResNet(new() { Size = size, Planes = 16, Seed = 1, Stage = stage, MemoryBudget = budget });
         return (large, large.Planner!);
     }
