@@ -32,7 +32,7 @@ internal sealed record FinetuneMemoryRow(string Reconstruction, long PeakBytes, 
     "resnet-nodes finetune --preset paper --checkpoint runs/tied/auto_32-inverse/checkpoint.bin",
     "resnet-nodes finetune --preset paper-imagenet --data ILSVRC")]
 [PaperRow("table 2", order: 8)]
-[JsonRows(typeof(FinetuneRow), typeof(FinetuneMemoryRow))]
+[JsonRows(typeof(FinetuneRow), typeof(FinetuneMemoryRow), typeof(PlanRow), typeof(PlanPartRow))]
 [Defaults("network=tied", "size=custom:2+2+10+2", "lr=1e-3", "epochs=50", "schedule=steps:40")]
 [Meaning("epochs", "Epochs of refinement.")]
 [Meaning("schedule", "Learning rate over the refinement.")]
@@ -81,6 +81,8 @@ internal sealed class Finetune : Experiment
     public ReconstructionGroup Reconstruction { get; } = new();
 
     public AdjointFromGroup AdjointFrom { get; } = new();
+
+    public MemoryGroup Memory { get; } = new();
 
     public ExecutionGroup Execution { get; } = new();
 
@@ -149,7 +151,7 @@ internal sealed class Finetune : Experiment
 
         var (train, images) = Images.TrainBatches(Batch.Number, Seed.Number, terminal, cancellation);
         var (test, _) = Images.TestBatches(ImagesGroup.TestBatch, Seed.Number, terminal, cancellation);
-        var deep = Network.Staged("ode", size, planes, adjointFrom, stage, images.Classes);
+        var deep = Network.Staged("ode", size, planes, adjointFrom, stage, images.Classes, Memory.Bytes);
         var load = Workload.Of(options, Batch.Number, images, Images.Pixels);
         // Where one stage is refined, the others have no gradients and store nothing; memory is measured with whole batches.
         NetworkGroup.Check("size", refinedStage is null ? deep : deep with { Stage = new() }, load with
@@ -162,21 +164,27 @@ internal sealed class Finetune : Experiment
         {
             Training.Checkpoint.Load(checkpoint, tied, null);
         }
+        else
+        {
+            Memory.Plan("tied", tied, load);
+        }
+
+        if (Memory.Bytes is not null)
+        {
+            using var planned = BuildUntied(deep, refinedStage);
+            Memory.Plan("untied", planned, load);
+        }
 
         var folder = RunFolder.Open(this);
+        Memory.Show(terminal);
         if (checkpoint is null)
         {
             var run = new TrainingRun(folder.Part("tied"), terminal, $"tied {size}");
             run.Go(tied, pretraining, train, test, null, cancellation);
         }
 
-        using var untied = NetworkGroup.Build(deep, Seed.Number);
+        using var untied = BuildUntied(deep, refinedStage);
         DepthTransfer.Copy(tied, untied);
-        if (refinedStage is { } number)
-        {
-            Freeze(untied, number);
-        }
-
         List<FinetuneRow> rows =
         [
             folder.Point("tied-accuracy", () => Test("tied", tied, options, test)),
@@ -204,7 +212,18 @@ internal sealed class Finetune : Experiment
                 PaperFigure.Red),
             new Series("tied", [0, refined.Count], [before, before], PaperFigure.DarkBlue, Markers: false),
         ]));
-        folder.Finish(terminal, $"Untying and refinement on {images.Name}", Judge(rows, memory, method, images.Classes));
+        folder.Finish(terminal, $"Untying and refinement on {images.Name}", Judge(rows, memory, images.Classes));
+    }
+
+    private ResNet BuildUntied(ResNetOptions options, int? refinedStage)
+    {
+        var untied = NetworkGroup.Build(options, Seed.Number);
+        if (refinedStage is { } number)
+        {
+            Freeze(untied, number);
+        }
+
+        return untied;
     }
 
     private static FinetuneRow Test(string name, nn.Module<Tensor, Tensor> model, TrainingOptions options, Data.BatchLoader test)
@@ -222,12 +241,14 @@ internal sealed class Finetune : Experiment
         var words = WordsFor(
             typeof(MemoryPoint), ("network", "ode"), ("planes", $"{planes}"), ("classes", $"{images.Classes}"),
             ("image", $"{Images.Pixels}"),
-            ("reconstruction", method.ToString()), ("train-stage", TrainStage));
-        var (peak, step, _) = MemoryProcess.Measure($"refinement with {method}", words, cancellation);
-        return new(method.ToString(), peak, step);
+            // What stores everything is what a budget is compared with.
+            ("reconstruction", method.ToString()), ("memory", method.IsMemoryFree ? Memory.Text : null), ("train-stage", TrainStage));
+        var measured = MemoryProcess.Measure($"refinement with {method}", words, cancellation);
+        var name = measured.Plan is null ? $"{method}" : $"{method} within {Memory.Text}";
+        return new(name, measured.PeakBytes, measured.StepBytes);
     }
 
-    private static Finding[] Judge(List<FinetuneRow> rows, List<FinetuneMemoryRow> memory, Reconstruction method, int classes)
+    private static Finding[] Judge(List<FinetuneRow> rows, List<FinetuneMemoryRow> memory, int classes)
     {
         var (tied, untied, refined) = (rows[0].TestAccuracy, rows[1].TestAccuracy, rows[^1].TestAccuracy);
         return
@@ -238,17 +259,17 @@ internal sealed class Finetune : Experiment
             new(
                 "Refinement of the untied network with the adjoint does not lose accuracy", $"from {untied:0.00 %} to {refined:0.00 %}",
                 tied < 2.0 / classes ? null : refined >= untied - 0.005),
-            .. memory.Count < 2 ? Array.Empty<Finding>() : [OfMemory(memory, method)],
+            .. memory.Count < 2 ? Array.Empty<Finding>() : [OfMemory(memory)],
         ];
     }
 
-    private static Finding OfMemory(List<FinetuneMemoryRow> memory, Reconstruction method)
+    private static Finding OfMemory(List<FinetuneMemoryRow> memory)
     {
         var (own, backprop) = (memory[0].StepBytes, memory[1].StepBytes);
         const double mebibyte = 1 << 20;
         return new(
             "The adjoint refines in less memory",
-            $"a step adds {own / mebibyte:0.0} MiB with {method}, {backprop / mebibyte:0.0} MiB with backprop",
+            $"a step adds {own / mebibyte:0.0} MiB with {memory[0].Reconstruction}, {backprop / mebibyte:0.0} MiB with backprop",
             own < backprop);
     }
 }

@@ -7,6 +7,7 @@ using ResNetNodes.Experiments.Runs;
 using ResNetNodes.Experiments.Statistics;
 using ResNetNodes.Measuring;
 using ResNetNodes.Networks;
+using TorchSharp;
 using static TorchSharp.torch;
 
 namespace ResNetNodes.Experiments.Paper;
@@ -34,16 +35,18 @@ internal sealed record MemoryResult(MemoryRow Row, IReadOnlyList<MemoryPartRow> 
 [Verb("memory", HelpText = "Peak memory of a training step against depth: flat for the adjoint.")]
 [Page(
     "The memory figure of arXiv 2205.14612. Each point runs in a process of its own. Of networks of stages it also tells "
-    + "what stem, blocks, stages and head take: kept for the backward pass, and worked with at most in either pass.",
+    + "what stem, blocks, stages and head take: kept for the backward pass, and worked with at most in either pass. With "
+    + "--budget-sweep: time against memory of one network, within budgets from the least to the most, and with methods beside them.",
     "resnet-nodes memory --network tiny --depths 16,64,256 --reconstructions adaptive,backprop    (1 minute on 2 "
     + "cores)",
-    "resnet-nodes memory --network linear --depths 1,101,201,301 --json                           (30 seconds)")]
+    "resnet-nodes memory --network linear --depths 1,101,201,301 --json                           (30 seconds)",
+    "resnet-nodes memory --budget-sweep 10 --network ode --size 101 --planes 64 --image 64 --batch 32")]
 [PaperRow("memory experiment", order: 2)]
-[JsonRows(typeof(MemoryRow), typeof(MemoryPartRow))]
+[JsonRows(typeof(MemoryRow), typeof(MemoryPartRow), typeof(BudgetRow))]
 [Defaults("depths=16,64,256", "planes=16")]
-[Meaning("depths", "Layers; blocks of the third of four stages.")]
+[Meaning("depths", "Layers; blocks of the third of four stages; one number with --budget-sweep.")]
 [Meaning("planes", "Channels of TinyResNet's stage, or planes of the first of four stages (not for linear).")]
-[Meaning("reconstructions", "Methods to measure: {methods}.")]
+[Meaning("reconstructions", "Methods to measure: {methods}; with --budget-sweep checkpoint too, unless given.")]
 [Meaning("batch", "Images in a step (not for linear).")]
 [Preset("smoke", "network=tiny,linear", "planes=4", "batch=32", "depths=16,64")]
 [Preset("small", "network=linear,tiny,ode", "depths=8,32,128", "planes=8", "batch=32")]
@@ -57,7 +60,26 @@ internal sealed class Memory : Experiment
     [Section("model")]
     public string Network { get => Given(); set => Set(value); }
 
+    [Option("budget-sweep", MetaValue = "N", HelpText =
+        "Instead of depths: time and memory within N budgets, from the least to the most that the network has a use for.")]
+    [Section("method")]
+    public string? BudgetCount { get => Optional(); set => Set(value); }
+
+    [Option("image", MetaValue = "N", HelpText = "Rows and columns of images, for networks of stages (default: 32).")]
+    [Section("data")]
+    public string? Image { get => Optional(); set => Set(value); }
+
+    [Option("classes", Default = "10", MetaValue = "N", HelpText =
+        "Classes; with 1000, networks of stages begin as for ImageNet (not for linear).")]
+    [Section("data")]
+    public string Classes { get => Given(); set => Set(value); }
+
     public DepthsGroup Depths { get; } = new();
+
+    [Option("size", MetaValue = SizeGroup.Syntax, HelpText =
+        "With --budget-sweep, blocks of a network of stages in place of [3, 4, N, 3].")]
+    [Section("model")]
+    public string? Size { get => Optional(); set => Set(value); }
 
     public PlanesGroup Planes { get; } = new();
 
@@ -81,16 +103,29 @@ internal sealed class Memory : Experiment
         {
             Unused("planes", "--network linear has none");
             Unused("batch", "--network linear has an input of 500 rows");
+            Unused("classes", "--network linear has none");
+        }
+
+        if (!networks.Any(IsStaged))
+        {
+            Unused("image", $"--network {string.Join(',', networks)} has images of a fixed size, or none");
         }
 
         // The child processes read these too; what is wrong should be known before the first of them has run.
         var (precision, device) = (Precision.Name, Device.Value);
+        if (BudgetCount is { } count)
+        {
+            Sweep(Read.Whole("budget-sweep", count), networks, terminal, cancellation);
+            return;
+        }
+
+        Unused("size", "the networks of stages are [3, 4, N, 3] with N of --depths; --size is for --budget-sweep");
         foreach (var (network, method) in networks.SelectMany(n => methods.Select(m => (n, m))))
         {
             var stage = new StageOptions { Solver = Solver.Value, Reconstruction = method, ComputeType = Precision.ComputeType };
             foreach (var depth in depths)
             {
-                Check(network, depth, stage, device);
+                Check(network, SizeOf(depth), depth, stage, "depths");
             }
         }
 
@@ -142,35 +177,106 @@ internal sealed class Memory : Experiment
             [.. networks.Select(n => Judge(n, rows)).OfType<Finding>()]);
     }
 
+    private static bool IsStaged(string network) => network is not ("tiny" or "linear");
+
     private static NetworkSize SizeOf(int depth) => NetworkSize.Custom([3, 4, depth, 3], bottleneck: false);
 
-    // What a process of a point needs: it has SGD with momentum, and images of 32×32.
-    private void Check(string network, int depth, StageOptions stage, Device device)
+    // What a process of a point needs: it has SGD with momentum.
+    private void Check(string network, NetworkSize size, int depth, StageOptions stage, string option)
     {
-        const int pixels = 32, classes = 10, copies = 3;
+        const int copies = 3;
         if (network == "linear")
         {
             NetworkGroup.Check("depths", stage.Solver, depth);
             const int width = MemoryPoint.LinearWidth;
-            MemoryNeed.RequireStates($"--depths is {depth}", "--depths", stage, new(device, width, 0, copies), width, depth);
+            MemoryNeed.RequireStates($"--depths is {depth}", "--depths", stage, new(Device.Value, width, 0, copies), width, depth);
             return;
         }
 
-        var load = new Workload(device, Batch.Number, pixels, copies);
+        var load = LoadOf(network) with { Copies = copies };
         if (network == "tiny")
         {
-            NetworkGroup.Check("depths", new TinyResNetOptions { Depth = depth, Planes = Planes.Of(network), Stage = stage }, load);
-            return;
+            NetworkGroup.Check(option, Tiny(depth, stage), load);
+        }
+        else
+        {
+            NetworkGroup.Check(option, Staged(network, size, stage), load, option == "size" ? null : $"{depth}");
+        }
+    }
+
+    private Workload LoadOf(string network)
+    {
+        const int usual = 32;
+        return new(Device.Value, Batch.Number, IsStaged(network) && Image is { } text ? Read.Whole("image", text) : usual, 1);
+    }
+
+    private TinyResNetOptions Tiny(int depth, StageOptions stage) =>
+        new() { Depth = depth, Planes = Planes.Of("tiny"), Classes = Read.Whole("classes", Classes), Stage = stage };
+
+    private ResNetOptions Staged(string network, NetworkSize size, StageOptions stage) => new()
+    {
+        Kind = Read.Kind(network),
+        Size = size,
+        Planes = Planes.Of(network),
+        Classes = Read.Whole("classes", Classes),
+        Stage = stage,
+    };
+
+    // One network within budgets; networks and what all runs read are checked.
+    private void Sweep(int count, IReadOnlyList<string> networks, Terminal terminal, CancellationToken cancellation)
+    {
+        var network = networks[0];
+        if (networks.Count > 1 || network == "linear")
+        {
+            throw new UsageException($"--budget-sweep is of one network, tiny or one of stages; --network is {Read.Shown(Network)}");
         }
 
-        NetworkGroup.Check("depths", new ResNetOptions
+        NetworkSize? given = Size is { } text ? Read.Checked("size", text, NetworkSize.Parse) : null;
+        if (given is not null)
         {
-            Kind = Read.Kind(network),
-            Size = SizeOf(depth),
-            Planes = Planes.Of(network),
-            Classes = classes,
-            Stage = stage,
-        }, load, $"{depth}");
+            Unused("depths", "--size says how many blocks there are");
+            if (!IsStaged(network))
+            {
+                throw new UsageException($"--size is {given}, but --network {network} has a depth; take --depths");
+            }
+        }
+        else if (Depths.Numbers.Count > 1)
+        {
+            throw new UsageException($"--budget-sweep is of one network; --depths is {Depths.Text}, take one of them");
+        }
+
+        var (depth, option) = (given is null ? Depths.Numbers[0] : 0, given is null ? "depths" : "size");
+        var size = given ?? SizeOf(depth);
+        IReadOnlyList<Reconstruction> methods = Options.First(o => o.Name == "reconstructions").IsChanged
+            ? Methods.Values
+            : [Reconstruction.Backprop, Reconstruction.Checkpoint(), Reconstruction.Adaptive()];
+        var reconstructs = methods.FirstOrDefault(method => method.IsMemoryFree) ?? Reconstruction.Adaptive();
+        var stage = new StageOptions
+        {
+            Solver = Solver.Value,
+            Reconstruction = reconstructs,
+            ComputeType = Precision.ComputeType,
+            AccumulateGradientsInPlace = true,
+        };
+        foreach (var method in methods.Append(reconstructs))
+        {
+            Check(network, size, depth, stage with { Reconstruction = method }, option);
+        }
+
+        // From the least to the most that it has a use for.
+        var most = (long)Limits.Of("memory").Most;
+        using nn.Module<Tensor, Tensor> model = network == "tiny"
+            ? NetworkGroup.Build(Tiny(depth, stage) with { MemoryBudget = most }, Seed.Number)
+            : NetworkGroup.Build(Staged(network, size, stage) with { MemoryBudget = most }, Seed.Number);
+        model.to(Device.Value);
+        var plan = MemoryGroup.Prepare(NetworkGroup.PlannerOf(model)!, LoadOf(network));
+        var folder = RunFolder.Open(this);
+        (string, string?) built = IsStaged(network) ? ("size", $"{size}") : ("depth", $"{depth}");
+        var sweep = new BudgetSweep(network, own => WordsFor(typeof(MemoryPoint), [("network", network), built, .. own]));
+        var findings = sweep.Run(folder, BudgetSweep.Budgets(plan, count), reconstructs, methods, terminal, cancellation);
+        folder.Finish(
+            terminal, $"Time and memory of training steps of {network}, {built.Item2}, functions in {Precision.Name}",
+            findings);
     }
 
     private MemoryResult Point(string network, Reconstruction method, int depth, CancellationToken cancellation)

@@ -1,10 +1,12 @@
+using System.Diagnostics;
 using CommandLine;
 using ResNetNodes.Experiments.Cli;
 using ResNetNodes.Experiments.Cli.Options;
 using ResNetNodes.Experiments.Cli.Parsing;
 using ResNetNodes.Experiments.Runs;
-using ResNetNodes.Networks;
+using ResNetNodes.Experiments.Statistics;
 using ResNetNodes.Measuring;
+using ResNetNodes.Networks;
 using ResNetNodes.Training;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -32,6 +34,9 @@ internal sealed class MemoryPoint : Verb
     [Option("train-stage", Default = "all")]
     public string TrainStage { get => Given(); set => Set(value); }
 
+    [Option("timed-steps", Default = "0", HelpText = "Steps whose time is measured after the others.")]
+    public string TimedSteps { get => Given(); set => Set(value); }
+
     public NetworkGroup Network { get; } = new(Networks);
 
     public DepthGroup Depth { get; } = new();
@@ -45,6 +50,8 @@ internal sealed class MemoryPoint : Verb
     public ReconstructionGroup Method { get; } = new();
 
     public AdjointFromGroup AdjointFrom { get; } = new();
+
+    public MemoryGroup Memory { get; } = new();
 
     public ExecutionGroup Execution { get; } = new();
 
@@ -64,6 +71,11 @@ internal sealed class MemoryPoint : Verb
             Solver = Solver.Value,
             Reconstruction = Method.Value,
         });
+        if (Network.Name == "linear")
+        {
+            Unused("memory", "--network linear is one stage, with nothing to plan");
+        }
+
         MemoryProcess.Answer(Network.Name == "linear" ? Linear(Depth.Number, options, Device.Value) : Images(options, Device.Value));
     }
 
@@ -73,8 +85,10 @@ internal sealed class MemoryPoint : Verb
         var planes = Planes.Of(name);
         using nn.Module<Tensor, Tensor> model = name == "tiny"
             ? NetworkGroup.Build(
-                Network.Tiny(Depth.Number, planes, options, classes) with { ZeroInit = Network.ZeroInit ?? false }, Seed.Number)
-            : NetworkGroup.Build(Network.Staged(name, Size.Value, planes, AdjointFrom.Number, options, classes), Seed.Number);
+                Network.Tiny(Depth.Number, planes, options, classes, Memory.Bytes) with { ZeroInit = Network.ZeroInit ?? false },
+                Seed.Number)
+            : NetworkGroup.Build(
+                Network.Staged(name, Size.Value, planes, AdjointFrom.Number, options, classes, Memory.Bytes), Seed.Number);
         if (Finetune.StageOf(TrainStage) is { } stage)
         {
             Finetune.Freeze(model, stage);
@@ -84,13 +98,34 @@ internal sealed class MemoryPoint : Verb
         var batch = Batch.Number;
         using var images = randn(batch, 3, image, image).to(device);
         using var labels = randint(0, classes, batch, ScalarType.Int64).to(device);
-        var (peak, step) = MemoryProbe.Measure(() => trainer.TrainStep(images, labels), device);
+        var steps = Read.Whole("timed-steps", TimedSteps);
+        if (steps > 0)
+        {
+            Allocator.KeepFreedMemory();
+        }
+
+        void Step() => trainer.TrainStep(images, labels);
+        var (peak, step) = MemoryProbe.Measure(Step, device);
         // What a GPU's allocator has once reserved tells nothing of parts.
         var parts = model is ResNet network && device.type == DeviceType.CPU
             ? PartMemory.Measure(network.Parts, MemoryLayout.ChannelsLast(images), scores => nn.functional.cross_entropy(scores, labels))
             : [];
-        return new(peak, step, parts);
+        return new(peak, step, parts)
+        {
+            StepSeconds = steps > 0 ? Seconds(Step, steps) : null,
+            Plan = NetworkGroup.PlannerOf(model)?.Plan is { } plan ? new(plan.Bytes, plan.LeastBytes, plan.MostBytes) : null,
+        };
     }
+
+    // The median; the steps before have warmed up.
+    private static double Seconds(Action step, int count) => Fit.Quantile(
+        [.. Enumerable.Range(0, count).Select(_ =>
+        {
+            var start = Stopwatch.GetTimestamp();
+            step();
+            return Stopwatch.GetElapsedTime(start).TotalSeconds;
+        })],
+        0.5);
 
     private static MeasuredMemory Linear(int depth, StageOptions options, Device device)
     {

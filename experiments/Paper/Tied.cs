@@ -28,7 +28,7 @@ internal sealed record TiedRow(
     "resnet-nodes tied --preset paper --data cifar-10-binary.tar.gz",
     "resnet-nodes tied --preset paper-imagenet --data ILSVRC")]
 [PaperRow("figure 3a", order: 7)]
-[JsonRows(typeof(TiedRow))]
+[JsonRows(typeof(TiedRow), typeof(PlanRow), typeof(PlanPartRow))]
 [Defaults("network=tied", "epochs=200")]
 [Preset("smoke", "dataset=synthetic", "limit=100", "planes=2", "sizes=auto:2", "epochs=1", "batch=50")]
 [Preset("small", "planes=4", "sizes=auto:4,auto:8", "limit=6000", "epochs=3", "batch=32", "zero-init=true")]
@@ -51,6 +51,8 @@ internal sealed class Tied : Experiment
 
     public AdjointFromGroup AdjointFrom { get; } = new();
 
+    public MemoryGroup Memory { get; } = new();
+
     public ExecutionGroup Execution { get; } = new();
 
     public ScheduleGroup Schedule { get; } = new();
@@ -68,7 +70,7 @@ internal sealed class Tied : Experiment
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
         var network = Network.Name;
-        var (sizes, methods) = (Sizes.Values, Methods.Values);
+        var (sizes, methods, memory) = (Sizes.Values, Memory.Of(Methods.Values), Memory.Bytes);
         var options = Schedule.On(Optimization.On(Device.Value));
         var stage = Execution.On(new StageOptions
         {
@@ -79,13 +81,20 @@ internal sealed class Tied : Experiment
         var (train, images) = Images.TrainBatches(Batch.Number, Seed.Number, terminal, cancellation);
         var (test, _) = Images.TestBatches(ImagesGroup.TestBatch, Seed.Number, terminal, cancellation);
         ResNetOptions Options(NetworkSize size, Reconstruction method) => Network.Staged(
-            network, size, planes, adjointFrom, stage with { Reconstruction = method }, images.Classes);
+            network, size, planes, adjointFrom, stage with { Reconstruction = method }, images.Classes, memory);
         foreach (var (size, method) in sizes.SelectMany(size => methods.Select(method => (size, method))))
         {
-            NetworkGroup.Check("sizes", Options(size, method), Workload.Of(options, Batch.Number, images, Images.Pixels));
+            var load = Workload.Of(options, Batch.Number, images, Images.Pixels);
+            NetworkGroup.Check("sizes", Options(size, method), load);
+            if (memory is not null)
+            {
+                using var planned = NetworkGroup.Build(Options(size, method), Seed.Number);
+                Memory.Plan($"{size}, {method}", planned, load);
+            }
         }
 
         var folder = RunFolder.Open(this);
+        Memory.Show(terminal);
         var rows = new List<TiedRow>();
         var series = new List<Series>();
         foreach (var (s, size) in sizes.Index())

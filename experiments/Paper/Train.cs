@@ -17,7 +17,7 @@ namespace ResNetNodes.Experiments.Paper;
     "resnet-nodes train --depth 16 --epochs 3 --seed 1 --out runs/a        (2 minutes on 2 cores)",
     "resnet-nodes train --depth 8 --dataset synthetic --epochs 1 --json    (10 seconds)")]
 [PaperRow("section 4", order: 4)]
-[JsonRows(typeof(EpochMetrics))]
+[JsonRows(typeof(EpochMetrics), typeof(PlanRow), typeof(PlanPartRow))]
 [MayChange("epochs")]
 [Preset("smoke", "dataset=synthetic", "limit=200", "depth=4", "planes=4", "epochs=1")]
 [Preset("small", "dataset=fashion-mnist", "limit=20000", "depth=16", "epochs=2")]
@@ -37,6 +37,8 @@ internal sealed class Train : Experiment
     public ReconstructionGroup Reconstruction { get; } = new();
 
     public AdjointFromGroup AdjointFrom { get; } = new();
+
+    public MemoryGroup Memory { get; } = new();
 
     public ExecutionGroup Execution { get; } = new();
 
@@ -89,6 +91,7 @@ internal sealed class Train : Experiment
         terminal.Say(
             $"{images.Name}: {images.Count} + {testImages.Count} images; {string.Join("; ", stages.Select(s => s.ToString()))}; "
             + $"batch {batch}; output in {folder.Path}");
+        Memory.Show(terminal);
         terminal.Detail(() => string.Join(
             Environment.NewLine, stages.Select((s, i) => $"stage {i + 1}: execution {s.Execution}, {s.ExecutionReason}")));
         var history = new TrainingRun(folder, terminal, "train").Go(model, options, train, test, terminal.Row, cancellation);
@@ -107,13 +110,19 @@ internal sealed class Train : Experiment
         var planes = Planes.Of(network);
         if (network == "tiny")
         {
-            var tiny = Network.Tiny(Depth.Number, planes, stage, classes);
+            var tiny = Network.Tiny(Depth.Number, planes, stage, classes, Memory.Bytes);
             NetworkGroup.Check("depth", tiny, load);
-            return NetworkGroup.Build(tiny, Seed.Number);
+            return Planned(NetworkGroup.Build(tiny, Seed.Number));
         }
 
-        var staged = Network.Staged(network, Size.Value, planes, AdjointFrom.Number, stage, classes);
+        var staged = Network.Staged(network, Size.Value, planes, AdjointFrom.Number, stage, classes, Memory.Bytes);
         NetworkGroup.Check("size", staged, load);
-        return NetworkGroup.Build(staged, Seed.Number);
+        return Planned(NetworkGroup.Build(staged, Seed.Number));
+
+        nn.Module<Tensor, Tensor> Planned(nn.Module<Tensor, Tensor> model)
+        {
+            Memory.Plan(network, model, load);
+            return model;
+        }
     }
 }

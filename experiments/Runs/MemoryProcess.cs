@@ -7,7 +7,17 @@ namespace ResNetNodes.Experiments.Runs;
 /// <param name="PeakBytes">The process's peak.</param>
 /// <param name="StepBytes">What a step adds to what rests between steps.</param>
 /// <param name="Parts">What each part of the network takes of it; none where it is not made of parts.</param>
-internal sealed record MeasuredMemory(long PeakBytes, long StepBytes, IReadOnlyList<PartMemory> Parts);
+internal sealed record MeasuredMemory(long PeakBytes, long StepBytes, IReadOnlyList<PartMemory> Parts)
+{
+    /// <summary>Median time of a step; null where none was timed.</summary>
+    public double? StepSeconds { get; init; }
+
+    /// <summary>What the last step was planned to take; null without a budget.</summary>
+    public PlannedMemory? Plan { get; init; }
+}
+
+/// <summary>A plan within a budget, in bytes.</summary>
+internal sealed record PlannedMemory(long Bytes, long LeastBytes, long MostBytes);
 
 /// <summary>Memory of training steps, measured in a process of its own by a hidden verb of this program.</summary>
 internal static class MemoryProcess
@@ -31,6 +41,12 @@ internal static class MemoryProcess
     /// <returns>What it has measured.</returns>
     public static MeasuredMemory Measure(string what, IEnumerable<string> words, CancellationToken cancellation) =>
         JsonSerializer.Deserialize<MeasuredMemory>(OwnProcess.Run(words, $"measuring {what} failed", cancellation, Environment), Format)!;
+
+    /// <summary>
+    /// The same for times: with an allocator that keeps what it is given back, as in training. What it says of bytes is not to be used.
+    /// </summary>
+    public static MeasuredMemory Time(string what, IEnumerable<string> words, CancellationToken cancellation) =>
+        JsonSerializer.Deserialize<MeasuredMemory>(OwnProcess.Run(words, $"timing {what} failed", cancellation), Format)!;
 
     /// <summary>Writes the answer.</summary>
     public static void Answer(MeasuredMemory measured) => Console.Out.WriteLine(JsonSerializer.Serialize(measured, Format));

@@ -1,7 +1,9 @@
 using System.Reflection;
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.Json.Serialization;
 using ResNetNodes.Experiments.Cli;
+using ResNetNodes.Experiments.Cli.Options;
 using ResNetNodes.Experiments.Cli.Parsing;
 using TorchSharp;
 
@@ -22,6 +24,10 @@ internal sealed record RunConfig(
 {
     public const string FileName = "config.json";
 
+    /// <summary>How the networks of a run with --memory go through their first training steps; null without.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyList<StartPlan>? MemoryPlan { get; init; }
+
     public static RunConfig Of(Verb verb) => new(
         verb.Name,
         verb.Options.ToDictionary(option => option.Name, option => option.Text),
@@ -32,7 +38,10 @@ internal sealed record RunConfig(
         torch.get_num_threads(),
         ProcessorName(),
         global::System.Runtime.InteropServices.RuntimeInformation.OSDescription,
-        Environment.GetCommandLineArgs()[1..]);
+        Environment.GetCommandLineArgs()[1..])
+    {
+        MemoryPlan = verb.Group<MemoryGroup>()?.Plans is { Count: > 0 } plans ? plans : null,
+    };
 
     /// <summary>Reads the configuration of a run that is there.</summary>
     /// <param name="folder">Its folder.</param>

@@ -1,6 +1,8 @@
 using ResNetNodes.Data;
 using ResNetNodes.Experiments.Cli;
+using ResNetNodes.Experiments.Cli.Options;
 using ResNetNodes.Measuring;
+using ResNetNodes.Planning;
 using ResNetNodes.Training;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -40,8 +42,20 @@ internal sealed class TrainingRun(RunFolder folder, Terminal terminal, string na
             terminal.Say($"{name}: resumed after epoch {trainer.History.Count}");
         }
 
-        trainer.Progress = p => terminal.Progress(
-            (double)p.Step / p.Steps, $"{name}: epoch {p.Epoch}/{options.Epochs}, step {p.Step}/{p.Steps}, loss {p.Loss:0.000}");
+        var planner = NetworkGroup.PlannerOf(model);
+        MemoryPlan? plan = null;
+        trainer.Progress = p =>
+        {
+            // The last batch of an epoch may be smaller, with a plan of its own.
+            if (planner is not null && (p.Step < p.Steps || p.Steps == 1) && !ReferenceEquals(plan, planner.Plan))
+            {
+                TellOf(plan, planner.Plan!);
+                plan = planner.Plan;
+            }
+
+            terminal.Progress(
+                (double)p.Step / p.Steps, $"{name}: epoch {p.Epoch}/{options.Epochs}, step {p.Step}/{p.Steps}, loss {p.Loss:0.000}");
+        };
         TorchSharp.Modules.SummaryWriter? writer = null;
         try
         {
@@ -73,6 +87,19 @@ internal sealed class TrainingRun(RunFolder folder, Terminal terminal, string na
 
         folder.WriteCsv(MetricsName, trainer.History);
         return [.. trainer.History];
+    }
+
+    // Plans are looked at again as times are measured; most of these looks change nothing.
+    private void TellOf(MemoryPlan? before, MemoryPlan now)
+    {
+        var changes = before is null ? [] : before.Parts.Zip(now.Parts).Where(pair => pair.First.Method != pair.Second.Method)
+            .Select(pair => $"{pair.Second.Name} from {pair.First.Method} to {pair.Second.Method}").ToList();
+        if (changes.Count > 0)
+        {
+            terminal.Say(
+                $"{name}: measured times change the plan: {string.Join(", ", changes)}; {MemoryGroup.Mebibytes(now.Bytes)} of "
+                + $"{MemoryGroup.Mebibytes(now.Budget)} MiB");
+        }
     }
 
     private void Judge(EpochMetrics metrics)

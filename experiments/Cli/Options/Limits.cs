@@ -14,6 +14,9 @@ internal sealed record Limit(double Least, double Most, string Reason)
     /// <summary>Whether only whole numbers are meant.</summary>
     public bool IsWhole { get; init; } = true;
 
+    /// <summary>Whether it is bytes, which may have a unit.</summary>
+    public bool IsBytes { get; init; }
+
     /// <summary>Whether <see cref="Least"/> itself is too small.</summary>
     public bool IsAbove { get; init; }
 
@@ -25,8 +28,10 @@ internal sealed record Limit(double Least, double Most, string Reason)
     public override string ToString()
     {
         var (from, to) = (IsAbove ? "above" : "from", IsAbove ? "and up to" : IsBelow ? "to below" : "to");
-        return string.Create(
-            CultureInfo.InvariantCulture, $"a {(IsWhole ? "whole number" : "number")} {from} {Least} {to} {Most}: {Reason}");
+        return IsBytes
+            ? string.Create(CultureInfo.InvariantCulture, $"bytes from {Least} to {Most}, as 2000000, 500MiB, 1.5GiB or 2GB: {Reason}")
+            : string.Create(
+                CultureInfo.InvariantCulture, $"a {(IsWhole ? "whole number" : "number")} {from} {Least} {to} {Most}: {Reason}");
     }
 }
 
@@ -55,6 +60,7 @@ internal static class Limits
         ["adjoint-from"] = new(1, NetworkSize.MostBlocks, "no stage has more functions"),
         ["at"] = Steps with { Least = 0 },
         ["batch"] = new(1, MostBatch, "more images are a data set, not a step"),
+        ["budget-sweep"] = new(2, 100, "more budgets lie closer together than measurements tell apart"),
         ["classes"] = new(1, MostBatch, "no data set here has more"),
         ["depth"] = Depth,
         ["depths"] = Depth,
@@ -67,6 +73,7 @@ internal static class Limits
         ["limit"] = new(1, int.MaxValue, "images are counted in 31 bits"),
         ["lr"] = Rate,
         ["max-depth"] = Depth with { Least = 2 },
+        ["memory"] = new(1, 1L << 50, "no machine has more memory") { IsBytes = true },
         ["momentum"] = new(0, 1, "from 1 on, no step ever fades") { IsWhole = false, IsBelow = true },
         ["planes"] = new(1, MostPlanes, "a convolution of so many channels has 144 GiB of weights"),
         ["pretrain-epochs"] = Epochs,
@@ -78,6 +85,7 @@ internal static class Limits
         ["steps"] = Steps,
         ["stretch-from"] = Depth,
         ["threads"] = Threads,
+        ["timed-steps"] = Steps with { Least = 0 },
         ["tolerance"] = new(0, 1e6, "no descent begins at a larger loss") { IsWhole = false },
         ["train-steps"] = Steps with { Least = 0 },
         ["weight-decay"] = Decay,
@@ -99,7 +107,7 @@ internal static class Limits
         var isList = option.MetaValue.EndsWith(",...", StringComparison.Ordinal);
         foreach (var part in isList ? Read.Several(option.Name, text, part => part) : [text])
         {
-            _ = limit.IsWhole ? Read.Whole(option.Name, part) : Read.Number(option.Name, part);
+            _ = limit.IsBytes ? Read.Bytes(option.Name, part) : limit.IsWhole ? Read.Whole(option.Name, part) : Read.Number(option.Name, part);
         }
     }
 }

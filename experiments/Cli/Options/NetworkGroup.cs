@@ -1,6 +1,7 @@
 using CommandLine;
 using ResNetNodes.Experiments.Cli.Parsing;
 using ResNetNodes.Networks;
+using ResNetNodes.Planning;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -33,17 +34,19 @@ internal sealed class NetworkGroup(params IReadOnlyList<string> allowed) : Optio
     public override void Start(Verb verb) => Read.OneOf("network", Peek(nameof(Text))!, allowed);
 
     /// <summary>The options of a TinyResNet.</summary>
-    public TinyResNetOptions Tiny(int depth, int planes, StageOptions stage, int classes) => new()
+    public TinyResNetOptions Tiny(int depth, int planes, StageOptions stage, int classes, long? memory = null) => new()
     {
         Depth = depth,
         Planes = planes,
         Classes = classes,
         ZeroInit = ZeroInit ?? true,
+        MemoryBudget = memory,
         Stage = stage,
     };
 
     /// <summary>The options of a network of four stages.</summary>
-    public ResNetOptions Staged(string kind, NetworkSize size, int planes, int adjointFrom, StageOptions stage, int classes) => new()
+    public ResNetOptions Staged(
+        string kind, NetworkSize size, int planes, int adjointFrom, StageOptions stage, int classes, long? memory = null) => new()
     {
         Kind = Read.Kind(kind),
         Size = size,
@@ -51,6 +54,7 @@ internal sealed class NetworkGroup(params IReadOnlyList<string> allowed) : Optio
         Classes = classes,
         ZeroInitResidual = ZeroInit ?? false,
         AdjointFrom = adjointFrom,
+        MemoryBudget = memory,
         Stage = stage,
     };
 
@@ -118,6 +122,14 @@ internal sealed class NetworkGroup(params IReadOnlyList<string> allowed) : Optio
 
     /// <summary>The residual stages of a network, in order.</summary>
     public static IReadOnlyList<ResidualStage> StagesOf(nn.Module network) => [.. network.modules().OfType<ResidualStage>()];
+
+    /// <summary>Who plans a network's training steps; null where nobody does.</summary>
+    public static MemoryPlanner? PlannerOf(nn.Module network) => network switch
+    {
+        ResNet staged => staged.Planner,
+        TinyResNet tiny => tiny.Planner,
+        _ => null,
+    };
 
     private static string Meaning(string kind) => kind switch
     {

@@ -8,6 +8,8 @@ namespace ResNetNodes.Experiments.Cli.Options;
 internal static partial class Read
 {
     private const int MostValues = 256, MostShown = 60;
+    // Each a thousand of the one before, or 1024.
+    private const string Prefixes = "KMGT";
 
     /// <summary>A whole number in plain digits.</summary>
     /// <param name="option">Its name.</param>
@@ -28,6 +30,17 @@ internal static partial class Read
         var limit = Limits.Of(option);
         return Decimal().IsMatch(text) && double.TryParse(text, styles, CultureInfo.InvariantCulture, out var value)
             && limit.Holds(value) ? value : throw Misfit(option, text, limit);
+    }
+
+    /// <summary>A number of bytes: whole, or a number of a unit.</summary>
+    public static long Bytes(string option, string text)
+    {
+        var (match, limit) = (Size().Match(text), Limits.Of(option));
+        var (number, prefix) = (match.Groups["number"].Value, match.Groups["prefix"].Value.ToUpperInvariant());
+        var unit = Math.Pow(match.Groups["binary"].Success ? 1024 : 1000, prefix.Length == 0 ? 0 : 1 + Prefixes.IndexOf(prefix[0]));
+        return match.Success && Math.Floor(double.Parse(number, CultureInfo.InvariantCulture) * unit) is var bytes && limit.Holds(bytes)
+            ? (long)bytes
+            : throw Misfit(option, text, limit);
     }
 
     public static IReadOnlyList<int> Wholes(string option, string text, int least = 0) =>
@@ -94,6 +107,10 @@ internal static partial class Read
     // Of ASCII alone: other digits, signs and separators mean different things to different people.
     [GeneratedRegex(@"^(0|[1-9][0-9]*)\z")]
     private static partial Regex Digits();
+
+    // In any case, but of ASCII alone: there is another K.
+    [GeneratedRegex(@"^(?:(?<number>[0-9]+)[Bb]?|(?<number>[0-9]+\.?[0-9]*|\.[0-9]+) ?(?<prefix>[KMGTkmgt])(?<binary>[Ii])?[Bb])\z")]
+    private static partial Regex Size();
 
     [GeneratedRegex(@"^([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\z")]
     private static partial Regex Decimal();
