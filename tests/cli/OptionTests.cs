@@ -14,7 +14,7 @@ public sealed class OptionTests : IDisposable
 
     // Values other than the default that go together in one short run.
     private static readonly Dictionary<string, string> Values = Pairs("""
-        adjoint-from=2 at=0,1 batch=20 depths=2 dimension=3 drop-last=true epochs=1 execution=layers
+        adjoint-from=2 at=0,1 batch=20 classes=5 depths=2 dimension=3 drop-last=true epochs=1 execution=layers
         gradients=true jobs=2 last-norm-decay=1e-2 limit=40 lr=0.05 max-depth=4 methods=corrected:2,backprop
         momentum=0.8 network=tied no-memory=true planes=2 precision=bfloat16 pretrain-epochs=1 pretrain-lr=0.05
         reconstruction=corrected:2 reconstructions=corrected:2 repetitions=1 scale-rate=true schedule=constant
@@ -24,8 +24,8 @@ public sealed class OptionTests : IDisposable
 
     // Refused alone, by the name of the option or with its value, since it does not go with the preset or names what is not there.
     private static readonly Dictionary<string, string> Refused = Pairs("""
-        checkpoint=/nowhere/checkpoint.bin cifar10=/nowhere/cifar cuda-graphs=true data=/nowhere/data device=cuda:99
-        download=true epoch=mnist image-size=64 imagenet=/nowhere in=/nowhere/runs npy=/nowhere/images.npy
+        budget-sweep=3 checkpoint=/nowhere/checkpoint.bin cifar10=/nowhere/cifar cuda-graphs=true data=/nowhere/data device=cuda:99
+        download=true epoch=mnist image=64 image-size=64 imagenet=/nowhere in=/nowhere/runs memory=1 npy=/nowhere/images.npy
         only=nothing skip-corrupt=true
         """);
 
@@ -110,7 +110,7 @@ public sealed class OptionTests : IDisposable
     {
         ("compare-gradients" or "depth-sweep" or "finetune", "network") => true,
         ("bench", "network") => false,
-        ("discretization", "drop-last") => true,
+        ("discretization", "drop-last") or ("memory", "size") => true,
         _ => Refused.ContainsKey(option),
     };
 

@@ -107,9 +107,10 @@ internal sealed class MemoryGroup : OptionGroup
             terminal.Say(
                 $"{lead}: {Mebibytes(plan.Bytes)} of {Mebibytes(plan.Budget)} MiB; least {Mebibytes(plan.Least)} MiB, "
                 + $"all stored {Mebibytes(plan.Most)} MiB");
-            terminal.Table([.. plan.Parts.Select(part => new Line(
-                part.Name, part.Method, Mebibytes(part.KeptBytes), Mebibytes(part.WorkingBytes), part.Evaluations))]);
         }
+
+        terminal.Table([.. plans.SelectMany(plan => plan.Parts.Select(part => new Line(
+            plan.Network, part.Name, part.Method, Mebibytes(part.KeptBytes), Mebibytes(part.WorkingBytes), part.Evaluations)))]);
     }
 
     /// <summary>The plan for a training step.</summary>
@@ -140,5 +141,5 @@ internal sealed class MemoryGroup : OptionGroup
         verb.Options.FirstOrDefault(option => option.Name == name) is { } option && option.Text != option.Default ? option.Text : null;
 
     // A part of the table.
-    private sealed record Line(string Part, string Method, string KeptMib, string WorkingMib, double Evaluations);
+    private sealed record Line(string Network, string Part, string Method, string KeptMib, string WorkingMib, double Evaluations);
 }
