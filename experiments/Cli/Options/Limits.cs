@@ -107,7 +107,9 @@ internal static class Limits
         var isList = option.MetaValue.EndsWith(",...", StringComparison.Ordinal);
         foreach (var part in isList ? Read.Several(option.Name, text, part => part) : [text])
         {
-            _ = limit.IsBytes ? Read.Bytes(option.Name, part) : limit.IsWhole ? Read.Whole(option.Name, part) : Read.Number(option.Name, part);
+            _ = limit.IsBytes ? Read.Bytes(option.Name, part)
+                : limit.IsWhole ? Read.Whole(option.Name, part)
+                : Read.Number(option.Name, part);
         }
     }
 }

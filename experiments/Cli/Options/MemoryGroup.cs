@@ -72,7 +72,7 @@ internal sealed class MemoryGroup : OptionGroup
         }
     }
 
-    /// <summary>Of methods to compare, those that a plan may use where nothing is stored: with a budget it stores where that fits.</summary>
+    /// <summary>Of methods to compare, those that a plan is made with; what is stored is for the plan to say.</summary>
     public IReadOnlyList<Reconstruction> Of(IReadOnlyList<Reconstruction> methods) =>
         Bytes is null ? methods : [.. methods.Where(method => method.IsMemoryFree)];
 

@@ -47,16 +47,16 @@ internal sealed class NetworkGroup(params IReadOnlyList<string> allowed) : Optio
     /// <summary>The options of a network of four stages.</summary>
     public ResNetOptions Staged(
         string kind, NetworkSize size, int planes, int adjointFrom, StageOptions stage, int classes, long? memory = null) => new()
-    {
-        Kind = Read.Kind(kind),
-        Size = size,
-        Planes = planes,
-        Classes = classes,
-        ZeroInitResidual = ZeroInit ?? false,
-        AdjointFrom = adjointFrom,
-        MemoryBudget = memory,
-        Stage = stage,
-    };
+        {
+            Kind = Read.Kind(kind),
+            Size = size,
+            Planes = planes,
+            Classes = classes,
+            ZeroInitResidual = ZeroInit ?? false,
+            AdjointFrom = adjointFrom,
+            MemoryBudget = memory,
+            Stage = stage,
+        };
 
     /// <summary>Refuses a TinyResNet that can't be trained so, before a run has a folder.</summary>
     /// <param name="option">The option that its depth is of.</param>
