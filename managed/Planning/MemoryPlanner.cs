@@ -17,7 +17,7 @@ namespace ResNetNodes.Planning;
 public sealed class MemoryPlanner
 {
     // What a change has to gain: measured times scatter by about as much.
-    private const double WorthAChange = 0.97;
+    private const double WorthAChange = 0.95;
     private readonly PlannedPart[] parts;
     private readonly Dictionary<string, Decision> decisions = [];
     private Decision? current;
@@ -56,7 +56,8 @@ public sealed class MemoryPlanner
     public MemoryPlan Prepare(Tensor input)
     {
         ArgumentNullException.ThrowIfNull(input);
-        var key = $"{string.Join('x', input.shape)} {input.dtype} {input.device}";
+        var reached = Reached(input);
+        var key = $"{string.Join('x', input.shape)} {input.dtype} {input.device} {string.Join(' ', reached)}";
         // What a step on an accelerator has taken is known when it is over: nothing waits for that.
         for (var i = 0; i < parts.Length && current is not null && input.device_type == DeviceType.CPU; i++)
         {
@@ -66,7 +67,7 @@ public sealed class MemoryPlanner
         var known = decisions.GetValueOrDefault(key);
         if (known is null || ++known.Steps >= known.NextLook)
         {
-            known = decisions[key] = Decide(input, known);
+            known = decisions[key] = Decide(input, reached, known);
         }
 
         current = known;
@@ -78,13 +79,21 @@ public sealed class MemoryPlanner
         return known.Plan;
     }
 
-    private Decision Decide(Tensor input, Decision? before)
+    // Whether a gradient goes through each part: it does from the first one on that wants one.
+    private bool[] Reached(Tensor input)
+    {
+        var any = input.requires_grad;
+        return [.. parts.Select(part => any |= part.IsTrained)];
+    }
+
+    private Decision Decide(Tensor input, bool[] reached, Decision? before)
     {
         var costs = Costs(input);
         var paces = parts.Select(part => part.Pace).OfType<double>().ToList();
         var pace = paces.Count > 0 ? paces.Average() : 1;
-        IReadOnlyList<IReadOnlyList<PartCost>> told =
-            [.. parts.Select((part, i) => (IReadOnlyList<PartCost>)[.. part.Methods.Select((method, m) => part.Cost(method, costs[i][m], pace))])];
+        IReadOnlyList<IReadOnlyList<PartCost>> told = [.. parts.Select((part, i) => (IReadOnlyList<PartCost>)(reached[i]
+            ? [.. part.Methods.Select((method, m) => part.Cost(method, costs[i][m], pace))]
+            : [PlannedPart.Evaluated(costs[i][0], costs[i][0].OutputSizes.Aggregate(input.element_size(), (bytes, size) => bytes * size))]))];
         var held = input.numel() * input.element_size();
         PartCost[] Of(int[] methods) => [.. methods.Select((method, i) => told[i][method])];
         long Peak(int[] methods) => PlanSearch.Peak(Of(methods), held).Bytes;

@@ -1,5 +1,6 @@
 using ResNetNodes.Stages.Engine;
 using TorchSharp;
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace ResNetNodes.Planning;
@@ -24,7 +25,7 @@ internal sealed class PlannedPart
     private readonly StageEngine engine;
     private readonly bool isAlone;
     private readonly bool addsInPlace;
-    private readonly long parameterBytes;
+    private readonly nn.Module<Tensor, Tensor> module;
     // Seconds for one operation by the kind of method, of those that were used twice; and how often they were.
     private readonly Dictionary<string, (int Uses, double Pace)> used = [];
     // Evaluations of the backward pass as they were reported, where states are found, to those that were foreseen.
@@ -47,12 +48,17 @@ internal sealed class PlannedPart
         Name = name;
         Methods = isAlone ? Alone(engine.Options) : OfSteps(engine.Options, engine.Options.Solver.StepCount(engine.Depth));
         addsInPlace = engine.Options.AccumulateGradientsInPlace;
-        parameterBytes = module.parameters().Where(p => p.requires_grad).Sum(p => p.numel() * p.element_size());
+        this.module = module;
     }
 
     public string Name { get; }
 
     public IReadOnlyList<PartMethod> Methods { get; }
+
+    /// <summary>Whether any of its parameters wants a gradient.</summary>
+    public bool IsTrained => Trained.Any();
+
+    private IEnumerable<Parameter> Trained => module.parameters().Where(parameter => parameter.requires_grad);
 
     /// <summary>What it goes through now; null where its options are none of a method.</summary>
     public PartMethod? Current { get; private set; }
@@ -75,8 +81,13 @@ internal sealed class PlannedPart
         cost.KeptBytes,
         cost.ForwardBytes,
         // Gradients that are handed to autograd stand beside those that they are added to.
-        cost.BackwardBytes + (addsInPlace ? 0 : parameterBytes),
+        cost.BackwardBytes + (addsInPlace ? 0 : Trained.Sum(parameter => parameter.numel() * parameter.element_size())),
         Evaluations(method, cost) * cost.Operations * (used.TryGetValue(method.Kind, out var measured) && measured.Uses > 1 ? measured.Pace : Pace ?? pace));
+
+    /// <summary>The same of one that nothing of a backward pass reaches: it is evaluated alone, by whatever method.</summary>
+    /// <param name="cost">What the engine says of the method that stores least.</param>
+    /// <param name="output">Bytes of its output.</param>
+    public static PartCost Evaluated(StepCost cost, long output) => new(output, cost.ForwardBytes, 0, 0);
 
     /// <summary>Seconds for one operation, by what was measured last; null before anything was.</summary>
     public double? Pace { get; private set; }
@@ -116,9 +127,7 @@ internal sealed class PlannedPart
         }
 
         Current = method;
-        var now = engine.Options;
-        var (reconstruction, stored, most) = (method.Options.Reconstruction, method.Options.StoredSteps, method.Options.MostStates);
-        engine.Options = now with { Reconstruction = reconstruction, StoredSteps = stored, MostStates = most };
+        engine.UsePlanned(method.Options);
     }
 
     private static IReadOnlyList<PartMethod> Alone(StageOptions options) =>

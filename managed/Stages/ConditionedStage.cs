@@ -65,6 +65,9 @@ public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>, ILearn
     public StageReport? LastReport => engine.LastReport;
 
     /// <inheritdoc/>
+    StageOptions ILearningStage.Given => engine.Given;
+
+    /// <inheritdoc/>
     IReadOnlyList<double> ILearningStage.Learned
     {
         get => engine.Learned;

@@ -11,8 +11,8 @@ internal interface ILearningStage
     /// <summary>N.</summary>
     int Depth { get; }
 
-    /// <summary>How it is integrated and differentiated.</summary>
-    StageOptions Options { get; }
+    /// <summary>How it was asked to be integrated and differentiated: a plan may choose another reconstruction from step to step.</summary>
+    StageOptions Given { get; }
 
     /// <summary>How its functions are evaluated.</summary>
     StageExecution Execution { get; }

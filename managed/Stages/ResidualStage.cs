@@ -62,6 +62,9 @@ public sealed class ResidualStage : nn.Module<Tensor, Tensor>, ILearningStage
     internal StageEngine Engine => engine;
 
     /// <inheritdoc/>
+    StageOptions ILearningStage.Given => engine.Given;
+
+    /// <inheritdoc/>
     IReadOnlyList<double> ILearningStage.Learned
     {
         get => engine.Learned;

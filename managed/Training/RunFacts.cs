@@ -86,11 +86,11 @@ internal sealed record RunFacts(int Epochs, IReadOnlyList<Fact> Run, IReadOnlyLi
     private static Fact[] OfStage(string name, ILearningStage stage) =>
     [
         One($"depth of {name}", stage.Depth),
-        One($"solver of {name}", stage.Options.Solver),
-        One($"step size of {name}", stage.Options.StepSize ?? (1.0 / stage.Depth)),
-        One($"reconstruction of {name}", stage.Options.Reconstruction),
+        One($"solver of {name}", stage.Given.Solver),
+        One($"step size of {name}", stage.Given.StepSize ?? (1.0 / stage.Depth)),
+        One($"reconstruction of {name}", stage.Given.Reconstruction),
         One($"execution of {name}", stage.Execution),
-        One($"compute type of {name}", stage.Options.ComputeType),
+        One($"compute type of {name}", stage.Given.ComputeType),
     ];
 
     private static Fact One(string name, object? value) => new(name, [value is null ? "none" : Text(value)]);

@@ -106,6 +106,12 @@ public sealed class MemoryBudgetTests : IDisposable
         var (code, _, error) = Executable.Run([.. words, "--resume"]);
         Assert.True(code == 0, error);
         Assert.Contains("resumed after epoch 1", error);
+        // The last batch of an epoch is smaller, and has a plan of its own.
+        string[] longer = ["train", "--dataset", "synthetic", "--limit", "70", "--batch", "32", "--depth", "12", "--memory", "8MiB", "--out", At("c")];
+        Assert.Equal(0, Executable.Run([.. longer, "--epochs", "1"]).Code);
+        (code, _, error) = Executable.Run([.. longer, "--epochs", "2", "--resume"]);
+        Assert.True(code == 0, error);
+        Assert.Contains("resumed after epoch 1", error);
         (code, _, error) = Executable.Run([.. words.Select(word => word == $"{least}" ? "2GiB" : word), "--resume"]);
         Assert.Equal(2, code);
         Assert.Contains($"--memory is 2GiB, but the run in {At("a")} was started with {least}", error);

@@ -131,6 +131,46 @@ public sealed class MemoryPlannerTests
         Assert.All(plan.Parts, (PartPlan part) => Assert.True(part.KeptBytes > 0 && part.WorkingBytes > 0 && part.Evaluations >= 3));
     }
 
+    /// <summary>What a run is continued by is what was asked for, not what a plan has made of it for some batch.</summary>
+    [Fact]
+    public void Stages_KeepWhatTheyWereGiven()
+    {
+        using var scope = NewDisposeScope();
+        var network = (ResNet)Made("ode", Plenty);
+        network.Planner!.Prepare(Truth.Normal(1, 4, 3, 32, 32));
+        Assert.All(ILearningStage.Of(network), pair =>
+        {
+            Assert.Equal(Reconstruction.Adaptive(), pair.Stage.Given.Reconstruction);
+            Assert.Equal(Reconstruction.Backprop, ((ResidualStage)pair.Stage).Options.Reconstruction);
+        });
+        network.Stages[0]!.Options = new StageOptions { Reconstruction = Reconstruction.Inverse };
+        Assert.Equal(Reconstruction.Inverse, ((ILearningStage)network.Stages[0]!).Given.Reconstruction);
+    }
+
+    /// <summary>No backward pass reaches what lies before the first part that is trained.</summary>
+    [Fact]
+    public void FrozenParts_TakeNoMoreThanTheirOutputs()
+    {
+        using var scope = NewDisposeScope();
+        var x = Truth.Normal(1, 4, 3, 32, 32);
+        var network = (ResNet)Made("ode", Plenty);
+        var all = network.Planner!.Prepare(x);
+        foreach (var parameter in network.parameters())
+        {
+            parameter.requires_grad_(false);
+        }
+
+        network.Stages[2]!.parameters().ToList().ForEach(parameter => parameter.requires_grad_(true));
+        var some = network.Planner.Prepare(x);
+        Assert.True(some.LeastBytes < all.LeastBytes && some.MostBytes < all.MostBytes);
+        var names = some.Parts.Select(part => part.Name).ToList();
+        var first = names.IndexOf("stage3");
+        Assert.All(some.Parts.Take(first), part => Assert.Equal(0, part.WorkingBytes));
+        Assert.Equal(all.Parts.Skip(first).Select(part => part.KeptBytes), some.Parts.Skip(first).Select(part => part.KeptBytes));
+        Step(network, x);
+        Assert.Equal(some.Bytes, network.Planner.Prepare(x).Bytes);
+    }
+
     [Fact]
     public void WhatCannotBePlanned_IsRefused()
     {
@@ -181,6 +221,6 @@ public sealed class MemoryPlannerTests
     {
         network.zero_grad();
         network.call(x).pow(2).mean().backward();
-        return [.. network.parameters().Select(parameter => parameter.grad!.clone())];
+        return [.. network.parameters().Where(parameter => parameter.requires_grad).Select(parameter => parameter.grad!.clone())];
     }
 }

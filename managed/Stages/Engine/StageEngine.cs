@@ -20,6 +20,7 @@ internal sealed class StageEngine : IDisposable
         (this.name, this.functions) = (name, functions);
         results = new StageResults(name);
         configuration = StageConfiguration.Of(functions, options ?? new StageOptions());
+        Given = configuration.Options;
     }
 
     public int Depth => functions.Depth;
@@ -52,8 +53,18 @@ internal sealed class StageEngine : IDisposable
     public StageOptions Options
     {
         get => Volatile.Read(ref configuration).Options;
-        set => Use(StageConfiguration.Of(functions, value));
+        set
+        {
+            Use(StageConfiguration.Of(functions, value));
+            Given = value;
+        }
     }
+
+    /// <summary>The options that it was given last: others than <see cref="Options"/> where a plan has chosen those.</summary>
+    public StageOptions Given { get; private set; }
+
+    /// <summary>Goes on with options that a plan has chosen.</summary>
+    public void UsePlanned(StageOptions options) => Use(StageConfiguration.Of(functions, options));
 
     public Tensor Run(Tensor x, IReadOnlyList<Tensor> extras, bool training)
     {
