@@ -117,15 +117,24 @@ internal sealed class MemoryPoint : Verb
         };
     }
 
-    // The median; the steps before have warmed up.
-    private static double Seconds(Action step, int count) => Fit.Quantile(
-        [.. Enumerable.Range(0, count).Select(_ =>
+    // The median, once a plan has seen enough of its steps to settle.
+    private static double Seconds(Action step, int count)
+    {
+        const int settling = 16;
+        for (var i = 0; i < settling; i++)
         {
-            var start = Stopwatch.GetTimestamp();
             step();
-            return Stopwatch.GetElapsedTime(start).TotalSeconds;
-        })],
-        0.5);
+        }
+
+        return Fit.Quantile(
+            [.. Enumerable.Range(0, count).Select(_ =>
+            {
+                var start = Stopwatch.GetTimestamp();
+                step();
+                return Stopwatch.GetElapsedTime(start).TotalSeconds;
+            })],
+            0.5);
+    }
 
     private static MeasuredMemory Linear(int depth, StageOptions options, Device device)
     {

@@ -18,6 +18,8 @@ public sealed class MemoryPlanner
 {
     // What a change has to gain: measured times scatter by about as much.
     private const double WorthAChange = 0.95;
+    // Shapes whose plans are remembered: those of batches, and of the last one of an epoch.
+    private const int MostShapes = 16;
     private readonly PlannedPart[] parts;
     private readonly Dictionary<string, Decision> decisions = [];
     private Decision? current;
@@ -67,6 +69,11 @@ public sealed class MemoryPlanner
         var known = decisions.GetValueOrDefault(key);
         if (known is null || ++known.Steps >= known.NextLook)
         {
+            if (known is null && decisions.Count == MostShapes)
+            {
+                decisions.Clear();
+            }
+
             known = decisions[key] = Decide(input, reached, known);
         }
 
@@ -91,9 +98,10 @@ public sealed class MemoryPlanner
         var costs = Costs(input);
         var paces = parts.Select(part => part.Pace).OfType<double>().ToList();
         var pace = paces.Count > 0 ? paces.Average() : 1;
+        long OutputOf(int i) => costs[i][0].OutputSizes.Aggregate(input.element_size(), (bytes, size) => bytes * size);
         IReadOnlyList<IReadOnlyList<PartCost>> told = [.. parts.Select((part, i) => (IReadOnlyList<PartCost>)(reached[i]
             ? [.. part.Methods.Select((method, m) => part.Cost(method, costs[i][m], pace))]
-            : [PlannedPart.Evaluated(costs[i][0], costs[i][0].OutputSizes.Aggregate(input.element_size(), (bytes, size) => bytes * size))]))];
+            : [PlannedPart.Evaluated(costs[i][0], OutputOf(i))]))];
         var held = input.numel() * input.element_size();
         PartCost[] Of(int[] methods) => [.. methods.Select((method, i) => told[i][method])];
         long Peak(int[] methods) => PlanSearch.Peak(Of(methods), held).Bytes;
@@ -105,9 +113,10 @@ public sealed class MemoryPlanner
             chosen = before.Chosen;
         }
 
+        // The last method stores all: three evaluations of each function.
         var rows = chosen.Select((method, i) => new PartPlan(
-            parts[i].Name, parts[i].Methods[method].Name, told[i][method].KeptBytes, told[i][method].BackwardBytes,
-            parts[i].Evaluations(parts[i].Methods[method], costs[i][method]),
+            parts[i].Name, reached[i] ? parts[i].Methods[method].Name : "no gradient", told[i][method].KeptBytes, told[i][method].BackwardBytes,
+            reached[i] ? parts[i].Evaluations(parts[i].Methods[method], costs[i][method]) : costs[i][^1].Evaluations / 3,
             paces.Count > 0 ? told[i][method].Seconds : null));
         var most = Peak(PlanSearch.Fastest(told, held, long.MaxValue)!);
         var plan = new MemoryPlan(Budget, Peak(chosen), PlanSearch.Least(told, held), most, [.. rows]);
@@ -124,16 +133,7 @@ public sealed class MemoryPlanner
         for (var i = 0; i < parts.Length; i++)
         {
             // Of any size, and without memory of its own.
-            var x = zeros(1, input.dtype, input.device).expand(shape);
-            try
-            {
-                all[i] = parts[i].Costs(x);
-            }
-            catch (ResNetNodesException exception) when (!exception.Message.Contains(parts[i].Name, StringComparison.Ordinal))
-            {
-                throw new ResNetNodesException($"{parts[i].Name}: {exception.Message}", exception);
-            }
-
+            all[i] = parts[i].Costs(zeros(1, input.dtype, input.device).expand(shape));
             shape = [.. all[i][0].OutputSizes];
         }
 

@@ -17,7 +17,7 @@ internal sealed class PlannedPart
 {
     // Stored steps of a deep stage are tried so many at a time.
     private const int MostStored = 32;
-    // What a new measurement counts beside those before.
+    // What a slower measurement counts beside those before.
     private const double Weight = 0.25;
     private static readonly int[] Intervals = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32];
     private static readonly int[] States = [2, 3, 4, 6];
@@ -65,9 +65,22 @@ internal sealed class PlannedPart
 
     /// <summary>What each method takes at an input like x.</summary>
     /// <exception cref="ResNetNodesException">Its functions are called, so that nothing is known of them, or x does not fit them.</exception>
-    public IReadOnlyList<StepCost> Costs(Tensor x) =>
-        engine.Costs(x, [.. Methods.Select(method => method.Options)]) ?? throw new ResNetNodesException(
-            $"a memory budget needs native layers, and {Name} is called: {engine.ExecutionReason}; leave the budget out");
+    public IReadOnlyList<StepCost> Costs(Tensor x)
+    {
+        try
+        {
+            if (engine.Costs(x, [.. Methods.Select(method => method.Options)]) is { } costs)
+            {
+                return costs;
+            }
+        }
+        catch (ResNetNodesException exception)
+        {
+            throw new ResNetNodesException($"{Name}: {exception.Message}", exception);
+        }
+
+        throw new ResNetNodesException($"a memory budget needs native layers, and {Name} is called: {engine.ExecutionReason}; leave the budget out");
+    }
 
     /// <summary>Evaluations in a training step: those foreseen, by what steps have reported where states are found.</summary>
     public double Evaluations(PartMethod method, StepCost cost) =>
@@ -109,8 +122,8 @@ internal sealed class PlannedPart
 
         var now = (report.ForwardSeconds + report.BackwardSeconds) / (Evaluations(method, cost) * cost.Operations);
         var (uses, pace) = used.GetValueOrDefault(method.Kind);
-        // The first step with a method sets up what later ones use again.
-        pace = uses < 2 ? now : pace + (Weight * (now - pace));
+        // The first step with a method sets up what later ones use again. Whatever disturbs a step makes it slower.
+        pace = uses < 2 ? now : Math.Min(now, pace + (Weight * (now - pace)));
         used[method.Kind] = (uses + 1, pace);
         if (uses > 0)
         {

@@ -33,7 +33,7 @@ TEST_F(Delayed, FirstPassOfAShapeIsExact) {
       const Outcome found = pass(stage, problem);
       EXPECT_LT(gradient_error(found, stored(problem)), 1e-9);
       EXPECT_EQ(count(found.report, StateSource::found), 0);
-      EXPECT_EQ(count(found.report, StateSource::kept), 7);
+      EXPECT_EQ(count(found.report, StateSource::kept), 4);
     }
   }
 }

@@ -113,7 +113,7 @@ internal sealed class ExecutionGroup : PrecisionGroup
     public string Execution { get => Given(); set => Set(value); }
 
     [Option("cuda-graphs", HelpText =
-        "Record the passes of native layers as CUDA graphs (--device cuda; not yet run on a GPU).")]
+        "Record the passes of native layers as CUDA graphs (--device cuda).")]
     [Section("method")]
     public bool? CudaGraphs { get => Switch(); set => Set(value); }
 

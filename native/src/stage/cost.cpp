@@ -5,7 +5,7 @@
 namespace resnet_nodes {
 namespace {
 
-// Beside an evaluation's forward part; a vector-Jacobian product takes about as long as two.
+// Of the forward pass, and of a vector-Jacobian product, which takes about as long as two.
 constexpr double kForwardAndProduct = 3;
 
 // The steps that lie between two kept states at most.
@@ -62,7 +62,8 @@ PassCost cost_of_steps(const PassPlan& plan, const Choices& choices, const Footp
     states = std::min(most, std::max<int64_t>(1, plan.first_tape - 1)) + (stored > 0 && plan.first_tape > 0 ? 1 : 0);
   }
   // x_0 is the caller's.
-  const int64_t held = kept.empty() ? 0 : (states - 1) * state;
+  if (!kept.empty() && kept.front() == 0) --states;
+  const int64_t held = states * state;
 
   PassCost cost;
   cost.kept_bytes = state + held + stored * tape;

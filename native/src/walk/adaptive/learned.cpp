@@ -40,12 +40,12 @@ std::vector<int64_t> kept_steps(const Choices& choices, int64_t most) {
   for (int64_t n = 2; n < steps; ++n) {
     if (choices[static_cast<size_t>(n)].way == Way::exact) wanted.push_back(n);
   }
-  const auto count = static_cast<int64_t>(wanted.size());
-  // One place is that of the state at which a step's gradient is taken.
-  int64_t room = count < most ? count : most - 2;
-  for (int64_t last = 0; room > 0 && last < count; --room) {
-    last += next_left(count - last + 1, room);
-    kept.push_back(wanted[static_cast<size_t>(last - 1)]);
+  const auto wants = static_cast<int64_t>(wanted.size());
+  // Where others are to be replayed, half the room is left for that: what is kept stays all the time until the way
+  // back.
+  const int64_t count = wants < most ? wants : most / 2 - 1;
+  for (int64_t i = 0; i < count; ++i) {
+    kept.push_back(wanted[static_cast<size_t>(count < wants ? (i + 1) * wants / (count + 1) : i)]);
   }
   return kept;
 }

@@ -33,7 +33,7 @@ using Choices = std::vector<StepChoice>;
 /// Whether passes with these choices do the same.
 bool same_walk(const Choices& a, const Choices& b);
 /// The steps whose state the forward pass keeps: x_0, and those that want theirs as long as that makes no more than
-/// `most`; beyond that those from which the way back replays the others with the fewest evaluations.
+/// `most`; beyond that half as many, evenly among them, and the way back replays the others.
 std::vector<int64_t> kept_steps(const Choices& choices, int64_t most);
 
 /// What a pass found of one step.
