@@ -161,7 +161,7 @@ internal sealed class PlannedPart
 
         if (options.Reconstruction.Name == Reconstruction.Adaptive().Name && options.MostStates is null)
         {
-            bases.AddRange(States.Where(most => most < Math.Min(2 * Math.Sqrt(steps), 8))
+            bases.AddRange(States.Where(most => most < Math.Min(2 * Math.Sqrt(steps), 7))
                 .Select(most => new PartMethod($"{options.Reconstruction}, {most} states", plain with { MostStates = most })));
         }
 

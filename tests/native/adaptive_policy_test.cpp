@@ -167,7 +167,7 @@ TEST(KeptSteps, AreThoseThatWantTheirsWhileTheyAreFew) {
         choices[static_cast<size_t>(n)].way = Way::exact;
         if (n > 1) wanted.push_back(n);
       }
-      const double most = std::min(8.0, std::floor(2 * std::sqrt(static_cast<double>(steps))));
+      const double most = std::min(7.0, std::floor(2 * std::sqrt(static_cast<double>(steps))));
       const std::vector<int64_t> kept = kept_steps(choices, static_cast<int64_t>(most));
       ASSERT_EQ(kept.front(), 0);
       EXPECT_LE(static_cast<double>(kept.size()), most);

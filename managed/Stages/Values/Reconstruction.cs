@@ -80,7 +80,7 @@ public sealed record Reconstruction
     public static Reconstruction Extrapolated(int order = 2) => Counted(ReconstructionKind.Extrapolated, order, nameof(order));
 
     /// <summary>
-    /// Finds each state to a tolerance, and keeps or replays those that it can't find so: at most 8 at a time, or 2√N. The
+    /// Finds each state to a tolerance, and keeps or replays those that it can't find so: at most 7 at a time, or 2√N. The
     /// default.
     /// </summary>
     /// <param name="tolerance">Estimated error ‖x̃ − x_n‖ / ‖x_n‖ of a state at which a gradient is taken; positive, at most 1. Null: 1e-3.</param>

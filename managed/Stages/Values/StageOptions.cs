@@ -19,7 +19,7 @@ public sealed record StageOptions
 
     /// <summary>
     /// States that <see cref="Reconstruction.Adaptive"/> keeps or replays at a time, that at which a gradient is taken among them; at least
-    /// 2. With fewer, steps that can't be found are replayed more often. Null: 2√N, at most 8.
+    /// 2. With fewer, steps that can't be found are replayed more often. Null: 2√N, at most 7.
     /// </summary>
     public int? MostStates { get; init; }
 

@@ -70,7 +70,7 @@ struct StageOptions {
   /// evaluated again. At most all; backprop stores all.
   int64_t stored_steps = 0;
   /// adaptive: states that are kept or replayed at a time, that at which a gradient is taken among them; at least 2.
-  /// With fewer, steps that can't be found are replayed more often. 0: 2 sqrt(N), at most 8.
+  /// With fewer, steps that can't be found are replayed more often. 0: 2 sqrt(N), at most 7.
   int64_t most_states = 0;
   double tolerance = 1e-3;  ///< adaptive: estimated error of a reconstructed state, relative to it
   double step_size = 0;     ///< h; 0 stands for 1/N

@@ -119,7 +119,7 @@ class RESNET_NODES_API Stage {
   Tensor evaluate(const Tensor& x, const std::vector<Tensor>& parameters, const std::vector<Tensor>& buffers,
                   const std::vector<int32_t>& training) const;
   /// x_N and what backward needs: x_N itself and 2C numbers a batch normalization; x_0 and the states of steps that it
-  /// could not find for adaptive, at most 8 in all; more for backprop and checkpoint.
+  /// could not find for adaptive, at most 7 in all; more for backprop and checkpoint.
   std::unique_ptr<StageContext> forward(const Tensor& x, const std::vector<Tensor>& parameters,
                                         const std::vector<Tensor>& buffers, const std::vector<int32_t>& training) const;
   // The same for a stage of external functions, which have to live until the pass's way back is over.

@@ -8,7 +8,7 @@ namespace resnet_nodes {
 
 namespace {
 
-constexpr int64_t kMostStates = 8;
+constexpr int64_t kMostStates = 7;
 
 }  // namespace
 

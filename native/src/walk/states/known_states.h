@@ -23,7 +23,7 @@ struct StoredStates {
 };
 
 /// States that a way back may hold at a time, where `given` (StageOptions::most_states) does not say: 2 sqrt(steps),
-/// and at most 8 however deep the stage.
+/// and at most 7 however deep the stage.
 int64_t most_states(int64_t steps, int64_t given);
 
 /// Steps after which a pass of `way` steps best leaves its next state, if it can leave `room` of them: then the steps
