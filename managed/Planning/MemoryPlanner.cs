@@ -99,8 +99,9 @@ public sealed class MemoryPlanner
         var paces = parts.Select(part => part.Pace).OfType<double>().ToList();
         var pace = paces.Count > 0 ? paces.Average() : 1;
         long OutputOf(int i) => costs[i][0].OutputSizes.Aggregate(input.element_size(), (bytes, size) => bytes * size);
+        var handed = parts.Select(part => part.HandedBytes).ToArray();
         IReadOnlyList<IReadOnlyList<PartCost>> told = [.. parts.Select((part, i) => (IReadOnlyList<PartCost>)(reached[i]
-            ? [.. part.Methods.Select((method, m) => part.Cost(method, costs[i][m], pace))]
+            ? [.. part.Methods.Select((method, m) => part.Cost(method, costs[i][m], handed[i], pace))]
             : [PlannedPart.Evaluated(costs[i][0], OutputOf(i))]))];
         var held = input.numel() * input.element_size();
         PartCost[] Of(int[] methods) => [.. methods.Select((method, i) => told[i][method])];

@@ -5,12 +5,7 @@ namespace ResNetNodes.Planning;
 /// <param name="ForwardBytes">What its forward pass works with at most.</param>
 /// <param name="BackwardBytes">What its backward pass works with at most, beyond what all parts up to it have left.</param>
 /// <param name="Seconds">Of both passes, or what stands for them.</param>
-internal readonly record struct PartCost(long KeptBytes, long ForwardBytes, long BackwardBytes, double Seconds)
-{
-    /// <summary>Whether this one is nowhere worse.</summary>
-    public bool IsAsGoodAs(PartCost other) =>
-        KeptBytes <= other.KeptBytes && ForwardBytes <= other.ForwardBytes && BackwardBytes <= other.BackwardBytes && Seconds <= other.Seconds;
-}
+internal readonly record struct PartCost(long KeptBytes, long ForwardBytes, long BackwardBytes, double Seconds);
 
 /// <summary>
 /// Chooses a method for each of several parts that run one after the other. Bytes add up as in a training step: at any moment those that

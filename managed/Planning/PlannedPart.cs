@@ -58,6 +58,9 @@ internal sealed class PlannedPart
     /// <summary>Whether any of its parameters wants a gradient.</summary>
     public bool IsTrained => Trained.Any();
 
+    /// <summary>Bytes of the gradients that are handed to autograd and stand beside those that they are added to.</summary>
+    public long HandedBytes => addsInPlace ? 0 : Trained.Sum(parameter => parameter.numel() * parameter.element_size());
+
     private IEnumerable<Parameter> Trained => module.parameters().Where(parameter => parameter.requires_grad);
 
     /// <summary>What it goes through now; null where its options are none of a method.</summary>
@@ -89,12 +92,12 @@ internal sealed class PlannedPart
     /// <summary>What the search is told of a method: bytes with what autograd holds, and seconds.</summary>
     /// <param name="method">One of <see cref="Methods"/>.</param>
     /// <param name="cost">What the engine says of it.</param>
+    /// <param name="handed"><see cref="HandedBytes"/>, which are those of all methods.</param>
     /// <param name="pace">Seconds for one operation, where this part has measured nothing.</param>
-    public PartCost Cost(PartMethod method, StepCost cost, double pace) => new(
+    public PartCost Cost(PartMethod method, StepCost cost, long handed, double pace) => new(
         cost.KeptBytes,
         cost.ForwardBytes,
-        // Gradients that are handed to autograd stand beside those that they are added to.
-        cost.BackwardBytes + (addsInPlace ? 0 : Trained.Sum(parameter => parameter.numel() * parameter.element_size())),
+        cost.BackwardBytes + handed,
         Evaluations(method, cost) * cost.Operations * (used.TryGetValue(method.Kind, out var measured) && measured.Uses > 1 ? measured.Pace : Pace ?? pace));
 
     /// <summary>The same of one that nothing of a backward pass reaches: it is evaluated alone, by whatever method.</summary>

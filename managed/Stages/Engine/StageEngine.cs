@@ -55,7 +55,7 @@ internal sealed class StageEngine : IDisposable
         get => Volatile.Read(ref configuration).Options;
         set
         {
-            Use(StageConfiguration.Of(functions, value));
+            UsePlanned(value);
             Given = value;
         }
     }
