@@ -32,6 +32,6 @@ internal sealed class BenchPoint : Verb
     {
         var run = Bench.ReadRun(Solver.Value, null, Seed.Number);
         var (peak, step) = run.MeasureMemory(Bench.ReadNetworks(run).Single(), cancellation);
-        MemoryProcess.Answer(new(peak, step, []));
+        MemoryProcess.Answer(new MeasuredMemory(peak, step, []));
     }
 }

@@ -19,7 +19,9 @@ internal sealed record BudgetRow(
 /// <param name="words">The hidden verb for a network of that kind, with the options that are added to it.</param>
 internal sealed class BudgetSweep(string network, Func<IReadOnlyList<(string Name, string? Value)>, List<string>> words)
 {
-    private const int TimedSteps = 7;
+    // Processes of which the fastest is told, and steps in each: what disturbs one makes it slower.
+    private const int Rounds = 3, TimedSteps = 7;
+    private const string Bytes = "bytes", Times = "times";
     private const double MostOver = 0.05, Noise = 1.05;
 
     /// <summary>Budgets that divide the way from the least to the most into equal ratios.</summary>
@@ -32,7 +34,10 @@ internal sealed class BudgetSweep(string network, Func<IReadOnlyList<(string Nam
             .Select(i => (long)Math.Ceiling(plan.LeastBytes * Math.Pow(ratio, (double)i / (count - 1)))).Distinct()];
     }
 
-    /// <summary>Measures all points, each in processes of its own, and leaves table, figure and findings.</summary>
+    /// <summary>
+    /// Measures all points, each in processes of its own, and leaves table, figure and findings. Times are measured in rounds over all
+    /// points, so that what slows the machine for a while slows all.
+    /// </summary>
     /// <param name="folder">Keeps what is measured.</param>
     /// <param name="budgets">In bytes, from the least on.</param>
     /// <param name="method">What parts reconstruct by, where a plan has them do so.</param>
@@ -48,40 +53,39 @@ internal sealed class BudgetSweep(string network, Func<IReadOnlyList<(string Nam
         Terminal terminal,
         CancellationToken cancellation)
     {
-        var points = methods.Select(m => (Method: m, Budget: (long?)null)).Concat(budgets.Select(b => (Method: method, Budget: (long?)b)));
-        var (rows, total) = (new List<BudgetRow>(), methods.Count + budgets.Count);
-        foreach (var point in points)
+        List<Point> points = [.. methods.Select(m => new Point(m, null)), .. budgets.Select(b => new Point(method, b))];
+        var (done, total) = (0, points.Count * (1 + Rounds));
+        T Measured<T>(string kind, Point point, Func<string, List<string>, CancellationToken, T> measure)
+            where T : class
         {
             cancellation.ThrowIfCancellationRequested();
-            var what = point.Budget is { } budget
-                ? $"{network}, {MemoryGroup.Mebibytes(budget)} MiB"
-                : $"{network}, {point.Method}";
-            terminal.Progress((double)rows.Count / total, what);
-            var key = $"budget-{network}-{point.Budget?.ToString(CultureInfo.InvariantCulture) ?? point.Method.ToString()}";
-            rows.Add(folder.Point(key, () => Measure(what, point.Method, point.Budget, cancellation)));
-            terminal.Row(rows[^1]);
+            var what = $"{network}, {point.Label}";
+            terminal.Progress((double)done++ / total, what);
+            return folder.Point($"{kind}-{network}-{point.Key}", () => measure(what, Words(point, kind), cancellation));
         }
 
+        var memory = points.Select(point => Measured(Bytes, point, MemoryProcess.Measure)).ToList();
+        var rounds = Enumerable.Range(1, Rounds)
+            .Select(round => points.Select(point => Measured($"{Times}{round}", point, MemoryProcess.Time)).ToList()).ToList();
+        var rows = points.Select((point, i) => RowOf(point, memory[i], [.. rounds.Select(round => round[i].StepSeconds)])).ToList();
+
         folder.WriteCsv("memory-budget.csv", rows);
+        rows.ForEach(terminal.Row);
         terminal.Table(rows);
         var planned = rows.Where(row => row.BudgetBytes is not null).ToList();
         terminal.Say("figure: " + Draw(folder, planned, [.. rows.Except(planned)]));
         return [Kept(planned), Falling(planned)];
     }
 
-    private BudgetRow Measure(string what, Reconstruction method, long? budget, CancellationToken cancellation)
-    {
-        var all = words(
-        [
-            ("reconstruction", method.ToString()), ("memory", budget?.ToString(CultureInfo.InvariantCulture)),
-            ("timed-steps", TimedSteps.ToString(CultureInfo.InvariantCulture)),
-        ]);
-        var step = MemoryProcess.Measure(what, all, cancellation);
-        var seconds = MemoryProcess.Time(what, all, cancellation).StepSeconds!.Value;
-        return new(
-            network, budget is null ? method.ToString() : "plan", budget, step.Plan?.Bytes, step.StepBytes,
-            ((double)step.StepBytes / budget) - 1, seconds);
-    }
+    private List<string> Words(Point point, string kind) => words(
+    [
+        ("reconstruction", point.Method.ToString()), ("memory", point.Budget?.ToString(CultureInfo.InvariantCulture)),
+        ("timed-steps", kind == Bytes ? "0" : TimedSteps.ToString(CultureInfo.InvariantCulture)),
+    ]);
+
+    private BudgetRow RowOf(Point point, MeasuredMemory memory, IReadOnlyList<double> seconds) => new(
+        network, point.Budget is null ? point.Method.ToString() : "plan", point.Budget, memory.Plan?.Bytes, memory.StepBytes,
+        ((double)memory.StepBytes / point.Budget) - 1, seconds.Min());
 
     private string Draw(RunFolder folder, IReadOnlyList<BudgetRow> planned, IReadOnlyList<BudgetRow> methods)
     {
@@ -116,5 +120,13 @@ internal sealed class BudgetSweep(string network, Func<IReadOnlyList<(string Nam
             $"from {1000 * planned[0].StepSeconds:0.0} ms at the least to {1000 * planned[^1].StepSeconds:0.0} ms at the most; "
             + $"at most {worst - 1:+0.0 %;-0.0 %} beside a smaller budget",
             worst <= Noise);
+    }
+
+    // What is measured: a method throughout, or within a budget.
+    private sealed record Point(Reconstruction Method, long? Budget)
+    {
+        public string Key => Budget?.ToString(CultureInfo.InvariantCulture) ?? Method.ToString();
+
+        public string Label => Budget is { } budget ? $"{MemoryGroup.Mebibytes(budget)} MiB" : Method.ToString();
     }
 }

@@ -17,7 +17,7 @@ namespace ResNetNodes.Experiments.Paper;
 /// Memory of training steps of one network: one point of <see cref="Memory"/> and <see cref="Finetune"/>, in a process
 /// of its own.
 /// </summary>
-[Verb("memory-point", Hidden = true, HelpText = "One point of memory; prints a JSON object.")]
+[Verb("memory-point", Hidden = true, HelpText = "One point of memory, or of time; prints a JSON object.")]
 internal sealed class MemoryPoint : Verb
 {
     /// <summary>Rows and columns of the input of linear.</summary>
@@ -34,7 +34,7 @@ internal sealed class MemoryPoint : Verb
     [Option("train-stage", Default = "all")]
     public string TrainStage { get => Given(); set => Set(value); }
 
-    [Option("timed-steps", Default = "0", HelpText = "Steps whose time is measured after the others.")]
+    [Option("timed-steps", Default = "0", HelpText = "Of steps, time is measured instead of memory; of so many, once they have settled.")]
     public string TimedSteps { get => Given(); set => Set(value); }
 
     public NetworkGroup Network { get; } = new(Networks);
@@ -79,7 +79,7 @@ internal sealed class MemoryPoint : Verb
         MemoryProcess.Answer(Network.Name == "linear" ? Linear(Depth.Number, options, Device.Value) : Images(options, Device.Value));
     }
 
-    private MeasuredMemory Images(StageOptions options, Device device)
+    private object Images(StageOptions options, Device device)
     {
         var (name, classes, image) = (Network.Name, Read.Whole("classes", Classes), Read.Whole("image", Image));
         var planes = Planes.Of(name);
@@ -98,21 +98,20 @@ internal sealed class MemoryPoint : Verb
         var batch = Batch.Number;
         using var images = randn(batch, 3, image, image).to(device);
         using var labels = randint(0, classes, batch, ScalarType.Int64).to(device);
-        var steps = Read.Whole("timed-steps", TimedSteps);
-        if (steps > 0)
+        void Step() => trainer.TrainStep(images, labels);
+        if (Read.Whole("timed-steps", TimedSteps) is > 0 and var steps)
         {
             Allocator.KeepFreedMemory();
+            return new MeasuredTime(Seconds(Step, steps));
         }
 
-        void Step() => trainer.TrainStep(images, labels);
         var (peak, step) = MemoryProbe.Measure(Step, device);
         // What a GPU's allocator has once reserved tells nothing of parts.
         var parts = model is ResNet network && device.type == DeviceType.CPU
             ? PartMemory.Measure(network.Parts, MemoryLayout.ChannelsLast(images), scores => nn.functional.cross_entropy(scores, labels))
             : [];
-        return new(peak, step, parts)
+        return new MeasuredMemory(peak, step, parts)
         {
-            StepSeconds = steps > 0 ? Seconds(Step, steps) : null,
             Plan = NetworkGroup.PlannerOf(model)?.Plan is { } plan ? new(plan.Bytes, plan.LeastBytes, plan.MostBytes) : null,
         };
     }
@@ -120,7 +119,7 @@ internal sealed class MemoryPoint : Verb
     // The median, once a plan has seen enough of its steps to settle.
     private static double Seconds(Action step, int count)
     {
-        const int settling = 16;
+        const int settling = 20;
         for (var i = 0; i < settling; i++)
         {
             step();

@@ -152,7 +152,7 @@ internal sealed class PlannedPart
         new("stored", options with { Reconstruction = Reconstruction.Backprop }),
     ];
 
-    // What the stage was built with, with fewer states too where it keeps some; checkpoints; each with the last steps stored; and all.
+    // What the stage was built with, with other numbers of states too where it keeps some; checkpoints; each with the last steps stored; and all.
     private static IReadOnlyList<PartMethod> OfSteps(StageOptions options, int steps)
     {
         var plain = options with { StoredSteps = 0 };
@@ -164,7 +164,7 @@ internal sealed class PlannedPart
 
         if (options.Reconstruction.Name == Reconstruction.Adaptive().Name && options.MostStates is null)
         {
-            bases.AddRange(States.Where(most => most < Math.Min(2 * Math.Sqrt(steps), 7))
+            bases.AddRange(States.Where(most => most <= steps)
                 .Select(most => new PartMethod($"{options.Reconstruction}, {most} states", plain with { MostStates = most })));
         }
 

@@ -45,7 +45,7 @@ public sealed class MemoryBudgetTests : IDisposable
         Assert.Contains(" of 2048 MiB; least ", run.Error.Split('\n').Single(line => line.StartsWith("plan: ", StringComparison.Ordinal)));
 
         var table = Executable.Run(["train", .. Short, "--memory", "2GiB", "--out", At("t")]).Out;
-        Assert.Matches(@"^ *network +part +method +kept_mib +working_mib +evaluations\n *tiny +stem ", table);
+        Assert.Matches(@"^ *network +part +method +kept_bytes +working_bytes +evaluations\n *tiny +stem ", table);
     }
 
     /// <summary>A run begins at the least that its plan names, and at no byte below it.</summary>

@@ -70,6 +70,26 @@ TEST(Costs, BytesGrowByTapesAndStates) {
   EXPECT_EQ(cost(backprop, 0, 0).output_sizes, (std::vector<int64_t>{3, 4, 6, 6}));
 }
 
+// Whether a function's product goes over parts of the batch is decided by bytes of the type that it computes in.
+TEST(Costs, OfMixedPrecisionAreThoseOfNarrowValues) {
+  // What the layers after the first one are given are four rows.
+  const FunctionSpec function{{conv(4, 4), batch_norm(4), activation(LayerKind::gelu), conv(4, 4), batch_norm(4)}};
+  const Problem problem = make_problem(std::vector<FunctionSpec>(3, function), 3, {4, 4, 6, 6}, 5);
+  const Tensor x = torch::stable::to(problem.x, ScalarType::Float);
+  for (const ComputeType type : {ComputeType::same_as_state, ComputeType::bfloat16}) {
+    StageOptions options = with("euler", ReconstructionKind::inverse, 0, 0);
+    options.compute_type = type;
+    const auto repeats = [&](int64_t bytes) {
+      options.tape_bytes = bytes;
+      const PassCost cost = Stage(problem.functions, 3, options).costs(x, {options}).front();
+      return cost.evaluations > 3 * 3 + cost.backward_evaluations;
+    };
+    int64_t enough = 1;
+    while (repeats(enough)) ++enough;
+    EXPECT_EQ(enough, 4 * x.numel() * (type == ComputeType::bfloat16 ? 2 : 4));
+  }
+}
+
 TEST(Costs, RefuseWhatDoesNotFit) {
   const Problem problem = make_problem({tiny_function(4)}, 3, {3, 4, 6, 6}, 5);
   const Stage stage(problem.functions, 3, StageOptions());

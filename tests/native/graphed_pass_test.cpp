@@ -271,7 +271,7 @@ TEST_F(Graphed, KeepFourWaysBackAndForgetThoseOfThePast) {
   plan.workspaces = std::make_shared<Workspaces>();
   plan.solver = &find_solver("euler");
   plan.steps = plan.first_tape = kSteps, plan.h = 1.0 / kSteps;
-  plan.walk = make_plan(plan.options);
+  plan.walk = make_plan(plan.options, kSteps);
   const Choices none(kSteps);
   GraphedPass graphed(plan, problem.x, problem.parameters, {}, {}, none);
   const std::vector<std::vector<size_t>> foreseen{{}, {1}, {2}, {3}, {2, 3}};

@@ -36,7 +36,7 @@ TEST(KnownStates, AreExactAndFewAtATime) {
       for (int64_t n = 0; n < steps; n += every) stored.states[n] = constant({2}, truth_at(n));
       const size_t kept = stored.states.size();
       if (static_cast<int64_t>(kept) >= most_states(steps, 0)) continue;
-      KnownStates known(recursion, stored, 0);
+      KnownStates known(recursion, stored, most_states(steps, 0));
       int64_t held = 0;
       for (int64_t n = steps; n-- > 0;) {
         const StateSource source = n % every == 0 ? StateSource::kept : StateSource::replayed;
@@ -67,7 +67,7 @@ TEST(KnownStates, OfAllStepsAreReplayedWithFewEvaluations) {
     const Recursion recursion{find_solver("euler"), functions, steps, 1.0};
     StoredStates stored;
     for (const int64_t n : kept_steps(choices, most_states(steps, 0))) stored.states[n] = constant({2}, truth_at(n));
-    KnownStates known(recursion, stored, 0);
+    KnownStates known(recursion, stored, most_states(steps, 0));
     int64_t held = known.held();
     for (int64_t n = steps; n-- > 0;) {
       EXPECT_EQ(values(known.at(n)), (std::vector<double>{truth_at(n), truth_at(n)})) << steps << ", " << n;
@@ -87,7 +87,7 @@ TEST(KnownStates, LeaveThoseOfAGraphInTheirPlace) {
     StoredStates stored;
     stored.kept = kept;
     stored.states[0] = constant({2}, 0);
-    KnownStates known(recursion, stored, 0);
+    KnownStates known(recursion, stored, most_states(recursion.steps, 0));
     EXPECT_EQ(known.distance(3), 3);
     known.at(3);
     EXPECT_EQ(known.distance(3), 0);

@@ -15,14 +15,11 @@ internal sealed record PlanPartRow(string Network, string Part, string Method, l
 internal sealed record PlanRow(string Network, long BudgetBytes, long PlannedBytes, long LeastBytes, long MostBytes);
 
 /// <summary>A plan with which a run starts, as config.json has it.</summary>
-internal sealed record StartPlan(string Network, long Budget, long Bytes, long Least, long Most, IReadOnlyList<StartPlan.Part> Parts)
+internal sealed record StartPlan(string Network, long Budget, long Bytes, long Least, long Most, IReadOnlyList<PlanPartRow> Parts)
 {
     public static StartPlan Of(string network, MemoryPlan plan) => new(
         network, plan.Budget, plan.Bytes, plan.LeastBytes, plan.MostBytes,
-        [.. plan.Parts.Select(part => new Part(part.Name, part.Method, part.KeptBytes, part.WorkingBytes, part.Evaluations))]);
-
-    /// <summary>One of its parts.</summary>
-    internal sealed record Part(string Name, string Method, long KeptBytes, long WorkingBytes, double Evaluations);
+        [.. plan.Parts.Select(part => new PlanPartRow(network, part.Name, part.Method, part.KeptBytes, part.WorkingBytes, part.Evaluations))]);
 }
 
 /// <summary>A budget of memory, and the plans of the networks that are trained within it.</summary>
@@ -99,18 +96,14 @@ internal sealed class MemoryGroup : OptionGroup
         {
             var lead = plans.Count > 1 ? $"plan of {plan.Network}" : "plan";
             terminal.Row(new PlanRow(plan.Network, plan.Budget, plan.Bytes, plan.Least, plan.Most));
-            foreach (var part in plan.Parts)
-            {
-                terminal.Row(new PlanPartRow(plan.Network, part.Name, part.Method, part.KeptBytes, part.WorkingBytes, part.Evaluations));
-            }
+            plan.Parts.ToList().ForEach(terminal.Row);
 
             terminal.Say(
                 $"{lead}: {Mebibytes(plan.Bytes)} of {Mebibytes(plan.Budget)} MiB; least {Mebibytes(plan.Least)} MiB, "
                 + $"all stored {Mebibytes(plan.Most)} MiB");
         }
 
-        terminal.Table([.. plans.SelectMany(plan => plan.Parts.Select(part => new Line(
-            plan.Network, part.Name, part.Method, Mebibytes(part.KeptBytes), Mebibytes(part.WorkingBytes), part.Evaluations)))]);
+        terminal.Table([.. plans.SelectMany(plan => plan.Parts)]);
     }
 
     /// <summary>The plan for a training step.</summary>
@@ -139,7 +132,4 @@ internal sealed class MemoryGroup : OptionGroup
     // What was given for an option that the verb has, by the command line, a preset or a configuration.
     private static string? Given(Verb verb, string name) =>
         verb.Options.FirstOrDefault(option => option.Name == name) is { } option && option.Text != option.Default ? option.Text : null;
-
-    // A part of the table.
-    private sealed record Line(string Network, string Part, string Method, string KeptMib, string WorkingMib, double Evaluations);
 }

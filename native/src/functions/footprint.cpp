@@ -10,29 +10,37 @@
 #include "tensors/dispatcher.h"
 #include "tensors/operators.h"
 
+using torch::headeronly::ScalarType;
+
 namespace resnet_nodes {
 namespace {
 
 // A value that is written and read takes about as long as this many multiply-adds.
 constexpr double kProductsPerValue = 16;
 
+std::vector<int64_t> sizes_of(const Tensor& x) { return {x.sizes().begin(), x.sizes().end()}; }
+
 int64_t product_of(const std::vector<int64_t>& sizes, int64_t unit) {
   return std::accumulate(sizes.begin(), sizes.end(), unit, std::multiplies<>());
 }
 
 // A tensor of these sizes that takes no memory; nobody reads its values.
-Tensor shaped(const Tensor& like, const std::vector<int64_t>& sizes) {
-  return call_operator<1>("aten::expand", "", torch::stable::new_empty(like, std::vector<int64_t>{1}), sizes, false)[0];
+Tensor shaped(const Tensor& like, const std::vector<int64_t>& sizes, ScalarType type) {
+  const Tensor one = torch::stable::new_empty(like, std::vector<int64_t>{1}, type);
+  return call_operator<1>("aten::expand", "", one, sizes, false)[0];
 }
+
+Tensor shaped(const Tensor& like, const std::vector<int64_t>& sizes) { return shaped(like, sizes, like.scalar_type()); }
 
 // The outputs of a function's rows, and which of them live at a time.
 class Rows {
  public:
   /// Throws Error naming the layer that x does not fit.
-  Rows(const LayerTable::Function& function, int64_t n, const Tensor& x, int64_t element)
-      : function_(function), input_(x.numel() * element) {
+  Rows(const LayerTable::Function& function, int64_t n, const Tensor& x)
+      : function_(function), input_(x.numel() * static_cast<int64_t>(x.element_size())) {
+    const auto element = static_cast<int64_t>(x.element_size());
     std::vector<std::vector<int64_t>> sizes;
-    const std::vector<int64_t> given(x.sizes().begin(), x.sizes().end());
+    const std::vector<int64_t> given = sizes_of(x);
     for (size_t r = 0; r < function.rows.size(); ++r) {
       const LayerTable::Row& row = function.rows[r];
       const std::vector<int64_t> input = row.input < 0 ? given : sizes[static_cast<size_t>(row.input)];
@@ -153,8 +161,9 @@ void add_parts(Footprint& found, const LayerTable::Function& function, const Row
 Footprint footprint_of(const LayerTable& table, int64_t n, const Tensor& x, int64_t tape_bytes) {
   const LayerTable::Function& function = table.function(n);
   const auto state = static_cast<int64_t>(x.element_size());
-  const int64_t element = table.is_mixed() ? 2 : state;
-  const Rows rows(function, n, x, element);
+  // As its layers see it.
+  const Tensor input = table.is_mixed() ? shaped(x, sizes_of(x), ScalarType::BFloat16) : x;
+  const Rows rows(function, n, input);
   Footprint found;
   found.output_sizes = rows.output_sizes();
   found.input = x.numel() * state;
@@ -179,7 +188,7 @@ Footprint footprint_of(const LayerTable& table, int64_t n, const Tensor& x, int6
   found.from_tape = rows.widest_product() + casts;
   std::vector<bool> uses_batch;
   for (const LayerTable::Row& row : function.rows) uses_batch.push_back(row.statistics >= 0);
-  const Parts parts = parts_of(function, x, tape_bytes, uses_batch);
+  const Parts parts = parts_of(function, input, tape_bytes, uses_batch);
   if (parts.is_whole()) {
     found.replayed_tape = found.tape;
     found.from_replay = std::max(found.taping, found.tape + found.from_tape);

@@ -33,8 +33,7 @@ double evaluations_back(const PassPlan& plan, const Choices& choices, const std:
     if (way == Way::exact) exact.push_back(n);
     if (way == Way::iterate && n > 1 && plan.steps < AdaptivePolicy::kLeastForesight) ++evaluations;
   }
-  const int64_t most = most_states(plan.steps, plan.walk.most_states);
-  return evaluations + static_cast<double>(replayed_steps(exact, kept, most));
+  return evaluations + static_cast<double>(replayed_steps(exact, kept, plan.walk.most_states));
 }
 
 PassCost cost_alone(const PassPlan& plan, const Footprint& function) {
@@ -55,7 +54,7 @@ PassCost cost_of_steps(const PassPlan& plan, const Choices& choices, const Footp
   const int64_t slopes = (uses - 1) * 2 * state;
   const int64_t tape = uses * (function.tape + (function.tape_holds_input ? state : 0));
   const std::vector<int64_t> kept = kept_steps(plan, choices);
-  const int64_t most = most_states(plan.steps, plan.walk.most_states);
+  const int64_t most = plan.walk.most_states;
   auto states = static_cast<int64_t>(kept.size());
   if (plan.walk.policy) {
     // None is kept for x_1, which is one step from x_0.

@@ -52,7 +52,7 @@ std::vector<int64_t> kept_steps(const PassPlan& plan, const Choices& choices) {
   std::vector<int64_t> kept;
   if (plan.walk.stores == Stores::choice && plan.first_tape > 0) {
     const Choices predicted(choices.begin(), choices.begin() + plan.first_tape);
-    kept = kept_steps(predicted, most_states(plan.steps, plan.walk.most_states));
+    kept = kept_steps(predicted, plan.walk.most_states);
   } else if (plan.walk.stores == Stores::states) {
     const auto root = static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(plan.steps))));
     const int64_t every = plan.options.count > 0 ? plan.options.count : std::max<int64_t>(1, root);

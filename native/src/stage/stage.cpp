@@ -72,11 +72,11 @@ PassPlan plan_of(std::shared_ptr<const LayerTable> table, int64_t depth, const S
   check_options(options);
   PassPlan plan;
   plan.options = options;
-  plan.walk = make_plan(options);
   plan.table = std::move(table);
   plan.workspaces = std::make_shared<Workspaces>();
   plan.solver = &find_solver(options.solver);
   plan.steps = plan.solver->steps(depth);
+  plan.walk = make_plan(options, plan.steps);
   if (options.stored_steps > plan.steps) {
     throw Error("stored_steps is " + std::to_string(options.stored_steps) + ", expected at most " +
                 std::to_string(plan.steps) + ", the number of steps");

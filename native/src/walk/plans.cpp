@@ -52,8 +52,7 @@ const std::vector<Row>& rows() {
       {{Kind::adaptive, "adaptive", "find each state to a tolerance, and keep those that can't be found", kTolerance,
         "tolerance", AdaptivePolicy::kIterations, 1, 0, 2, false, 5, false, true},
        [](const StageOptions& options, int64_t count) {
-         return WalkPlan{Stores::choice, adaptive_predictor, true, AdaptivePolicy{options.tolerance, count},
-                         options.most_states};
+         return WalkPlan{Stores::choice, adaptive_predictor, true, AdaptivePolicy{options.tolerance, count}};
        }},
   };
   return table;
@@ -108,9 +107,11 @@ void check_options(const StageOptions& options) {
   }
 }
 
-WalkPlan make_plan(const StageOptions& options) {
+WalkPlan make_plan(const StageOptions& options, int64_t steps) {
   const Row& row = find_row(options.reconstruction);
-  return row.make(options, options.count > 0 ? options.count : row.plan.default_count);
+  WalkPlan plan = row.make(options, options.count > 0 ? options.count : row.plan.default_count);
+  plan.most_states = most_states(steps, plan.policy ? options.most_states : 0);
+  return plan;
 }
 
 }  // namespace resnet_nodes

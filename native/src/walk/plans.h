@@ -25,14 +25,14 @@ struct WalkPlan {
   std::function<std::unique_ptr<Predictor>(const WalkInputs&)> new_predictor;  ///< of one walk
   bool correct = false;                  ///< update: y <- y - Phi(x~); otherwise y <- x~
   std::optional<AdaptivePolicy> policy;  ///< stop: iterate until it takes the step for found; none: never iterate
-  int64_t most_states = 0;               ///< as StageOptions has it
+  int64_t most_states = 0;               ///< that a way back may hold at a time
 
   /// Whether the walk begins at x_N and finds states; otherwise all are stored or replayed.
   bool reconstructs() const { return stores == Stores::nothing || stores == Stores::choice; }
 };
 
-/// The plan of a stage's options, which are checked.
-WalkPlan make_plan(const StageOptions& options);
+/// The plan of the options, which are checked, of a stage of so many steps.
+WalkPlan make_plan(const StageOptions& options, int64_t steps);
 /// The row of the table. Throws Error where there is no such kind.
 const ReconstructionPlan& find_plan(ReconstructionKind kind);
 /// Throws Error where an option is out of its range.

@@ -13,6 +13,7 @@ constexpr int64_t kMostStates = 7;
 }  // namespace
 
 int64_t next_left(int64_t way, int64_t room) {
+  if (room < 1) return way;
   // binomial(room + 1 + r, r) and binomial(room + r, r): with a state fewer.
   int64_t all = room + 2, fewer = room + 1;
   for (int64_t r = 1; all - 1 < way; ++r) {
@@ -40,14 +41,14 @@ int64_t replayed_steps(const std::vector<int64_t>& wanted, const std::vector<int
     int64_t m = *std::prev(above);
     int64_t room = most - static_cast<int64_t>(states.size()) - 1;
     replayed += n - m;
-    for (; m < n; --room) states.insert(m = room > 0 ? m + next_left(n - m, room) : n);
+    for (; m < n; --room) states.insert(m += next_left(n - m, room));
   }
   return replayed;
 }
 
-KnownStates::KnownStates(const Recursion& recursion, StoredStates& stored, int64_t most_states_given)
+KnownStates::KnownStates(const Recursion& recursion, StoredStates& stored, int64_t most)
     : recursion_(recursion),
-      most_(most_states(recursion.steps, most_states_given)),
+      most_(most),
       states_(stored.kept ? stored.states : std::exchange(stored.states, {})) {
   for (const auto& [n, state] : states_) kept_.insert(n);
 }
@@ -63,7 +64,7 @@ Tensor KnownStates::at(int64_t n) {
   int64_t room = most_ - held() - 1;
   Tensor x = states_.at(m);
   while (m < n) {
-    const int64_t left = room > 0 ? m + next_left(n - m, room) : n;
+    const int64_t left = m + next_left(n - m, room);
     while (m < left) {
       const Tensor before = x;
       x = recursion_.solver.replay(recursion_.functions, m, before, recursion_.h);

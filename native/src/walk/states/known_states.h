@@ -26,7 +26,8 @@ struct StoredStates {
 /// and at most 7 however deep the stage.
 int64_t most_states(int64_t steps, int64_t given);
 
-/// Steps after which a pass of `way` steps best leaves its next state, if it can leave `room` of them: then the steps
+/// Steps after which a pass of `way` steps best leaves its next state, if it can leave `room` of them; without room,
+/// all of them. Then the steps
 /// below its end are replayed with the fewest evaluations in the worst case, that all of them are (Griewank and Walther
 /// 2000, algorithm 799). With r replays of each step, binomial(room + 1 + r, r) - 1 steps are within reach.
 int64_t next_left(int64_t way, int64_t room);
@@ -38,8 +39,8 @@ int64_t replayed_steps(const std::vector<int64_t>& wanted, const std::vector<int
 /// The exact states of one way back. They are let go of as it passes them.
 class KnownStates {
  public:
-  /// Takes the states out of `stored`, unless those are for another way back too.
-  KnownStates(const Recursion& recursion, StoredStates& stored, int64_t most_states_given);
+  /// Takes the states out of `stored`, unless those are for another way back too. Holds `most` at a time.
+  KnownStates(const Recursion& recursion, StoredStates& stored, int64_t most);
 
   bool has(int64_t n) const { return states_.count(n) > 0; }
   /// Steps that a replay to x_n takes; more than there are where it has nothing to begin from.
