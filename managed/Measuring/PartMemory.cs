@@ -52,9 +52,10 @@ public sealed record PartMemory(string Name, long KeptBytes, long ForwardBytes, 
                 var (before, high, _) = During(() =>
                 {
                     using var scope = NewDisposeScope();
-                    var isLast = i == parts.Count - 1;
-                    var start = isLast ? loss(outputs[i]) : outputs[i];
-                    start.backward(isLast ? [] : [gradient!]);
+                    var start = gradient is null ? loss(outputs[i]) : GivenGradient.For(outputs[i], gradient);
+                    // As in a step, whoever needs the output holds it itself.
+                    outputs[i].Dispose();
+                    start.backward();
                     gradient?.Dispose();
                     gradient = inputs[i].requires_grad ? inputs[i].grad?.MoveToOuterDisposeScope() : null;
                 });

@@ -115,12 +115,7 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>
             ? stages.Any(s => s?.Options.Reconstruction == Reconstruction.Backprop)
             : Options.Stage.Reconstruction == Reconstruction.Backprop;
         var recomputes = Options.Recompute ?? (Options.MemoryBudget is not null || !stores);
-        var given = new RecomputedOptions
-        {
-            Execution = Options.Stage.Execution,
-            AccumulateGradientsInPlace = Options.Stage.AccumulateGradientsInPlace,
-            TapeBytes = Options.Stage.TapeBytes,
-        };
+        var given = RecomputedOptions.Beside(Options.Stage);
         nn.Module<Tensor, Tensor> Part(nn.Module<Tensor, Tensor> module) => recomputes ? new Recomputed(module, given) : module;
         nn.Module<Tensor, Tensor> Rectified(params nn.Module<Tensor, Tensor>[] modules) =>
             nn.Sequential(Options.Kind == ResNetKind.Ordinary ? modules : [nn.ReLU(), .. modules]);

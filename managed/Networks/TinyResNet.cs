@@ -71,12 +71,7 @@ public sealed class TinyResNet : nn.Module<Tensor, Tensor>
         RegisterComponents();
         if (options.MemoryBudget is { } budget)
         {
-            var given = new RecomputedOptions
-            {
-                Execution = options.Stage.Execution,
-                AccumulateGradientsInPlace = options.Stage.AccumulateGradientsInPlace,
-                TapeBytes = options.Stage.TapeBytes,
-            };
+            var given = RecomputedOptions.Beside(options.Stage);
             var end = new Recomputed(nn.Sequential(pool, nn.Flatten(), head), given);
             parts = [("stem", new Recomputed(stem, given)), ("stage", stage), ("head", end)];
             Planner = new MemoryPlanner(parts, budget);

@@ -19,7 +19,8 @@ internal sealed record StartPlan(string Network, long Budget, long Bytes, long L
 {
     public static StartPlan Of(string network, MemoryPlan plan) => new(
         network, plan.Budget, plan.Bytes, plan.LeastBytes, plan.MostBytes,
-        [.. plan.Parts.Select(part => new PlanPartRow(network, part.Name, part.Method, part.KeptBytes, part.WorkingBytes, part.Evaluations))]);
+        [.. plan.Parts.Select(part => new PlanPartRow(
+            network, part.Name, part.Method, part.KeptBytes, part.WorkingBytes, part.Evaluations))]);
 }
 
 /// <summary>A budget of memory, and the plans of the networks that are trained within it.</summary>

@@ -47,9 +47,7 @@ int64_t replayed_steps(const std::vector<int64_t>& wanted, const std::vector<int
 }
 
 KnownStates::KnownStates(const Recursion& recursion, StoredStates& stored, int64_t most)
-    : recursion_(recursion),
-      most_(most),
-      states_(stored.kept ? stored.states : std::exchange(stored.states, {})) {
+    : recursion_(recursion), most_(most), states_(stored.kept ? stored.states : std::exchange(stored.states, {})) {
   for (const auto& [n, state] : states_) kept_.insert(n);
 }
 
