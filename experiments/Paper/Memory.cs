@@ -40,7 +40,7 @@ internal sealed record MemoryResult(MemoryRow Row, IReadOnlyList<MemoryPartRow> 
     "resnet-nodes memory --network tiny --depths 16,64,256 --reconstructions adaptive,backprop    (1 minute on 2 "
     + "cores)",
     "resnet-nodes memory --network linear --depths 1,101,201,301 --json                           (30 seconds)",
-    "resnet-nodes memory --budget-sweep 10 --network ode --size 101 --planes 64 --image 64 --classes 1000 --batch 32    (10 "
+    "resnet-nodes memory --budget-sweep 10 --network ode --size 101 --planes 64 --image 64 --classes 1000 --batch 32    (15 "
     + "minutes)")]
 [PaperRow("memory experiment", order: 2)]
 [JsonRows(typeof(MemoryRow), typeof(MemoryPartRow), typeof(BudgetRow))]
