@@ -8,6 +8,7 @@
 
 #include "functions/parts.h"
 #include "tensors/dispatcher.h"
+#include "tensors/layout.h"
 #include "tensors/operators.h"
 
 using torch::headeronly::ScalarType;
@@ -17,8 +18,6 @@ namespace {
 
 // A value that is written and read takes about as long as this many multiply-adds.
 constexpr double kProductsPerValue = 16;
-
-std::vector<int64_t> sizes_of(const Tensor& x) { return {x.sizes().begin(), x.sizes().end()}; }
 
 int64_t product_of(const std::vector<int64_t>& sizes, int64_t unit) {
   return std::accumulate(sizes.begin(), sizes.end(), unit, std::multiplies<>());

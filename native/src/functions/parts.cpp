@@ -4,6 +4,8 @@
 #include <functional>
 #include <numeric>
 
+#include "tensors/layout.h"
+
 namespace resnet_nodes {
 namespace {
 
@@ -25,7 +27,7 @@ void find_levels(const LayerTable::Function& function, Parts& parts) {
 
 // Bytes of each row's output.
 std::vector<int64_t> output_bytes(const LayerTable::Function& function, const Tensor& x) {
-  const std::vector<int64_t> given(x.sizes().begin(), x.sizes().end());
+  const std::vector<int64_t> given = sizes_of(x);
   std::vector<std::vector<int64_t>> sizes;
   std::vector<int64_t> bytes;
   for (const LayerTable::Row& row : function.rows) {

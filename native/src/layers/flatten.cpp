@@ -1,6 +1,7 @@
 // flatten.cpp: every image as one row.
 #include "layers/layer.h"
 #include "tensors/dispatcher.h"
+#include "tensors/layout.h"
 
 namespace resnet_nodes {
 namespace {
@@ -20,7 +21,7 @@ class Flatten final : public Layer {
   }
   GradientTriple vjp(const Tensor& grad, const Tensor& x, const LayerCall&, const GradientMask& mask) const override {
     if (!mask[0]) return {};
-    const std::vector<int64_t> sizes(x.sizes().begin(), x.sizes().end());
+    const std::vector<int64_t> sizes = sizes_of(x);
     return {call_operator<1>("aten::reshape", "", grad, sizes)[0], Tensor(), Tensor()};
   }
 };

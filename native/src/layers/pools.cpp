@@ -62,7 +62,7 @@ class AvgPool2d final : public Pool {
     }
     // With padding LibTorch's CUDA kernel for channels_last takes the wrong windows (PyTorch's issue 188344), and gives
     // no error. Of x it reads nothing but sizes and layout.
-    const std::vector<int64_t> sizes(x.sizes().begin(), x.sizes().end());
+    const std::vector<int64_t> sizes = sizes_of(x);
     const Tensor result = backward(torch::stable::contiguous(grad), torch::stable::new_empty(x, sizes));
     return {state_layout(result), Tensor(), Tensor()};
   }

@@ -8,6 +8,7 @@
 
 #include "device/device_guard.h"
 #include "tensors/fused_steps.h"
+#include "tensors/layout.h"
 
 namespace resnet_nodes {
 namespace {
@@ -163,7 +164,7 @@ std::vector<Tensor> GraphedPass::views(const Tensor& all) const {
   for (size_t i = 0; i < wanted_.size(); ++i) {
     if (wanted_[i] == 0) continue;
     const Tensor& parameter = parameters_[i];
-    const std::vector<int64_t> sizes(parameter.sizes().begin(), parameter.sizes().end());
+    const std::vector<int64_t> sizes = sizes_of(parameter);
     result[i] = torch::stable::view(torch::stable::narrow(memory, 0, begin, parameter.numel()), sizes);
     begin += room_for(parameter);
   }

@@ -3,11 +3,11 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/headeronly/core/MemoryFormat.h>
 
-#include <vector>
-
 #include "tensors/dispatcher.h"
 
 namespace resnet_nodes {
+
+std::vector<int64_t> sizes_of(const Tensor& x) { return {x.sizes().begin(), x.sizes().end()}; }
 
 bool same_sizes(const Tensor& a, const Tensor& b) {
   if (a.dim() != b.dim()) return false;
@@ -61,7 +61,7 @@ Tensor part_of(const Tensor& x, int64_t dimension, int64_t first, int64_t count)
 }
 
 Tensor whole_like(const Tensor& x, int64_t dimension, int64_t size) {
-  std::vector<int64_t> sizes(x.sizes().begin(), x.sizes().end());
+  std::vector<int64_t> sizes = sizes_of(x);
   sizes[static_cast<size_t>(dimension)] = size;
   if (x.dim() != 4) return torch::stable::new_empty(x, sizes);
   const Tensor pixels = torch::stable::new_empty(x, std::vector<int64_t>{sizes[0], sizes[2], sizes[3], sizes[1]});

@@ -3,10 +3,14 @@
 
 #include <torch/csrc/stable/tensor.h>
 
+#include <cstdint>
+#include <vector>
+
 namespace resnet_nodes {
 
 using torch::stable::Tensor;
 
+std::vector<int64_t> sizes_of(const Tensor& x);
 bool same_sizes(const Tensor& a, const Tensor& b);
 /// Whether both begin at the same place: that they are the same memory, for states of one shape.
 bool same_memory(const Tensor& a, const Tensor& b);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "resnet_nodes/error.h"
+#include "tensors/layout.h"
 #include "walk/adaptive/estimate.h"
 #include "walk/states/known_states.h"
 
@@ -22,8 +23,6 @@ constexpr size_t kNumbersPerStep = 3;
 StepChoice exact(const StepChoice& choice) {
   return {Way::exact, choice.patience, std::min(2 * choice.patience, AdaptivePolicy::kLongestWait)};
 }
-
-std::vector<int64_t> shape_of(const Tensor& x) { return {x.sizes().begin(), x.sizes().end()}; }
 
 }  // namespace
 
@@ -104,7 +103,7 @@ Choices LearnedSteps::begin(const Tensor& x) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (found_.norms != nullptr && found_.norms->arrived()) take_in();
   if (!arrives_late(x)) return now_;
-  const std::vector<int64_t> shape = shape_of(x);
+  const std::vector<int64_t> shape = sizes_of(x);
   if (std::find(shapes_.begin(), shapes_.end(), shape) == shapes_.end()) {
     if (shapes_.size() == kShapes) shapes_.erase(shapes_.begin());
     shapes_.push_back(shape);

@@ -26,10 +26,10 @@ struct StoredStates {
 /// and at most 7 however deep the stage.
 int64_t most_states(int64_t steps, int64_t given);
 
-/// Steps after which a pass of `way` steps best leaves its next state, if it can leave `room` of them; without room,
-/// all of them. Then the steps
+/// Steps after which a pass of `way` steps best leaves its next state, if it can leave `room` of them: then the steps
 /// below its end are replayed with the fewest evaluations in the worst case, that all of them are (Griewank and Walther
-/// 2000, algorithm 799). With r replays of each step, binomial(room + 1 + r, r) - 1 steps are within reach.
+/// 2000, algorithm 799). With r replays of each step, binomial(room + 1 + r, r) - 1 steps are within reach. Without
+/// room it leaves none before its end.
 int64_t next_left(int64_t way, int64_t room);
 
 /// Steps that a way back replays which asks for the states of `wanted` steps, in falling order, where those of `kept`
