@@ -53,8 +53,12 @@ public sealed record PartMemory(string Name, long KeptBytes, long ForwardBytes, 
                 {
                     using var scope = NewDisposeScope();
                     var start = gradient is null ? loss(outputs[i]) : GivenGradient.For(outputs[i], gradient);
-                    // As in a step, whoever needs the output holds it itself.
-                    outputs[i].Dispose();
+                    // As in a step, whoever needs the output holds it itself. It may be the loss.
+                    if (!ReferenceEquals(start, outputs[i]))
+                    {
+                        outputs[i].Dispose();
+                    }
+
                     start.backward();
                     gradient?.Dispose();
                     gradient = inputs[i].requires_grad ? inputs[i].grad?.MoveToOuterDisposeScope() : null;

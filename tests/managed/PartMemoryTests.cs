@@ -81,6 +81,18 @@ public sealed class PartMemoryTests
         Assert.Equal([3, 6], input.shape); // still the caller's
     }
 
+    /// <summary>The last part's output may be the loss itself.</summary>
+    [Fact]
+    public void Measure_TakesALossThatThePartsGive()
+    {
+        using var scope = NewDisposeScope();
+        using var first = nn.Linear(6, 5);
+        using var second = nn.Linear(5, 1);
+        var rows = PartMemory.Measure([("first", first), ("second", second)], rand(1, 6), y => y);
+        Assert.Equal(["first", "second"], rows.Select(row => row.Name));
+        Assert.All([first.weight, second.weight], weight => Assert.NotNull(weight!.grad));
+    }
+
     [Fact]
     public void Arguments_AreChecked()
     {
