@@ -21,7 +21,6 @@ internal sealed class BudgetSweep(string network, Func<IReadOnlyList<(string Nam
 {
     // Processes of which the fastest is told, and steps in each: what disturbs one makes it slower.
     private const int Rounds = 3, TimedSteps = 7;
-    private const string Bytes = "bytes", Times = "times";
     private const double MostOver = 0.05, Noise = 1.05;
 
     /// <summary>Budgets that divide the way from the least to the most into equal ratios.</summary>
@@ -55,18 +54,18 @@ internal sealed class BudgetSweep(string network, Func<IReadOnlyList<(string Nam
     {
         List<Point> points = [.. methods.Select(m => new Point(m, null)), .. budgets.Select(b => new Point(method, b))];
         var (done, total) = (0, points.Count * (1 + Rounds));
-        T Measured<T>(string kind, Point point, Func<string, List<string>, CancellationToken, T> measure)
+        T Measured<T>(string kind, Point point, int timedSteps, Func<string, List<string>, CancellationToken, T> measure)
             where T : class
         {
             cancellation.ThrowIfCancellationRequested();
             var what = $"{network}, {point.Label}";
             terminal.Progress((double)done++ / total, what);
-            return folder.Point($"{kind}-{network}-{point.Key}", () => measure(what, Words(point, kind), cancellation));
+            return folder.Point($"{kind}-{network}-{point.Key}", () => measure(what, Words(point, timedSteps), cancellation));
         }
 
-        var memory = points.Select(point => Measured(Bytes, point, MemoryProcess.Measure)).ToList();
+        var memory = points.Select(point => Measured("bytes", point, 0, MemoryProcess.Measure)).ToList();
         var rounds = Enumerable.Range(1, Rounds)
-            .Select(round => points.Select(point => Measured($"{Times}{round}", point, MemoryProcess.Time)).ToList()).ToList();
+            .Select(round => points.Select(point => Measured($"times{round}", point, TimedSteps, MemoryProcess.Time)).ToList()).ToList();
         var rows = points.Select((point, i) => RowOf(point, memory[i], [.. rounds.Select(round => round[i].StepSeconds)])).ToList();
 
         folder.WriteCsv("memory-budget.csv", rows);
@@ -77,10 +76,10 @@ internal sealed class BudgetSweep(string network, Func<IReadOnlyList<(string Nam
         return [Kept(planned), Falling(planned)];
     }
 
-    private List<string> Words(Point point, string kind) => words(
+    private List<string> Words(Point point, int timedSteps) => words(
     [
         ("reconstruction", point.Method.ToString()), ("memory", point.Budget?.ToString(CultureInfo.InvariantCulture)),
-        ("timed-steps", kind == Bytes ? "0" : TimedSteps.ToString(CultureInfo.InvariantCulture)),
+        ("timed-steps", timedSteps.ToString(CultureInfo.InvariantCulture)),
     ]);
 
     private BudgetRow RowOf(Point point, MeasuredMemory memory, IReadOnlyList<double> seconds) => new(

@@ -74,6 +74,7 @@ internal sealed class MemoryPoint : Verb
         if (Network.Name == "linear")
         {
             Unused("memory", "--network linear is one stage, with nothing to plan");
+            Unused("timed-steps", "steps of --network linear are not timed");
         }
 
         MemoryProcess.Answer(Network.Name == "linear" ? Linear(Depth.Number, options, Device.Value) : Images(options, Device.Value));
