@@ -116,7 +116,8 @@ public sealed class MemoryPlanner
 
         // The last method stores all: three evaluations of each function.
         var rows = chosen.Select((method, i) => new PartPlan(
-            parts[i].Name, reached[i] ? parts[i].Methods[method].Name : "no gradient", told[i][method].KeptBytes, told[i][method].BackwardBytes,
+            parts[i].Name, reached[i] ? parts[i].Methods[method].Name : "no gradient",
+            told[i][method].KeptBytes, told[i][method].BackwardBytes,
             reached[i] ? parts[i].Evaluations(parts[i].Methods[method], costs[i][method]) : costs[i][^1].Evaluations / 3,
             paces.Count > 0 ? told[i][method].Seconds : null));
         var most = Peak(PlanSearch.Fastest(told, held, long.MaxValue)!);
@@ -147,12 +148,13 @@ public sealed class MemoryPlanner
         var chosen = PlanSearch.Fastest(told, held, least)!;
         var (_, part) = PlanSearch.Peak([.. chosen.Select((method, i) => told[i][method])], held);
         return new(
-            $"a memory budget of {MiB(Budget)} is too small for an input of {string.Join('×', input.shape)}: the least is {MiB(least)}, which "
-            + $"{parts[part].Name} needs; give at least that, or take smaller batches");
+            $"a memory budget of {MiB(Budget)} is too small for an input of {string.Join('×', input.shape)}: the least is {MiB(least)}, "
+            + $"which {parts[part].Name} needs; give at least that, or take smaller batches");
     }
 
     // Rounded up, so that what is named suffices.
-    private static string MiB(long bytes) => (Math.Ceiling(bytes / (double)(1 << 20) * 10) / 10).ToString("0.0", CultureInfo.InvariantCulture) + " MiB";
+    private static string MiB(long bytes) =>
+        (Math.Ceiling(bytes / (double)(1 << 20) * 10) / 10).ToString("0.0", CultureInfo.InvariantCulture) + " MiB";
 
     // Of each part the number of its method, and what that is foreseen to take.
     private sealed record Decision(MemoryPlan Plan, int[] Chosen, StepCost[] Costs)

@@ -133,7 +133,8 @@ internal static class PlanSearch
 
         return front.Count <= MostPlans
             ? front
-            : [.. front.GroupBy(plan => plan.KeptBytes * MostPlans / budget).SelectMany(group => new[] { group.First(), group.Last() }.Distinct())];
+            : [.. front.GroupBy(plan => plan.KeptBytes * MostPlans / budget)
+                .SelectMany(group => new[] { group.First(), group.Last() }.Distinct())];
     }
 
     private sealed record Partial(long KeptBytes, double Seconds, int Method, Partial? Before);

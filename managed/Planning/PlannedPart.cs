@@ -12,7 +12,9 @@ internal sealed record PartMethod(string Name, StageOptions Options)
     public string Kind => Options.Reconstruction.Name;
 }
 
-/// <summary>One part of a network as the planner sees it: the methods that it may use, what each takes, and what steps have measured.</summary>
+/// <summary>
+/// One part of a network as the planner sees it: the methods that it may use, what each takes, and what steps have measured.
+/// </summary>
 internal sealed class PlannedPart
 {
     // Stored steps of a deep stage are tried so many at a time.
@@ -42,7 +44,8 @@ internal sealed class PlannedPart
         };
         if (engine.Options.CudaGraphs)
         {
-            throw new ArgumentException($"{name} has CudaGraphs, whose memory stays allocated between steps; leave them off within a budget");
+            throw new ArgumentException(
+                $"{name} has CudaGraphs, whose memory stays allocated between steps; leave them off within a budget");
         }
 
         Name = name;
@@ -82,7 +85,8 @@ internal sealed class PlannedPart
             throw new ResNetNodesException($"{Name}: {exception.Message}", exception);
         }
 
-        throw new ResNetNodesException($"a memory budget needs native layers, and {Name} is called: {engine.ExecutionReason}; leave the budget out");
+        throw new ResNetNodesException(
+            $"a memory budget needs native layers, and {Name} is called: {engine.ExecutionReason}; leave the budget out");
     }
 
     /// <summary>Evaluations in a training step: those foreseen, by what steps have reported where states are found.</summary>
@@ -98,7 +102,8 @@ internal sealed class PlannedPart
         cost.KeptBytes,
         cost.ForwardBytes,
         cost.BackwardBytes + handed,
-        Evaluations(method, cost) * cost.Operations * (used.TryGetValue(method.Kind, out var measured) && measured.Uses > 1 ? measured.Pace : Pace ?? pace));
+        Evaluations(method, cost) * cost.Operations
+            * (used.TryGetValue(method.Kind, out var measured) && measured.Uses > 1 ? measured.Pace : Pace ?? pace));
 
     /// <summary>The same of one that nothing of a backward pass reaches: it is evaluated alone, by whatever method.</summary>
     /// <param name="cost">What the engine says of the method that stores least.</param>
@@ -152,7 +157,8 @@ internal sealed class PlannedPart
         new("stored", options with { Reconstruction = Reconstruction.Backprop }),
     ];
 
-    // What the stage was built with, with other numbers of states too where it keeps some; checkpoints; each with the last steps stored; and all.
+    // What the stage was built with, with other numbers of states too where it keeps some; checkpoints; each with the last steps
+    // stored; and all.
     private static IReadOnlyList<PartMethod> OfSteps(StageOptions options, int steps)
     {
         var plain = options with { StoredSteps = 0 };

@@ -35,12 +35,16 @@ public sealed class MemoryBudgetTests : IDisposable
         var plan = Plan(run);
         var total = run.Rows.Single(row => row.TryGetProperty("budget_bytes", out _));
         var parts = run.Rows.Where(row => row.TryGetProperty("part", out _)).ToList();
-        Assert.Equal(Written(plan, "budget", "bytes", "least", "most"), Written(total, "budget_bytes", "planned_bytes", "least_bytes", "most_bytes"));
+        Assert.Equal(
+            Written(plan, "budget", "bytes", "least", "most"),
+            Written(total, "budget_bytes", "planned_bytes", "least_bytes", "most_bytes"));
         Assert.Equal(Long(plan, "most"), Long(plan, "bytes"));
         Assert.InRange(Long(plan, "least"), 1, Long(plan, "most") - 1);
         Assert.Equal(["stem", "stage", "head"], parts.Select(part => part.GetProperty("part").GetString()));
         string[] names = ["method", "kept_bytes", "working_bytes", "evaluations"];
-        Assert.Equal(plan.GetProperty("parts").EnumerateArray().Select(part => Written(part, names)), parts.Select(part => Written(part, names)));
+        Assert.Equal(
+            plan.GetProperty("parts").EnumerateArray().Select(part => Written(part, names)),
+            parts.Select(part => Written(part, names)));
         Assert.Equal(("backprop", 3 * 6), (parts[1].GetProperty("method").GetString(), parts[1].GetProperty("evaluations").GetInt32()));
         Assert.Contains(" of 2048 MiB; least ", run.Error.Split('\n').Single(line => line.StartsWith("plan: ", StringComparison.Ordinal)));
 
@@ -59,7 +63,9 @@ public sealed class MemoryBudgetTests : IDisposable
     }
 
     [Theory]
-    [InlineData("--memory: a memory budget of 0.1 MiB is too small for an input of 32×3×32×32: the least is ", "train", "--memory", "100kB")]
+    [InlineData(
+        "--memory: a memory budget of 0.1 MiB is too small for an input of 32×3×32×32: the least is ",
+        "train", "--memory", "100kB")]
     [InlineData("--reconstruction is backprop, but with --memory", "train", "--memory", "1GiB", "--reconstruction", "backprop")]
     [InlineData("--reconstruction is checkpoint:3, but with --memory", "train", "--memory", "1GiB", "--reconstruction", "checkpoint:3")]
     [InlineData("--adjoint-from is 11, but with --memory", "train", "--memory", "1GiB", "--network", "ode", "--adjoint-from", "11")]
@@ -68,7 +74,9 @@ public sealed class MemoryBudgetTests : IDisposable
     [InlineData("--reconstructions is backprop, but with --memory", "tied", "--memory", "1GiB", "--reconstructions", "adaptive, backprop")]
     [InlineData("--memory: a memory budget of 0.1 MiB is too small", "finetune", "--preset", "smoke", "--memory", "100kB")]
     [InlineData("--budget-sweep is of one network; --depths is 16,64,256", "memory", "--budget-sweep", "3")]
-    [InlineData("--budget-sweep is of one network, tiny or one of stages; --network is linear", "memory", "--budget-sweep", "3", "--network", "linear")]
+    [InlineData(
+        "--budget-sweep is of one network, tiny or one of stages; --network is linear",
+        "memory", "--budget-sweep", "3", "--network", "linear")]
     [InlineData("--network is ode,tied", "memory", "--budget-sweep", "3", "--network", "ode,tied", "--depths", "3")]
     [InlineData("--size is 18, but --network tiny has a depth", "memory", "--budget-sweep", "3", "--size", "18")]
     [InlineData("--depths is 3, but --size", "memory", "--budget-sweep", "3", "--network", "ode", "--size", "18", "--depths", "3")]
@@ -83,7 +91,9 @@ public sealed class MemoryBudgetTests : IDisposable
     {
         var run = SmokeRuns.Start("tied", At("t"), "--memory", "1GiB");
         Assert.True(run.Code == 0, run.Error);
-        Assert.Equal(["adaptive"], run.Rows.Where(row => row.TryGetProperty("epoch", out _)).Select(row => row.GetProperty("reconstruction").GetString()));
+        Assert.Equal(
+            ["adaptive"],
+            run.Rows.Where(row => row.TryGetProperty("epoch", out _)).Select(row => row.GetProperty("reconstruction").GetString()));
         Assert.Equal("auto:2, adaptive", Plan(run).GetProperty("network").GetString());
     }
 
@@ -93,7 +103,8 @@ public sealed class MemoryBudgetTests : IDisposable
         var run = SmokeRuns.Start("finetune", At("f"), "--memory", "1GiB");
         Assert.True(run.Code == 0, run.Error);
         Assert.Equal(["tied", "untied"], Plans(run).Select(plan => plan.GetProperty("network").GetString()));
-        var memory = run.Rows.Where(row => row.TryGetProperty("step_bytes", out _)).Select(row => row.GetProperty("reconstruction").GetString());
+        var memory = run.Rows.Where(row => row.TryGetProperty("step_bytes", out _)).Select(
+            row => row.GetProperty("reconstruction").GetString());
         Assert.Equal(["adaptive within 1GiB", "backprop"], memory);
     }
 
@@ -107,7 +118,8 @@ public sealed class MemoryBudgetTests : IDisposable
         Assert.True(code == 0, error);
         Assert.Contains("resumed after epoch 1", error);
         // The last batch of an epoch is smaller, and has a plan of its own.
-        string[] longer = ["train", "--dataset", "synthetic", "--limit", "70", "--batch", "32", "--depth", "12", "--memory", "8MiB", "--out", At("c")];
+        string[] longer =
+            ["train", "--dataset", "synthetic", "--limit", "70", "--batch", "32", "--depth", "12", "--memory", "8MiB", "--out", At("c")];
         Assert.Equal(0, Executable.Run([.. longer, "--epochs", "1"]).Code);
         (code, _, error) = Executable.Run([.. longer, "--epochs", "2", "--resume"]);
         Assert.True(code == 0, error);
@@ -117,7 +129,9 @@ public sealed class MemoryBudgetTests : IDisposable
         Assert.Contains($"--memory is 2GiB, but the run in {At("a")} was started with {least}", error);
     }
 
-    /// <summary>Budgets in equal ratios, between the bounds that train names of the same network; every point is measured and drawn.</summary>
+    /// <summary>
+    /// Budgets in equal ratios, between the bounds that train names of the same network; every point is measured and drawn.
+    /// </summary>
     [Theory]
     [InlineData("tiny", "--depths", "6")]
     [InlineData("ode", "--size", "custom-basic:2+2+4+2")]
@@ -126,7 +140,9 @@ public sealed class MemoryBudgetTests : IDisposable
         string[] size = ["--network", network, "--planes", "4", "--batch", "32"];
         var (code, rows, error) = Executable.RunRows(["memory", .. size, option, value, "--budget-sweep", "3", "--out", At("s"), "--json"]);
         Assert.True(code == 0, error);
-        Assert.Equal(["backprop", "checkpoint", "adaptive", "plan", "plan", "plan"], rows.Select(row => row.GetProperty("method").GetString()));
+        Assert.Equal(
+            ["backprop", "checkpoint", "adaptive", "plan", "plan", "plan"],
+            rows.Select(row => row.GetProperty("method").GetString()));
         Assert.All(rows, row => Assert.True(Long(row, "step_bytes") > 0 && row.GetProperty("step_seconds").GetDouble() > 0));
 
         string[] same = ["--dataset", "synthetic", "--limit", "32", "--epochs", "1", option == "--depths" ? "--depth" : option, value];
@@ -179,11 +195,13 @@ public sealed class MemoryBudgetTests : IDisposable
         return [.. config.RootElement.GetProperty("memory_plan").EnumerateArray().Select(plan => plan.Clone())];
     }
 
-    private static string Written(JsonElement row, params string[] keys) => string.Join(' ', keys.Select(key => row.GetProperty(key).ToString()));
+    private static string Written(JsonElement row, params string[] keys) =>
+        string.Join(' ', keys.Select(key => row.GetProperty(key).ToString()));
 
     private static long Long(JsonElement row, string key) => row.GetProperty(key).GetInt64();
 
-    private static string Mebibytes(long bytes) => (Math.Ceiling(bytes / 1048576.0 * 10) / 10).ToString("0.0", CultureInfo.InvariantCulture);
+    private static string Mebibytes(long bytes) =>
+        (Math.Ceiling(bytes / 1048576.0 * 10) / 10).ToString("0.0", CultureInfo.InvariantCulture);
 
     private string At(string name) => Path.Combine(folder, name);
 }

@@ -61,8 +61,8 @@ public sealed class RangeTests : IDisposable
         ["execution"] = ["fast"],
         ["memory"] =
         [
-            "0", "-1", "0MiB", "0.5", "1e9", "1,5GiB", "1 000MiB", "+1GiB", "0x10", "GiB", "2G", "2GiBs", "2 GiB ", "１GiB", "1\u212AiB", "1025TiB", "9e9GiB",
-            "99999999999999999999999999",
+            "0", "-1", "0MiB", "0.5", "1e9", "1,5GiB", "1 000MiB", "+1GiB", "0x10", "GiB", "2G", "2GiBs", "2 GiB ",
+            "１GiB", "1\u212AiB", "1025TiB", "9e9GiB", "99999999999999999999999999",
         ],
         ["methods"] = ["corrected:2147483647", "adaptive:2", "a,,b"],
         ["network"] = ["large"],
@@ -82,7 +82,8 @@ public sealed class RangeTests : IDisposable
     // Files, and switches.
     private static readonly string[] Others =
     [
-        "checkpoint", "cifar10", "config", "cuda-graphs", "data", "download", "drop-last", "gradients", "imagenet", "in", "json", "no-color",
+        "checkpoint", "cifar10", "config", "cuda-graphs", "data", "download", "drop-last", "gradients", "imagenet", "in", "json",
+        "no-color",
         "no-memory", "npy", "out", "overwrite", "page", "quiet", "resume", "scale-rate", "skip-corrupt", "verbose", "zero-init",
     ];
 
@@ -173,22 +174,38 @@ public sealed class RangeTests : IDisposable
 
     /// <summary>What certainly does not fit is told before any of it is taken, in the parent of children too.</summary>
     [Theory]
-    [InlineData("--depth is 1048576 and --planes 65536: the network needs for its weights, gradients and momentum at least", "train", "--depth", "1048576", "--planes", "65536")]
+    [InlineData(
+        "--depth is 1048576 and --planes 65536: the network needs for its weights, gradients and momentum at least",
+        "train", "--depth", "1048576", "--planes", "65536")]
     [InlineData("--size is auto:99999 and --planes 65536", "train", "--network", "ode", "--size", "auto:99999", "--planes", "65536")]
     [InlineData("--sizes is auto:99999 and --planes 65536", "tied", "--network", "ode", "--sizes", "auto:99999", "--planes", "65536")]
     [InlineData("--size is 101 and --planes 65536", "adjoint-failure", "--planes", "65536")]
-    [InlineData("--size is auto:99999 and --planes 65536: the network needs for its weights at least", "finetune", "--size", "auto:99999", "--planes", "65536")]
+    [InlineData(
+        "--size is auto:99999 and --planes 65536: the network needs for its weights at least",
+        "finetune", "--size", "auto:99999", "--planes", "65536")]
     [InlineData("--depths is 1048576 and --planes 256", "depth-sweep", "--depths", "1,1048576", "--planes", "256")]
     [InlineData("--depths is 1048576 and --planes 256", "compare-gradients", "--depths", "4,1048576", "--planes", "256")]
-    [InlineData("--stretch-from is 1048576 and --planes 4096", "compare-gradients", "--depths", "4", "--stretch-from", "1048576", "--planes", "4096")]
+    [InlineData(
+        "--stretch-from is 1048576 and --planes 4096",
+        "compare-gradients", "--depths", "4", "--stretch-from", "1048576", "--planes", "4096")]
     [InlineData("--depths is 1048576 and --planes 256", "gradient-errors", "--depths", "4,1048576", "--planes", "256")]
     [InlineData("--depths is 1048576 and --planes 256", "memory", "--depths", "4,1048576", "--planes", "256")]
     [InlineData("--depths is 1048576 and --planes 4096", "memory", "--network", "ode", "--depths", "1048576", "--planes", "4096")]
-    [InlineData("--depths is 1048576: the states that backprop stores need at least 976.6 GiB", "memory", "--network", "linear", "--depths", "1048576")]
-    [InlineData("--batch is 10000 and --depths 100000: the states that backprop stores need at least", "memory", "--planes", "1", "--batch", "10000", "--depths", "4,100000", "--reconstructions", "backprop")]
-    [InlineData("--depths is 1048576 and --planes 256, 11 methods", "bench", "--network", "tiny", "--depths", "1,1048576", "--planes", "256")]
-    [InlineData("--depths is 1048576 and --planes 4096, 11 methods", "bench", "--network", "bottleneck", "--depths", "1048576", "--planes", "4096")]
-    [InlineData("--planes is 65536 and --batch 128: one state and the weights of a function need at least", "discretization", "--planes", "65536")]
+    [InlineData(
+        "--depths is 1048576: the states that backprop stores need at least 976.6 GiB",
+        "memory", "--network", "linear", "--depths", "1048576")]
+    [InlineData(
+        "--batch is 10000 and --depths 100000: the states that backprop stores need at least",
+        "memory", "--planes", "1", "--batch", "10000", "--depths", "4,100000", "--reconstructions", "backprop")]
+    [InlineData(
+        "--depths is 1048576 and --planes 256, 11 methods",
+        "bench", "--network", "tiny", "--depths", "1,1048576", "--planes", "256")]
+    [InlineData(
+        "--depths is 1048576 and --planes 4096, 11 methods",
+        "bench", "--network", "bottleneck", "--depths", "1048576", "--planes", "4096")]
+    [InlineData(
+        "--planes is 65536 and --batch 128: one state and the weights of a function need at least",
+        "discretization", "--planes", "65536")]
     [InlineData("--depth is 1048576 and --dimension 16384", "linear-weights", "--depth", "1048576", "--dimension", "16384")]
     public void WhatCannotFit_IsToldBeforeItIsTaken(string message, string verb, params string[] words)
     {
@@ -220,7 +237,8 @@ public sealed class RangeTests : IDisposable
     public void BatchBeyondTheData_IsNotRefused()
     {
         var (code, _, error) = Executable.Run(
-            "train", "--preset", "smoke", "--depth", "2", "--limit", "20", "--batch", "1000000", "--reconstruction", "backprop", "--out", Path.Combine(folder, "out"));
+            "train", "--preset", "smoke", "--depth", "2", "--limit", "20", "--batch", "1000000", "--reconstruction", "backprop",
+            "--out", Path.Combine(folder, "out"));
         Assert.True(code == 0, error);
     }
 
@@ -230,7 +248,9 @@ public sealed class RangeTests : IDisposable
     [InlineData(2, "depth is 1, expected at least 2 with the solver heun", "train", "--depth", "1", "--solver", "heun")]
     [InlineData(2, "depth is 1, expected at least 2 with the solver heun", "tied", "--sizes", "auto:3,auto:2", "--solver", "heun")]
     [InlineData(2, "depth is 1, expected at least 2 with the solver heun", "memory", "--depths", "4,1", "--solver", "heun")]
-    [InlineData(2, "depth is 1, expected at least 2 with the solver heun", "memory", "--network", "linear", "--depths", "4,1", "--solver", "heun")]
+    [InlineData(
+        2,
+        "depth is 1, expected at least 2 with the solver heun", "memory", "--network", "linear", "--depths", "4,1", "--solver", "heun")]
     [InlineData(2, "--precision bfloat16 needs native layers", "depth-sweep", "--precision", "bfloat16", "--execution", "callback")]
     [InlineData(2, "--dataset imagenet needs --data", "bench", "--preset", "smoke", "--epoch", "imagenet")]
     [InlineData(2, "--dataset imagenet needs --data", "reproduce", "--preset", "paper")]

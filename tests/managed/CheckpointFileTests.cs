@@ -30,7 +30,9 @@ public sealed class CheckpointFileTests : IDisposable
         ["generator is empty"] = (h => h["Generator"] = "", "is damaged (its random numbers are none of LibTorch's)"),
         ["generator of another length"] = (h => Generator(h, state => state[..100]), "none of LibTorch's"),
         ["generator of LibTorch's old length"] = (h => Generator(h, state => state[..^8]), "none of LibTorch's"),
-        ["generator of garbage"] = (h => Generator(h, state => [.. Enumerable.Range(0, state.Length).Select(i => (byte)((i * 37) + 11))]), "none of LibTorch's"),
+        ["generator of garbage"] = (
+            h => Generator(h, state => [.. Enumerable.Range(0, state.Length).Select(i => (byte)((i * 37) + 11))]),
+            "none of LibTorch's"),
         ["generator of zeros"] = (h => Generator(h, state => new byte[state.Length]), "none of LibTorch's"),
         ["generator with more left than it has"] = (h => Generator(h, state => Number(state, 8, 624, 16, 624)), "none of LibTorch's"),
         ["generator with none left"] = (h => Generator(h, state => Number(state, 8, 0, 16, 0)), "none of LibTorch's"),
@@ -40,18 +42,34 @@ public sealed class CheckpointFileTests : IDisposable
         ["learned of another length"] = (h => Learned(h, numbers => numbers[..^1]), "belongs to another network (stage: "),
         ["learned of half a number"] = (h => h["Learned"]!["stage"] = "AAAA", "belongs to another network (stage: "),
         ["learned of garbage"] = (h => Learned(h, numbers => [.. numbers.Select(_ => 1e300)]), "belongs to another network (stage: "),
-        ["learned of no numbers"] = (h => Learned(h, numbers => [.. numbers.Select(_ => double.NaN)]), "belongs to another network (stage: "),
-        ["learned of endless numbers"] = (h => Learned(h, numbers => [0, double.PositiveInfinity, .. numbers[2..]]), "belongs to another network (stage: "),
-        ["learned of another stage"] = (h => h["Learned"]!.AsObject().Add("other", ""), "belongs to another network (its stages are stage, other, here stage)"),
+        ["learned of no numbers"] = (
+            h => Learned(h, numbers => [.. numbers.Select(_ => double.NaN)]),
+            "belongs to another network (stage: "),
+        ["learned of endless numbers"] = (
+            h => Learned(h, numbers => [0, double.PositiveInfinity, .. numbers[2..]]),
+            "belongs to another network (stage: "),
+        ["learned of another stage"] = (
+            h => h["Learned"]!.AsObject().Add("other", ""),
+            "belongs to another network (its stages are stage, other, here stage)"),
         ["no optimizer"] = (h => h["Optimizer"] = null, "it holds a network alone, and no optimizer"),
         ["an optimizer of another class"] = (h => h["Optimizer"]!["Class"] = "Adam", "its optimizer is Adam of 1 groups, here SGD of 1"),
-        ["an optimizer without groups"] = (h => h["Optimizer"]!["Groups"] = new JsonArray(), "its optimizer is SGD of 0 groups, here SGD of 1"),
+        ["an optimizer without groups"] = (
+            h => h["Optimizer"]!["Groups"] = new JsonArray(),
+            "its optimizer is SGD of 0 groups, here SGD of 1"),
         ["an optimizer of null"] = (h => h["Optimizer"]!["Groups"]![0] = null, "its header has gaps"),
         ["an optimizer of a null state"] = (h => h["Optimizer"]!["Groups"]![0]!["Parameters"]![0] = null, "its header has gaps"),
-        ["an optimizer of other parameters"] = (h => h["Optimizer"]!["Groups"]![0]!["Parameters"]![0]!["Parameter"] = "x", "trains other parameters (x)"),
-        ["an optimizer with a word for a number"] = (h => h["Optimizer"]!["Groups"]![0]!["Options"]!["momentum"] = "much", "its optimizer's momentum can't be much"),
-        ["an optimizer without a number"] = (h => h["Optimizer"]!["Groups"]![0]!["Options"]!["InitialLearningRate"] = null, "its optimizer's InitialLearningRate is missing"),
-        ["an optimizer with other options"] = (h => h["Optimizer"]!["Groups"]![0]!["Options"]!.AsObject().Remove("nesterov"), "its optimizer keeps "),
+        ["an optimizer of other parameters"] = (
+            h => h["Optimizer"]!["Groups"]![0]!["Parameters"]![0]!["Parameter"] = "x",
+            "trains other parameters (x)"),
+        ["an optimizer with a word for a number"] = (
+            h => h["Optimizer"]!["Groups"]![0]!["Options"]!["momentum"] = "much",
+            "its optimizer's momentum can't be much"),
+        ["an optimizer without a number"] = (
+            h => h["Optimizer"]!["Groups"]![0]!["Options"]!["InitialLearningRate"] = null,
+            "its optimizer's InitialLearningRate is missing"),
+        ["an optimizer with other options"] = (
+            h => h["Optimizer"]!["Groups"]![0]!["Options"]!.AsObject().Remove("nesterov"),
+            "its optimizer keeps "),
         ["no tensors"] = (h => h["Tensors"] = new JsonArray(), "bytes belong to no tensor"),
         ["tensors of null"] = (h => h["Tensors"]!.AsArray().Insert(0, null), "names nothing twice, or lacks a part"),
         ["a tensor without shape"] = (h => Tensor(h)["Shape"] = null, "is damaged (its header can't be read"),
@@ -63,16 +81,25 @@ public sealed class CheckpointFileTests : IDisposable
         ["a tensor of unknown type"] = (h => Tensor(h)["Type"] = "Float12", "is damaged (its header can't be read"),
         ["a tensor of a number for a type"] = (h => Tensor(h)["Type"] = 6, "is damaged (its header can't be read"),
         ["a tensor of another type of the same size"] = (h => Tensor(h)["Type"] = "Int32", "belongs to another network (stem."),
-        ["a tensor of another shape of the same size"] = (h => Tensor(h)["Shape"] = new JsonArray([.. Tensor(h)["Shape"]!.AsArray().Reverse().Select(n => n!.DeepClone())]), "belongs to another network (stem."),
+        ["a tensor of another shape of the same size"] = (
+            h => Tensor(h)["Shape"] = new JsonArray([.. Tensor(h)["Shape"]!.AsArray().Reverse().Select(n => n!.DeepClone())]),
+            "belongs to another network (stem."),
         ["a tensor twice"] = (h => h["Tensors"]![1] = h["Tensors"]![0]!.DeepClone(), "twice, or lacks a part"),
         ["a tensor of another name"] = (h => Tensor(h)["Name"] = "other", "belongs to another network (it has no stem."),
         ["one tensor more"] = (h => h["Tensors"]!.AsArray().Add(Empty("Network")), "it has odd, which this network has not"),
         ["one tensor of the optimizer more"] = (h => h["Tensors"]!.AsArray().Add(Empty("Optimizer")), "its optimizer has odd, here not"),
-        ["a velocity of another shape"] = (h => Velocity(h)["Shape"] = new JsonArray([.. Velocity(h)["Shape"]!.AsArray().Reverse().Select(n => n!.DeepClone())]), "momentum_buffer is Float32"),
+        ["a velocity of another shape"] = (
+            h => Velocity(h)["Shape"] = new JsonArray([.. Velocity(h)["Shape"]!.AsArray().Reverse().Select(n => n!.DeepClone())]),
+            "momentum_buffer is Float32"),
         ["a velocity of another type"] = (h => Velocity(h)["Type"] = "Int32", "momentum_buffer is Int32"),
         ["facts of null"] = (h => h["Facts"] = JsonNode.Parse("""{"Epochs": 1, "Run": [null], "Data": null}"""), "its header has gaps"),
-        ["a fact of null"] = (h => h["Facts"] = JsonNode.Parse("""{"Epochs": 1, "Run": [{"Name": "a", "Values": [null]}], "Data": null}"""), "its header has gaps"),
-        ["a fact twice"] = (h => h["Facts"] = JsonNode.Parse("""{"Epochs": 1, "Run": [{"Name": "a", "Values": []}, {"Name": "a", "Values": []}], "Data": null}"""), "its header has gaps"),
+        ["a fact of null"] = (
+            h => h["Facts"] = JsonNode.Parse("""{"Epochs": 1, "Run": [{"Name": "a", "Values": [null]}], "Data": null}"""),
+            "its header has gaps"),
+        ["a fact twice"] = (
+            h => h["Facts"] = JsonNode.Parse(
+                """{"Epochs": 1, "Run": [{"Name": "a", "Values": []}, {"Name": "a", "Values": []}], "Data": null}"""),
+            "its header has gaps"),
         ["facts without epochs"] = (h => h["Facts"] = JsonNode.Parse("""{"Epochs": -1, "Run": [], "Data": null}"""), "its header has gaps"),
     };
 
@@ -157,13 +184,16 @@ public sealed class CheckpointFileTests : IDisposable
         Assert.Equal(0.1, sgd.ParamGroups.Single().LearningRate);
     }
 
-    private static TinyResNet Model(long seed) => new(new TinyResNetOptions { Depth = 2, Planes = 4, Seed = seed, Stage = new() { Reconstruction = Reconstruction.Adaptive() } });
+    private static TinyResNet Model(long seed) =>
+        new(new TinyResNetOptions { Depth = 2, Planes = 4, Seed = seed, Stage = new() { Reconstruction = Reconstruction.Adaptive() } });
 
     private static JsonObject Tensor(JsonObject header) => header["Tensors"]![0]!.AsObject();
 
-    private static JsonObject Velocity(JsonObject header) => header["Tensors"]!.AsArray().First(t => $"{t!["Role"]}" == "Optimizer")!.AsObject();
+    private static JsonObject Velocity(JsonObject header) =>
+        header["Tensors"]!.AsArray().First(t => $"{t!["Role"]}" == "Optimizer")!.AsObject();
 
-    private static JsonNode Empty(string role) => JsonNode.Parse($$"""{"Role": "{{role}}", "Name": "odd", "Type": "Float32", "Shape": [0], "Bytes": 0}""")!;
+    private static JsonNode Empty(string role) =>
+        JsonNode.Parse($$"""{"Role": "{{role}}", "Name": "odd", "Type": "Float32", "Shape": [0], "Bytes": 0}""")!;
 
     private static void Generator(JsonObject header, Func<byte[], byte[]> change) =>
         header["Generator"] = Convert.ToBase64String(change(Convert.FromBase64String($"{header["Generator"]}")));

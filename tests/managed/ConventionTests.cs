@@ -9,7 +9,8 @@ namespace ResNetNodes.Tests;
 /// <summary>Rules of this repository that no compiler checks.</summary>
 public sealed partial class ConventionTests
 {
-    public static string Root { get; } = typeof(ConventionTests).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == "RepositoryRoot").Value!;
+    public static string Root { get; } = typeof(ConventionTests).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>()
+        .Single(a => a.Key == "RepositoryRoot").Value!;
 
     /// <summary>
     /// The folders of managed/, lowest first: the namespace of each, and the folders whose types it names. Arrows go to folders that
@@ -35,8 +36,11 @@ public sealed partial class ConventionTests
     [Fact]
     public void Folders_NameThoseBelowThemAlone()
     {
-        Assert.Equal(Layers.Select(layer => layer.Folder).Order(StringComparer.Ordinal), Sources.ByFolder.Select(group => group.Key).Order(StringComparer.Ordinal));
-        var folderOf = Layers.SelectMany(layer => Sources.ByFolder[layer.Folder].SelectMany(Sources.TypesOf).Select(type => (type, layer.Folder))).ToDictionary();
+        Assert.Equal(
+            Layers.Select(layer => layer.Folder).Order(StringComparer.Ordinal),
+            Sources.ByFolder.Select(group => group.Key).Order(StringComparer.Ordinal));
+        var folderOf = Layers.SelectMany(
+            layer => Sources.ByFolder[layer.Folder].SelectMany(Sources.TypesOf).Select(type => (type, layer.Folder))).ToDictionary();
         for (var i = 0; i < Layers.Length; i++)
         {
             var layer = Layers[i];
@@ -47,21 +51,28 @@ public sealed partial class ConventionTests
                          select (Target: folderOf[word], Where: $"{Path.GetRelativePath(Sources.Managed, file)} names {word}");
             Assert.All(arrows, arrow => Assert.True(layer.Names.Contains(arrow.Target), $"{arrow.Where} of {arrow.Target}"));
             // An arrow that nothing uses would let one in unseen.
-            Assert.Equal(layer.Names.Order(StringComparer.Ordinal), arrows.Select(arrow => arrow.Target).Distinct().Order(StringComparer.Ordinal));
+            Assert.Equal(
+                layer.Names.Order(StringComparer.Ordinal),
+                arrows.Select(arrow => arrow.Target).Distinct().Order(StringComparer.Ordinal));
         }
     }
 
     [Fact]
     public void Namespaces_AreThoseOfTheFolders() =>
-        Assert.All(Layers, layer => Assert.All(Sources.ByFolder[layer.Folder], file => Assert.Equal(layer.Namespace, Sources.NamespaceOf(file))));
+        Assert.All(
+            Layers,
+            layer => Assert.All(Sources.ByFolder[layer.Folder], file => Assert.Equal(layer.Namespace, Sources.NamespaceOf(file))));
 
     [Fact]
     public void Libraries_AreNamedWhereTheyBelong()
     {
         Nowhere("managed", "*.cs", "Spectre|ScottPlot|CommandLine");
         // Basics: random numbers alone, which are redirected natively.
-        Assert.Equal(["RandomNumbers.cs"], Files("managed/Basics", "*.cs").Where(f => Regex.IsMatch(File.ReadAllText(f), @"Interop\b")).Select(f => Path.GetFileName(f)));
-        foreach (var layer in Layers.Where(layer => layer.Folder != "Basics" && !layer.Folder.StartsWith("Stages", StringComparison.Ordinal)))
+        Assert.Equal(
+            ["RandomNumbers.cs"],
+            Files("managed/Basics", "*.cs").Where(f => Regex.IsMatch(File.ReadAllText(f), @"Interop\b")).Select(f => Path.GetFileName(f)));
+        foreach (
+            var layer in Layers.Where(layer => layer.Folder != "Basics" && !layer.Folder.StartsWith("Stages", StringComparison.Ordinal)))
         {
             Nowhere($"managed/{layer.Folder}", "*.cs", @"Interop\b");
         }
@@ -71,7 +82,10 @@ public sealed partial class ConventionTests
 
     [Fact]
     public void RandomNumbers_ComeFromOneType() =>
-        Assert.Equal(["RandomNumbers.cs"], Files("managed", "*.cs").Where(f => Regex.IsMatch(File.ReadAllText(f), @"\bnew Random\(|manual_seed|rng_state")).Select(f => Path.GetFileName(f)));
+        Assert.Equal(
+            ["RandomNumbers.cs"],
+            Files("managed", "*.cs").Where(f => Regex.IsMatch(File.ReadAllText(f), @"\bnew Random\(|manual_seed|rng_state"))
+                .Select(f => Path.GetFileName(f)));
 
     /// <summary>
     /// A public type has a test file of its name. One that only holds values, an enum or a record without methods of its own, may stand
@@ -82,13 +96,18 @@ public sealed partial class ConventionTests
     {
         var tests = Files("tests/managed", "*Tests.cs").ToDictionary(f => Path.GetFileNameWithoutExtension(f), File.ReadAllText);
         Assert.All(typeof(ResidualStage).Assembly.GetExportedTypes(), type => Assert.True(
-            tests.ContainsKey($"{type.Name}Tests") || Users(type).Any(user => tests.TryGetValue($"{user.Name}Tests", out var text) && Regex.IsMatch(text, $@"\b{type.Name}\b")),
-            $"{type.Name} has no tests/managed/{type.Name}Tests.cs, and is named in none of {string.Join(", ", Users(type).Select(user => $"{user.Name}Tests"))}"));
+            tests.ContainsKey($"{type.Name}Tests") || Users(type).Any(
+                user => tests.TryGetValue($"{user.Name}Tests", out var text) && Regex.IsMatch(text, $@"\b{type.Name}\b")),
+            $"{type.Name} has no tests/managed/{type.Name}Tests.cs, and is named in none of "
+            + string.Join(", ", Users(type).Select(user => $"{user.Name}Tests"))));
     }
 
     [Fact]
     public void Dispatcher_IsCalledInOnePlace() =>
-        Assert.Equal(["dispatcher.h"], Files("native/src", "*.*").Where(f => File.ReadAllText(f).Contains("torch_call_dispatcher(", StringComparison.Ordinal)).Select(f => Path.GetFileName(f)));
+        Assert.Equal(
+            ["dispatcher.h"],
+            Files("native/src", "*.*").Where(f => File.ReadAllText(f).Contains("torch_call_dispatcher(", StringComparison.Ordinal))
+                .Select(f => Path.GetFileName(f)));
 
     [Fact]
     public void Headers_OfAnUnstableAbiAreNotIncluded() => Nowhere("native", "*.*", @"#include <(torch/torch\.h|ATen/|c10/)");
@@ -97,7 +116,11 @@ public sealed partial class ConventionTests
     public void Files_StayShort()
     {
         string[] folders = ["native", "interop", "managed", "experiments", "tests"];
-        Assert.All(folders.SelectMany(folder => Files(folder, "*.*")).Where(f => f.EndsWith(".cs", StringComparison.Ordinal) || f.EndsWith(".cpp", StringComparison.Ordinal) || f.EndsWith(".h", StringComparison.Ordinal)), f => Assert.InRange(File.ReadLines(f).Count(), 0, 400));
+        Assert.All(
+            folders.SelectMany(folder => Files(folder, "*.*")).Where(
+                f => f.EndsWith(".cs", StringComparison.Ordinal) || f.EndsWith(".cpp", StringComparison.Ordinal)
+                    || f.EndsWith(".h", StringComparison.Ordinal)),
+            f => Assert.InRange(File.ReadLines(f).Count(), 0, 400));
     }
 
     [Fact]
@@ -105,7 +128,8 @@ public sealed partial class ConventionTests
     {
         var library = Path.Combine(AppContext.BaseDirectory, "libresnet_nodes.so");
         using var nm = Process.Start(new ProcessStartInfo("nm", ["-D", "--undefined-only", library]) { RedirectStandardOutput = true })!;
-        var symbols = nm.StandardOutput.ReadToEnd().Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(l => l.Trim().Split(' ')[^1]).ToList();
+        var symbols = nm.StandardOutput.ReadToEnd().Split('\n', StringSplitOptions.RemoveEmptyEntries)
+            .Select(l => l.Trim().Split(' ')[^1]).ToList();
         Assert.NotEmpty(symbols);
         // LibTorch's own C++ symbols are mangled with its namespaces.
         Assert.DoesNotContain(symbols, s => UnstableSymbol().IsMatch(s));
@@ -114,7 +138,9 @@ public sealed partial class ConventionTests
     [Fact]
     public void PublicApi_IsTheApprovedOne()
     {
-        var members = typeof(ResidualStage).Assembly.GetExportedTypes().Concat([typeof(ResNetNodesException)]).OrderBy(t => t.FullName, StringComparer.Ordinal)
+        var members = typeof(ResidualStage).Assembly.GetExportedTypes().Concat([typeof(ResNetNodesException)]).OrderBy(
+            t => t.FullName,
+            StringComparer.Ordinal)
             .SelectMany(type => Written(type).Select(m => $"{type.FullName}: {m}").Order(StringComparer.Ordinal).Prepend(type.FullName!));
         var found = string.Join('\n', members) + "\n";
         var file = Path.Combine(Root, "tests/managed/PublicApi.txt");
@@ -124,7 +150,10 @@ public sealed partial class ConventionTests
             File.WriteAllText(Path.Combine(AppContext.BaseDirectory, "PublicApi.received.txt"), found);
         }
 
-        Assert.True(found == approved, $"the public API differs from tests/managed/PublicApi.txt; if it should, copy {AppContext.BaseDirectory}PublicApi.received.txt over it and add a line to CHANGELOG.md");
+        Assert.True(
+            found == approved,
+            "the public API differs from tests/managed/PublicApi.txt; if it should, copy "
+            + $"{AppContext.BaseDirectory}PublicApi.received.txt over it and add a line to CHANGELOG.md");
     }
 
     // What the compiler adds to enums, records and properties says nothing more, and an override keeps what its base has promised.
@@ -148,7 +177,8 @@ public sealed partial class ConventionTests
     [GeneratedRegex("_ZN[KV]*(2at|3c10|5torch)")]
     private static partial Regex UnstableSymbol();
 
-    private static IEnumerable<string> Files(string folder, string pattern) => Directory.EnumerateFiles(Path.Combine(Root, folder), pattern, SearchOption.AllDirectories);
+    private static IEnumerable<string> Files(string folder, string pattern) =>
+        Directory.EnumerateFiles(Path.Combine(Root, folder), pattern, SearchOption.AllDirectories);
 
     private static void Nowhere(string folder, string pattern, string expression) =>
         Assert.All(Files(folder, pattern), f => Assert.False(Regex.IsMatch(File.ReadAllText(f), expression), $"{f}: {expression}"));

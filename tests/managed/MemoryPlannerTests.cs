@@ -122,7 +122,9 @@ public sealed class MemoryPlannerTests
         var network = (ResNet)Made("ode", Plenty);
         MemoryPlan plan = network.Planner!.Prepare(Truth.Normal(1, 4, 3, 32, 32));
         Assert.Equal(network.Parts.Select(part => part.Name), plan.Parts.Select(part => part.Name));
-        Assert.All(plan.Parts, part => Assert.Equal(part.Name.StartsWith("stage", StringComparison.Ordinal) ? "backprop" : "stored", part.Method));
+        Assert.All(
+            plan.Parts,
+            part => Assert.Equal(part.Name.StartsWith("stage", StringComparison.Ordinal) ? "backprop" : "stored", part.Method));
         Assert.Equal(plan.MostBytes, plan.Bytes);
         Assert.All(network.Stages, stage => Assert.Equal(Reconstruction.Backprop, stage!.Options.Reconstruction));
         network = (ResNet)Made("ode", plan.LeastBytes);
@@ -176,7 +178,9 @@ public sealed class MemoryPlannerTests
     {
         using var scope = NewDisposeScope();
         var linear = nn.Linear(4, 4);
-        Assert.Contains("expected a ResidualStage, or a Recomputed around it", Refused(() => new MemoryPlanner([("end", linear)], 1)), StringComparison.Ordinal);
+        Assert.Contains(
+            "expected a ResidualStage, or a Recomputed around it",
+            Refused(() => new MemoryPlanner([("end", linear)], 1)), StringComparison.Ordinal);
         Assert.Contains("at least one part", Refused(() => new MemoryPlanner([], 1)), StringComparison.Ordinal);
         Assert.Contains("budget", Refused(() => new MemoryPlanner([("end", new Recomputed(linear))], 0)), StringComparison.Ordinal);
         var called = new Recomputed(nn.Sequential(nn.Softplus()));
@@ -184,10 +188,14 @@ public sealed class MemoryPlannerTests
         var message = Assert.Throws<ResNetNodesException>(() => planner.Prepare(zeros(2, 4))).Message;
         Assert.StartsWith("a memory budget needs native layers, and end is called: ", message, StringComparison.Ordinal);
         planner = new MemoryPlanner([("end", new Recomputed(linear))], Plenty);
-        Assert.StartsWith("end: ", Assert.Throws<ResNetNodesException>(() => planner.Prepare(zeros(2, 5))).Message, StringComparison.Ordinal);
+        Assert.StartsWith(
+            "end: ",
+            Assert.Throws<ResNetNodesException>(() => planner.Prepare(zeros(2, 5))).Message, StringComparison.Ordinal);
         var graphs = ResidualStage.Shared(nn.Linear(4, 4), 3, new StageOptions { CudaGraphs = true });
         Assert.Contains("stage has CudaGraphs", Refused(() => new MemoryPlanner([("stage", graphs)], 1)), StringComparison.Ordinal);
-        Assert.Contains("leave one of them out", Refused(() => new ResNet(new() { MemoryBudget = 1, Recompute = true })), StringComparison.Ordinal);
+        Assert.Contains(
+            "leave one of them out",
+            Refused(() => new ResNet(new() { MemoryBudget = 1, Recompute = true })), StringComparison.Ordinal);
     }
 
     private static string Refused(Func<object> action) => Assert.ThrowsAny<ArgumentException>(action).Message;

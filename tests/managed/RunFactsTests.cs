@@ -43,7 +43,8 @@ public sealed class RunFactsTests : IDisposable
     private static readonly Dictionary<string, StageOptions> ByStage = new()
     {
         ["the reconstruction of stage was adaptive, here it is inverse; take adaptive"] = new() { Reconstruction = Reconstruction.Inverse },
-        ["the reconstruction of stage was adaptive, here it is adaptive:0.01; take adaptive"] = new() { Reconstruction = Reconstruction.Adaptive(0.01) },
+        ["the reconstruction of stage was adaptive, here it is adaptive:0.01; take adaptive"] =
+            new() { Reconstruction = Reconstruction.Adaptive(0.01) },
         ["the solver of stage was euler, here it is midpoint; take euler"] = new() { Solver = Solver.Midpoint },
         ["the step size of stage was 0.5, here it is 0.25; take 0.5"] = new() { StepSize = 0.25 },
         ["the execution of stage was Layers, here it is Callback; take Layers"] = new() { Execution = StageExecution.Callback },
@@ -67,15 +68,20 @@ public sealed class RunFactsTests : IDisposable
             (Train(Images(["ant", "cat", "dog"])), Test()),
         ["number 3 of the classes of the training images was eel (4 images), here it is eel (3 images); take eel (4 images)"] =
             (Train(Images(labels: [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1])), Test()),
-        ["the SHA-256 of the training images was one, here it is other; take the images that it began with"] = (Train(Images(digest: "other")), Test()),
+        ["the SHA-256 of the training images was one, here it is other; take the images that it began with"] = (
+            Train(Images(digest: "other")),
+            Test()),
         ["the batch size of the training images was 4, here it is 6; take 4"] = (new(Images(), Plain, 6, 1), Test()),
         ["the shuffle seed of the training images was 1, here it is 2; take 1"] = (new(Images(), Plain, 4, 2), Test()),
         ["the shuffle seed of the training images was 1, here it is none; take 1"] = (new(Images(), Plain, 4, null), Test()),
         ["number 4 of the augmentation of the training images was CropPadding 0, here it is CropPadding 2; take CropPadding 0"] =
             (new(Images(), Plain with { CropPadding = 2 }, 4, 1), Test()),
-        ["number 9 of the augmentation of the training images was Deviation [0.2023,0.1994,0.201], here it is Deviation [0.2,0.2,0.2]; take Deviation"] =
+        ["number 9 of the augmentation of the training images was Deviation [0.2023,0.1994,0.201], "
+            + "here it is Deviation [0.2,0.2,0.2]; take Deviation"] =
             (new(Images(), Plain with { Deviation = [0.2, 0.2, 0.2] }, 4, 1), Test()),
-        ["the SHA-256 of the test images was one, here it is other; take the images that it began with"] = (Train(Images()), new(Images(digest: "other"), Plain, 12, null)),
+        ["the SHA-256 of the test images was one, here it is other; take the images that it began with"] = (
+            Train(Images()),
+            new(Images(digest: "other"), Plain, 12, null)),
         ["the batch size of the test images was 12, here it is 3; take 12"] = (Train(Images()), new(Images(), Plain, 3, null)),
     };
 
@@ -100,7 +106,9 @@ public sealed class RunFactsTests : IDisposable
         using var next = new Trainer(model, Options with { Epochs = 3 });
         next.Resume(File);
         Assert.Equal(3, next.History.Count);
-        Assert.Equal(error.Message, Assert.Throws<ResNetNodesException>(() => next.Run(ByData[change].Train, ByData[change].Test, _ => { })).Message);
+        Assert.Equal(
+            error.Message,
+            Assert.Throws<ResNetNodesException>(() => next.Run(ByData[change].Train, ByData[change].Test, _ => { })).Message);
     }
 
     /// <summary>A run may be made longer exactly where its finished epochs would have been the same.</summary>
@@ -113,11 +121,22 @@ public sealed class RunFactsTests : IDisposable
     [InlineData("cosine", 4, 1, 8, null)] // at the start of any length: 1
     [InlineData("cosine", 2, 2, 2, null)]
     [InlineData("thirds", 3, 1, 6, null)]
-    [InlineData("thirds", 3, 2, 6, "its 2 finished epochs followed thirds over 3 epochs, over 6 they would have had other learning rates; take 3 epochs, or start a new run")]
-    [InlineData("cosine", 2, 2, 4, "its 2 finished epochs followed cosine over 2 epochs, over 4 they would have had other learning rates; take 2 epochs, or start a new run")]
-    [InlineData("cosine", 4, 2, 3, "its 2 finished epochs followed cosine over 4 epochs, over 3 they would have had other learning rates; take 4 epochs, or start a new run")]
+    [InlineData(
+        "thirds", 3, 2, 6,
+        "its 2 finished epochs followed thirds over 3 epochs, "
+        + "over 6 they would have had other learning rates; take 3 epochs, or start a new run")]
+    [InlineData(
+        "cosine", 2, 2, 4,
+        "its 2 finished epochs followed cosine over 2 epochs, "
+        + "over 4 they would have had other learning rates; take 2 epochs, or start a new run")]
+    [InlineData(
+        "cosine", 4, 2, 3,
+        "its 2 finished epochs followed cosine over 4 epochs, "
+        + "over 3 they would have had other learning rates; take 4 epochs, or start a new run")]
     [InlineData("constant", 4, 3, 2, "has 3 finished epochs, more than 2; take 3 epochs or more, or start a new run")]
-    public void Resume_AllowsAnotherLengthWhereTheFinishedEpochsAreTheSame(string schedule, int epochs, int finished, int wanted, string? refusal)
+    public void Resume_AllowsAnotherLengthWhereTheFinishedEpochsAreTheSame(
+        string schedule,
+        int epochs, int finished, int wanted, string? refusal)
     {
         var options = Options with { Schedule = Schedule.Parse(schedule), Epochs = epochs };
         using var model = Model(new StageOptions());
@@ -162,8 +181,12 @@ public sealed class RunFactsTests : IDisposable
         var same = new string('a', 300);
         var change = new Fact("digest", [$"{same}1{same}"]).Change(new("digest", [$"{same}2{same}"]));
         var cut = new string('a', 20);
-        Assert.Equal($"the digest was …{cut}1{new string('a', 39)}…, here it is …{cut}2{new string('a', 39)}…; take …{cut}1{new string('a', 39)}…", change);
-        Assert.Equal("number 3 of the classes was none, here it is c; take none", new Fact("classes", ["a", "b"]).Change(new("classes", ["a", "b", "c"])));
+        Assert.Equal(
+            $"the digest was …{cut}1{new string('a', 39)}…, here it is …{cut}2{new string('a', 39)}…; take …{cut}1{new string('a', 39)}…",
+            change);
+        Assert.Equal(
+            "number 3 of the classes was none, here it is c; take none",
+            new Fact("classes", ["a", "b"]).Change(new("classes", ["a", "b", "c"])));
         Assert.Null(new Fact("classes", ["a", "b"]).Change(new("classes", ["a", "b"])));
     }
 
@@ -174,7 +197,9 @@ public sealed class RunFactsTests : IDisposable
         using var model = Model(new StageOptions());
         using var trainer = new Trainer(model, Options);
         Checkpoint.Save(File, model, null, []);
-        Assert.Contains("it holds a network alone, and no optimizer", Assert.Throws<ResNetNodesException>(() => trainer.Resume(File)).Message);
+        Assert.Contains(
+            "it holds a network alone, and no optimizer",
+            Assert.Throws<ResNetNodesException>(() => trainer.Resume(File)).Message);
     }
 
     private static BatchLoader Train(ImageDataset data) => new(data, Plain, 4, 1);
@@ -184,9 +209,11 @@ public sealed class RunFactsTests : IDisposable
     private static Known Images(string[]? names = null, int[]? labels = null, string digest = "one", string name = "pictures") =>
         new(name, labels ?? [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2], names ?? ["ant", "dog", "eel"], digest);
 
-    private static TinyResNet Model(StageOptions stage) => new(new TinyResNetOptions { Depth = 2, Planes = 4, Classes = 3, Seed = 1, Stage = stage });
+    private static TinyResNet Model(StageOptions stage) =>
+        new(new TinyResNetOptions { Depth = 2, Planes = 4, Classes = 3, Seed = 1, Stage = stage });
 
-    private static List<float> Bits(nn.Module model) => [.. model.state_dict().Values.SelectMany(t => t.to(ScalarType.Float32).data<float>())];
+    private static List<float> Bits(nn.Module model) =>
+        [.. model.state_dict().Values.SelectMany(t => t.to(ScalarType.Float32).data<float>())];
 
     private void Begin(StageOptions stage)
     {

@@ -38,7 +38,8 @@ public sealed record RecomputedOptions
     };
 
     /// <summary>Those of a part of a network beside a stage with such options: in the state's type, and nothing stored.</summary>
-    internal static RecomputedOptions Beside(StageOptions stage) => Of(stage) with { ComputeType = ComputeType.SameAsState, Stored = false };
+    internal static RecomputedOptions Beside(StageOptions stage) =>
+        Of(stage) with { ComputeType = ComputeType.SameAsState, Stored = false };
 
     /// <summary>The same for a stage of one function.</summary>
     internal StageOptions ToStage() => new()
