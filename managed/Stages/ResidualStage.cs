@@ -101,7 +101,7 @@ public sealed class ResidualStage : nn.Module<Tensor, Tensor>, ILearningStage
     public override Tensor forward(Tensor input) => engine.Run(input, [], training);
 
     /// <summary>
-    /// How each of <see cref="Functions"/> would be evaluated on a state like this one: "fused conv3x3, 16 channels, avx512",
+    /// How each of <see cref="Functions"/> would be evaluated on a state like this one: "fused conv3x3-conv3x3, 16 channels, avx512",
     /// "fused linear-tanh-linear, 8 hidden, avx512", "operators, channels_last", "operators" or "callbacks"; ", bfloat16" follows where
     /// they compute in that. Layers, dtype, device and shape decide, and the environment variable RESNET_NODES_FUSED.
     /// </summary>

@@ -1,6 +1,6 @@
 // kernels_bench.cpp: every fused step on every kernel path that this machine can run, by the number of elements, beside
-// memcpy as the memory's own speed; the convolutions of one image; and the products of Linear functions. Compare rows
-// of one run, taken with
+// memcpy as the memory's own speed; the convolutions of a group of images; and the products of Linear functions.
+// Compare rows of one run, taken with
 //   --benchmark_enable_random_interleaving=true --benchmark_repetitions=5
 #include <benchmark/benchmark.h>
 
@@ -9,7 +9,8 @@
 #include <type_traits>
 #include <vector>
 
-#include "fused/conv_workspace.h"
+#include "fused/conv_plan.h"
+#include "fused/memory.h"
 #include "kernels/paths/kernel_path.h"
 
 namespace resnet_nodes {
@@ -113,31 +114,48 @@ void measure_linear(const char* name, const MlpKernels& loops) {
   }
 }
 
-// The convolutions of one image and their weight gradient, in floating point operations a second.
+// The convolutions of a group of images and their weight gradient, in floating point operations a second.
 void measure_convolutions(const KernelPath& path) {
-  constexpr int64_t kImages[][2] = {{8, 10}, {16, 10}, {24, 10}, {32, 10}, {48, 10}, {64, 8}, {128, 8}};
-  for (const auto& [channels, pixels] : kImages) {
-    const ConvShape shape = image_shape(channels, pixels, pixels);
-    const ConvKernels kernels = shape.lanes == 16 ? path.conv16 : path.conv8;
+  struct Sizes {
+    int64_t in, out, taps, pixels;
+  };
+  constexpr Sizes kSizes[] = {{8, 8, 9, 10},    {16, 16, 9, 10},   {24, 24, 9, 10},  {32, 32, 9, 10}, {64, 64, 9, 8},
+                              {128, 128, 9, 8}, {256, 256, 9, 14}, {512, 512, 9, 4}, {64, 64, 9, 16}, {256, 64, 1, 14},
+                              {64, 256, 1, 14}, {1024, 256, 1, 4}, {256, 1024, 1, 4}};
+  for (const Sizes& sizes : kSizes) {
+    const ConvPlan plan({false, {{sizes.in, sizes.out, sizes.taps}}}, 128, sizes.pixels, sizes.pixels);
+    const ConvPass pass = plan.pass(0, plan.group_images());
+    const ConvKernels kernels = plan.lanes() == 16 ? path.conv16 : path.conv8;
+    const int64_t pixels = plan.group_images() * plan.image_pixels();
     const auto add = [&](const std::string& loop, const auto& body) {
-      const std::string full = loop + "/" + path.name + "/C" + std::to_string(channels) + "/" + std::to_string(pixels);
+      const std::string full = loop + "/" + path.name + "/" + std::to_string(sizes.in) + "-" +
+                               std::to_string(sizes.out) + "/" + std::to_string(sizes.taps) + "/" +
+                               std::to_string(sizes.pixels);
       benchmark::RegisterBenchmark(full.c_str(), [=](benchmark::State& state) {
         FloatBuffer input, gradient, weights, dense, scratch;
-        input.resize(bordered_size(shape)), gradient.resize(bordered_size(shape));
-        weights.resize(transformed_weight_size(shape)), dense.resize(dense_size(shape));
-        scratch.resize(scratch_size(shape));
+        input.resize(plan.blocked_size(0)), gradient.resize(plan.blocked_size(0));
+        weights.resize(plan.packed_size(0)), dense.resize(pixels * sizes.out), scratch.resize(plan.scratch_size(0));
         for (auto _ : state) {
           body(input.data(), gradient.data(), weights.data(), dense.data(), scratch.data());
           benchmark::ClobberMemory();
         }
-        count_operations(state, 18.0 * static_cast<double>(pixels * pixels * channels * channels));
+        count_operations(state, 2.0 * static_cast<double>(pixels * sizes.in * sizes.out * sizes.taps));
       });
     };
     add("convolve", [=](float* input, float*, float* weights, float* dense, float* scratch) {
-      kernels.convolve(dense, input, weights, nullptr, nullptr, scratch, shape);
+      kernels.convolve(dense, input, weights, nullptr, nullptr, scratch, pass);
     });
-    add("weight_gradient", [=](float* input, float* gradient, float* weights, float*, float* scratch) {
-      kernels.weight_gradient(weights, input, gradient, scratch, shape);
+    // Of one band of tiles that are transformed.
+    add("sum_products", [=](float* input, float* gradient, float* weights, float*, float*) {
+      SumShape shape{pixels, 1, sizes.in, sizes.out, plan.packed_position(0), {0, pass.in.block}, {0, pass.out.block}};
+      if (plan.is_winograd(0)) {
+        shape.tiles = plan.group_images() * plan.tiles(0);
+        shape.inputs = plan.tile_shape(sizes.in, shape.tiles);
+        shape.gradients = plan.tile_shape(sizes.out, shape.tiles);
+      }
+      for (int64_t position = 0; position < plan.positions(0); ++position) {
+        kernels.sum_products(weights, input, gradient, true, shape);
+      }
     });
   }
 }

@@ -14,7 +14,7 @@ public sealed class DescribeFunctionsTests
 
     public static TheoryData<string, ScalarType, ComputeType, string> Cases => new()
     {
-        { "convolutions", ScalarType.Float32, ComputeType.SameAsState, $"fused conv3x3, 16 channels, {Path}" },
+        { "convolutions", ScalarType.Float32, ComputeType.SameAsState, $"fused conv3x3-conv3x3, 16 channels, {Path}" },
         { "linear", ScalarType.Float32, ComputeType.SameAsState, $"fused linear-tanh-linear, 8 hidden, {Path}" },
         { "convolutions", ScalarType.Float64, ComputeType.SameAsState, "operators, channels_last" },
         { "linear", ScalarType.Float64, ComputeType.SameAsState, "operators" },

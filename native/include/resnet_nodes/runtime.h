@@ -19,9 +19,9 @@ RESNET_NODES_API std::vector<std::string> kernel_paths();
 /// that names none.
 RESNET_NODES_API std::string active_kernel_path();
 // The environment variable RESNET_NODES_FUSED, read when a stage is made: `off` evaluates its residual functions by
-// LibTorch's operators alone; `on` or unset: fused where the layers are conv3x3, batch norm, ReLU, conv3x3, batch norm
-// with a multiple of 8 channels, or Linear, tanh or ReLU, Linear with a narrow middle, in float32 on the CPU.
-// Stage::function_path says which it is.
+// LibTorch's operators alone; `on` or unset: fused where the layers are convolutions (1x1 or 3x3, a multiple of 8
+// channels), each with its batch norm, ReLUs between and perhaps in front, or Linear, tanh or ReLU, Linear with a
+// narrow middle, in float32 on the CPU. Stage::function_path says which it is.
 
 /// How often a tensor was changed in place, through whatever view of it (`_version` in PyTorch). Throws Error for an
 /// inference tensor, whose changes nobody counts.

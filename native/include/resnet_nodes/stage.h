@@ -103,10 +103,10 @@ class RESNET_NODES_API Stage {
   int64_t buffer_count() const;
   /// Batch normalizations in the functions' lists, a shared function's once. 0 with callbacks.
   int64_t norm_count() const;
-  /// How function n is evaluated on a state like x: "fused conv3x3, 16 channels, avx512", "fused linear-tanh-linear,
-  /// 8 hidden, avx512", "operators, channels_last", "operators", "callbacks"; ", bfloat16" follows where they compute
-  /// in that, ", cuda steps" where the steps around it are kernels on the GPU. RESNET_NODES_FUSED decides (runtime.h),
-  /// then layers, dtype, device and shape.
+  /// How function n is evaluated on a state like x: "fused conv3x3-conv3x3, 16 channels, avx512", "fused
+  /// linear-tanh-linear, 8 hidden, avx512", "operators, channels_last", "operators", "callbacks"; ", bfloat16" follows
+  /// where they compute in that, ", cuda steps" where the steps around it are kernels on the GPU. RESNET_NODES_FUSED
+  /// decides (runtime.h), then layers, dtype, device and shape.
   std::string function_path(int64_t function, const Tensor& x) const;
 
   /// What a training step takes with each of these options, at a state like x, whose values are not read. For adaptive

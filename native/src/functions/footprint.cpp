@@ -155,6 +155,25 @@ void add_parts(Footprint& found, const LayerTable::Function& function, const Row
   found.from_replay = found.replayed_tape + cotangents_between(function, rows, parts) + part + found.input;
 }
 
+// Bytes of one number a pixel and channel of a state's images.
+int64_t image_bytes(const Tensor& x, int64_t channels) {
+  return x.size(0) * x.size(2) * x.size(3) * channels * static_cast<int64_t>(x.element_size());
+}
+
+// What the convolutions of a fused chain give.
+int64_t value_bytes(const ConvChain& chain, const Tensor& x) {
+  int64_t channels = 0;
+  for (const ConvUnit& unit : chain.units) channels += unit.out;
+  return image_bytes(x, channels);
+}
+
+// The gradients between its units: one goes from the last to the next, and two take turns where there are more.
+int64_t gradient_bytes(const ConvChain& chain, const Tensor& x) {
+  int64_t most = 0;
+  for (size_t i = 1; i < chain.units.size(); ++i) most = std::max(most, chain.units[i].in);
+  return std::min<int64_t>(2, static_cast<int64_t>(chain.units.size()) - 1) * image_bytes(x, most);
+}
+
 }  // namespace
 
 Footprint footprint_of(const LayerTable& table, int64_t n, const Tensor& x, int64_t tape_bytes) {
@@ -170,12 +189,16 @@ Footprint footprint_of(const LayerTable& table, int64_t n, const Tensor& x, int6
   found.operations = rows.operations();
   found.tape_holds_input = function.reads_input_back;
   if (const Fusion fusion = table.fusion(n, x); fusion != Fusion::none) {
-    // What stands behind either of the two convolutions, or the hidden numbers; the rest goes some images at a time.
-    found.tape = found.replayed_tape = fusion == Fusion::mlp ? rows.bytes(0) : 2 * found.output;
-    found.evaluation = 2 * found.output;
-    found.taping = 3 * found.output;
-    found.from_tape = 2 * found.output;
-    found.from_replay = 5 * found.output;
+    // What stands behind each convolution, or the hidden numbers; the rest goes some images at a time.
+    const bool is_mlp = fusion == Fusion::mlp;
+    const int64_t values = is_mlp ? rows.bytes(0) : value_bytes(function.chain, x);
+    const int64_t gradients = is_mlp ? found.output : gradient_bytes(function.chain, x);
+    const int64_t evaluation = is_mlp ? 2 * found.output : values;
+    found.tape = found.replayed_tape = values;
+    found.evaluation = evaluation;
+    found.taping = evaluation + found.output;
+    found.from_tape = gradients + found.output;
+    found.from_replay = evaluation + gradients + 2 * found.output;
     found.tape_holds_input = true;
     return found;
   }

@@ -12,21 +12,24 @@ FusedTape* fused_tape(Tape* tape) { return tape != nullptr ? &static_cast<LayerT
 }  // namespace
 
 ConvBlockCall LayerFunctions::conv_block_call(Use use, bool gradients) {
-  const std::vector<LayerTable::Row>& rows = table_->function(use.function).rows;
+  const LayerTable::Function& function = table_->function(use.function);
   ConvBlockCall call;
-  for (size_t i = 0; i < 2; ++i) {
-    const LayerTable::Row &convolution = rows[3 * i], &norm = rows[3 * i + 1];
-    call.convolution[i] = call_for(use, convolution);
-    call.norm[i] = call_for(use, norm);
-    call.norm_spec[i] = norm.layer->spec();
-    call.has_bias[i] = convolution.layer->spec().bias;
-    for (int64_t k = 0; gradients && k < 2; ++k) {
-      const size_t slot = 4 * i + static_cast<size_t>(k);
-      if (k < convolution.layer->parameter_count()) {
-        call.targets[slot] = gradient_target(convolution.first_parameter + k);
-      }
-      if (k < norm.layer->parameter_count()) call.targets[slot + 2] = gradient_target(norm.first_parameter + k);
-    }
+  call.chain = &function.chain;
+  call.units.resize(function.chain.units.size());
+  for (size_t i = 0; i < call.units.size(); ++i) {
+    const size_t first = function.chain.first_layer() + 3 * i;
+    const LayerTable::Row &convolution = function.rows[first], &norm = function.rows[first + 1];
+    ConvBlockCall::Unit& unit = call.units[i];
+    unit.convolution = call_for(use, convolution);
+    unit.norm = call_for(use, norm);
+    unit.norm_spec = norm.layer->spec();
+    unit.has_bias = convolution.layer->spec().bias;
+    if (!gradients) continue;
+    unit.weight = gradient_target(convolution.first_parameter);
+    if (unit.has_bias) unit.bias = gradient_target(convolution.first_parameter + 1);
+    if (!unit.norm_spec.affine) continue;
+    unit.norm_weight = gradient_target(norm.first_parameter);
+    unit.norm_bias = gradient_target(norm.first_parameter + 1);
   }
   return call;
 }

@@ -77,7 +77,8 @@ LayerTable::LayerTable(const std::vector<FunctionSpec>& functions, int64_t depth
     }
     join(function, static_cast<int64_t>(functions_.size()));
     fresh_ = fresh_ && function.rows.back().layer->output_is_fresh();
-    if (is_conv_block(spec.layers)) function.fusion = Fusion::conv_block;
+    function.chain = conv_chain(spec.layers);
+    if (!function.chain.units.empty()) function.fusion = Fusion::conv_block;
     if (is_mlp(spec.layers)) function.fusion = Fusion::mlp;
     functions_.push_back(std::move(function));
   }
@@ -141,7 +142,7 @@ std::string LayerTable::parameter_place(int64_t index) const {
 Fusion LayerTable::fusion(int64_t n, const Tensor& x) const {
   const Function& f = function(n);
   if (!fusing_ || is_mixed()) return Fusion::none;
-  const bool fits = f.fusion == Fusion::conv_block ? fuses_conv_block(x, f.channels())
+  const bool fits = f.fusion == Fusion::conv_block ? fuses_conv_block(x, f.chain)
                     : f.fusion == Fusion::mlp      ? fuses_mlp(x, f.channels())
                                                    : false;
   return fits ? f.fusion : Fusion::none;
@@ -151,7 +152,7 @@ std::string LayerTable::path(int64_t n, const Tensor& x) const {
   const Function& f = function(n);
   switch (fusion(n, x)) {
     case Fusion::conv_block:
-      return conv_block_path_name(f.channels());
+      return conv_block_path_name(f.chain);
     case Fusion::mlp:
       return mlp_path_name(f.spec(1).kind, f.spec(0).out_features);
     case Fusion::none:

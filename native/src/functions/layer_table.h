@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "fused/conv_plan.h"
 #include "layers/layer.h"
 #include "resnet_nodes/options.h"
 
@@ -38,6 +39,7 @@ class LayerTable {
     std::vector<Row> rows;
     int64_t statistics_count = 0;
     Fusion fusion = Fusion::none;
+    ConvChain chain;  ///< Fusion::conv_block
     int64_t last_reader_of_input = -1;
     bool reads_input_back = false;  ///< a product reads the function's input
 

@@ -1,5 +1,7 @@
 #include "fused/conv_block.h"
 
+#include <limits>
+
 #include "tensors/active_kernels.h"
 #include "tensors/elementwise.h"
 #include "tensors/layout.h"
@@ -9,134 +11,153 @@ namespace {
 
 using torch::headeronly::ScalarType;
 
-// Floats of one bordered image, of which a thread holds two: beyond, it leaves the second-level cache, and LibTorch's
-// blocked convolutions are the faster.
-constexpr int64_t kLargestImage = 1 << 16;
-// Channels beyond which a convolution's weights leave it.
-constexpr int64_t kMostChannels = 128;
-
 bool is_dense_state(const Tensor& x) {
   const int64_t c = x.size(1), h = x.size(2), w = x.size(3);
   return x.stride(1) == 1 && (w == 1 || x.stride(3) == c) && (h == 1 || x.stride(2) == w * c) &&
          (x.size(0) == 1 || x.stride(0) == h * w * c);
 }
 
-Tensor dense(const Tensor& x) { return is_dense_state(x) ? x : state_layout(x); }
-
 }  // namespace
 
-bool is_conv_block(const std::vector<LayerSpec>& layers) {
-  using enum LayerKind;
-  constexpr LayerKind kKinds[] = {conv2d, batch_norm2d, relu, conv2d, batch_norm2d};
-  if (layers.size() != 5) return false;
-  const int64_t channels = layers[0].in_features;
-  if (channels % 8 != 0 || channels > kMostChannels) return false;
-  for (size_t i = 0; i < 5; ++i) {
-    const LayerSpec& s = layers[i];
-    if (s.kind != kKinds[i]) return false;
-    if (s.kind == batch_norm2d && s.in_features != channels) return false;
-    if (s.kind == conv2d && (s.in_features != channels || s.out_features != channels || s.kernel_height != 3 ||
-                             s.kernel_width != 3 || s.padding_height != 1 || s.padding_width != 1 ||
-                             s.dilation_height != 1 || s.dilation_width != 1 || s.groups != 1)) {
-      return false;
-    }
-  }
-  return true;
-}
-
-bool fuses_conv_block(const Tensor& x, int64_t channels) {
-  if (!x.is_cpu() || x.scalar_type() != ScalarType::Float || x.dim() != 4 || x.size(1) != channels) return false;
+bool fuses_conv_block(const Tensor& x, const ConvChain& chain) {
+  if (!x.is_cpu() || x.scalar_type() != ScalarType::Float || x.dim() != 4 || x.size(1) != chain.channels())
+    return false;
   // A single value a channel has no statistics: the operators say so.
-  if (x.size(0) * x.size(2) * x.size(3) < 2) return false;
-  return bordered_size(image_shape(channels, x.size(2), x.size(3))) <= kLargestImage;
+  return x.size(0) * x.size(2) * x.size(3) >= 2;
 }
 
-std::string conv_block_path_name(int64_t channels) {
-  return "fused conv3x3, " + std::to_string(channels) + " channels, " + active_kernels().name;
+std::string conv_block_path_name(const ConvChain& chain) {
+  std::string name = "fused ";
+  int64_t most = 0, least = chain.channels();
+  for (const ConvUnit& unit : chain.units) {
+    if (&unit != &chain.units.front()) name.append("-");
+    name.append(unit.taps == 9 ? "conv3x3" : "conv1x1");
+    most = std::max(most, unit.in);
+    least = std::min(least, unit.in);
+  }
+  name.append(", ").append(std::to_string(most));
+  if (least < most) name.append("/").append(std::to_string(least));
+  return name.append(" channels, ").append(active_kernels().name);
 }
 
 ConvBlock::ConvBlock(ConvWorkspace& workspace, const ConvBlockCall& call, const Tensor& x)
     : workspace_(workspace), call_(call) {
-  workspace_.prepare(image_shape(x.size(1), x.size(2), x.size(3)), x.size(0), active_kernels());
+  workspace_.prepare(ConvPlan(*call.chain, x.size(0), x.size(2), x.size(3)), active_kernels());
 }
 
-ConvBlock::Convolution ConvBlock::convolution(size_t index) const {
-  const LayerCall& call = call_.convolution[index];
+Tensor ConvBlock::dense(const Tensor& x) { return is_dense_state(x) ? x : state_layout(x); }
+
+std::vector<int64_t> ConvBlock::value_counts() const {
+  std::vector<int64_t> counts;
+  for (size_t i = 0; i < units(); ++i) counts.push_back(workspace_.plan().pixels() * channels(i));
+  return counts;
+}
+
+ConvBlock::Convolution ConvBlock::convolution(size_t unit) const {
+  const ConvBlockCall::Unit& own = call_.units[unit];
   float* bias = nullptr;
-  if (call_.has_bias[index]) {
-    bias = workspace_.bias(index);
-    const Numbers numbers(call.parameters[1]);
-    for (int64_t c = 0; c < workspace_.image().channels; ++c) bias[c] = numbers[c];
+  if (own.has_bias) {
+    bias = workspace_.bias(unit);
+    const Numbers numbers(own.convolution.parameters[1]);
+    for (int64_t c = 0; c < channels(unit); ++c) bias[c] = numbers[c];
   }
-  return {workspace_.packed(call_.key, index, false, call.parameters[0]), bias};
+  return {workspace_.packed(call_.key, unit, false, own.convolution.parameters[0]), bias};
+}
+
+bool ConvBlock::uses_any_batch() const {
+  for (size_t i = 0; i < units(); ++i) {
+    if (uses_batch(i)) return true;
+  }
+  return false;
+}
+
+// What the unit's convolution reads: the block's input, or the normalization before, through a ReLU.
+void ConvBlock::activate(size_t unit, float* blocked, const float* x, const ConvShape& shape) const {
+  if (unit == 0) {
+    const float floor = call_.chain->starts_with_relu ? 0.0f : -std::numeric_limits<float>::infinity();
+    workspace_.kernels().block(blocked, x, floor, shape);
+  } else {
+    const Norm before = norm(unit - 1);
+    workspace_.kernels().affine_relu(blocked, x, before.scale, before.shift, shape);
+  }
+}
+
+void ConvBlock::convolve(size_t unit, const Convolution& by, const ConvGroup& group, Slot& slot, const float* x,
+                         float* out) const {
+  const ConvPass pass = workspace_.plan().pass(unit, group.images);
+  float* blocked = workspace_.blocked(slot, 0, unit);
+  activate(unit, blocked, x, pass.in);
+  workspace_.kernels().convolve(out, blocked, by.weights, by.bias, nullptr, slot.scratch.data(), pass);
 }
 
 Tensor ConvBlock::forward(const Tensor& base_state, const Tensor& state, double a, FusedTape* tape) {
-  if (!uses_batch(0) && !uses_batch(1)) return replay(base_state, state, a, tape);
+  if (!uses_any_batch()) return replay(base_state, state, a, tape);
   const Tensor x = dense(state), base = base_state.defined() ? dense(base_state) : Tensor();
-  const ConvShape& image = workspace_.image();
+  const ConvPlan& plan = workspace_.plan();
   const ConvKernels& kernels = workspace_.kernels();
-  const int64_t size = dense_size(image), channels = image.channels;
   const Tensor out = call_.states->like(x);
-  if (tape != nullptr) tape->keep(x);
-  float* inner = tape != nullptr ? target(tape->inner) : workspace_.inner();
-  float* outer = tape != nullptr ? target(tape->outer) : workspace_.outer();
-  const Convolution first = convolution(0), second = convolution(1);
-  const auto moments = [&](int64_t i, const float* values) {
-    float* sums = workspace_.image_sums(i);
-    kernels.moments(sums, sums + channels, values, image);
-  };
-  workspace_.for_images([&](int64_t i, ConvWorkspace::Slot& slot) {
-    kernels.border(slot.input.data(), data(x) + i * size, image);
-    kernels.convolve(inner + i * size, slot.input.data(), first.weights, first.bias, nullptr, slot.scratch.data(),
-                     image);
-    moments(i, inner + i * size);
-  });
-  const Norm inner_norm = uses_batch(0) ? batch_norm(0) : saved_norm(0);
-  workspace_.for_images([&](int64_t i, ConvWorkspace::Slot& slot) {
-    kernels.affine_relu(slot.input.data(), inner + i * size, inner_norm.scale, inner_norm.shift, image);
-    kernels.convolve(outer + i * size, slot.input.data(), second.weights, second.bias, nullptr, slot.scratch.data(),
-                     image);
-    moments(i, outer + i * size);
-  });
-  const Norm outer_norm = uses_batch(1) ? batch_norm(1) : saved_norm(1);
-  const Norm step = scaled(outer_norm, a);
-  workspace_.for_images([&](int64_t i, ConvWorkspace::Slot&) {
-    kernels.affine(target(out) + i * size, base.defined() ? data(base) + i * size : nullptr, outer + i * size,
-                   step.scale, step.shift, image);
+  if (tape != nullptr) tape->keep(x, value_counts());
+  const float* from = data(x);
+  int64_t in = plan.chain().channels();
+  for (size_t i = 0; i < units(); ++i) {
+    float* to = tape != nullptr ? target(tape->values[i]) : workspace_.values(i);
+    const Convolution by = convolution(i);
+    const int64_t own = channels(i);
+    workspace_.for_groups([&](const ConvGroup& group, Slot& slot) {
+      float *values = to + group.first_pixel * own, *sums = workspace_.sums() + group.index * 2 * own;
+      convolve(i, by, group, slot, from + group.first_pixel * in, values);
+      kernels.moments(sums, sums + own, values, plan.dense(own, group.images));
+    });
+    if (uses_batch(i)) {
+      batch_norm(i);
+    } else {
+      load_norm(i);
+    }
+    from = to;
+    in = own;
+  }
+  const Norm step = scaled(units() - 1, a);
+  workspace_.for_groups([&](const ConvGroup& group, Slot&) {
+    const int64_t first = group.first_pixel * in;
+    kernels.affine(target(out) + first, base.defined() ? data(base) + first : nullptr, from + first, step.scale,
+                   step.shift, plan.dense(in, group.images));
   });
   return out;
 }
 
-// f at x with known statistics, an image at a time: nothing crosses images. finish(image, outer) takes what the second
+// f at x with known statistics, some images at a time: nothing crosses images. finish(group, value) takes what the last
 // convolution gave.
 template <typename Finish>
-void ConvBlock::evaluate(const Tensor& x, const Norm& inner_norm, FusedTape* tape, const Finish& finish) {
-  const ConvShape& image = workspace_.image();
-  const ConvKernels& kernels = workspace_.kernels();
-  const int64_t size = dense_size(image);
-  if (tape != nullptr) tape->keep(x);
-  const Convolution first = convolution(0), second = convolution(1);
-  workspace_.for_images([&](int64_t i, ConvWorkspace::Slot& slot) {
-    float* inner = tape != nullptr ? target(tape->inner) + i * size : slot.inner.data();
-    float* outer = tape != nullptr ? target(tape->outer) + i * size : slot.outer.data();
-    kernels.border(slot.input.data(), data(x) + i * size, image);
-    kernels.convolve(inner, slot.input.data(), first.weights, first.bias, nullptr, slot.scratch.data(), image);
-    kernels.affine_relu(slot.input.data(), inner, inner_norm.scale, inner_norm.shift, image);
-    kernels.convolve(outer, slot.input.data(), second.weights, second.bias, nullptr, slot.scratch.data(), image);
-    finish(i, outer);
+void ConvBlock::evaluate(const Tensor& x, FusedTape* tape, const Finish& finish) {
+  if (tape != nullptr) tape->keep(x, value_counts());
+  std::vector<Convolution> by;
+  for (size_t i = 0; i < units(); ++i) {
+    by.push_back(convolution(i));
+    load_norm(i);
+  }
+  const int64_t group_pixels = workspace_.plan().group_images() * workspace_.plan().image_pixels();
+  workspace_.for_groups([&](const ConvGroup& group, Slot& slot) {
+    const float* from = data(x) + group.first_pixel * workspace_.plan().chain().channels();
+    for (size_t i = 0; i < units(); ++i) {
+      float* to = tape != nullptr ? target(tape->values[i]) + group.first_pixel * channels(i)
+                                  : slot.values[i].resize(group_pixels * channels(i));
+      convolve(i, by[i], group, slot, from, to);
+      from = to;
+    }
+    finish(group, from);
   });
 }
 
 Tensor ConvBlock::replay(const Tensor& base_state, const Tensor& state, double a, FusedTape* tape) {
   const Tensor x = dense(state), base = base_state.defined() ? dense(base_state) : Tensor();
-  const ConvShape& image = workspace_.image();
-  const int64_t size = dense_size(image);
+  const int64_t own = workspace_.plan().chain().channels();
   const Tensor out = call_.states->like(x);
-  const Norm inner_norm = saved_norm(0), step = scaled(saved_norm(1), a);
-  evaluate(x, inner_norm, tape, [&](int64_t i, const float* outer) {
-    workspace_.kernels().affine(target(out) + i * size, base.defined() ? data(base) + i * size : nullptr, outer,
-                                step.scale, step.shift, image);
+  load_norm(units() - 1);
+  const Norm step = scaled(units() - 1, a);
+  evaluate(x, tape, [&](const ConvGroup& group, const float* value) {
+    const int64_t first = group.first_pixel * own;
+    workspace_.kernels().affine(target(out) + first, base.defined() ? data(base) + first : nullptr, value, step.scale,
+                                step.shift, workspace_.plan().dense(own, group.images));
   });
   return out;
 }
@@ -144,84 +165,22 @@ Tensor ConvBlock::replay(const Tensor& base_state, const Tensor& state, double a
 Corrected ConvBlock::correct(const Tensor& y_state, const Tensor& predicted_state, double a, bool keep_slope,
                              const Tensor& cotangent_state, FusedTape& tape) {
   const Tensor y = dense(y_state), predicted = dense(predicted_state), cotangent = dense(cotangent_state);
-  const ConvShape& image = workspace_.image();
-  const ConvKernels& kernels = workspace_.kernels();
-  const int64_t size = dense_size(image);
+  const ConvPlan& plan = workspace_.plan();
+  const int64_t own = plan.chain().channels();
   Corrected result{call_.states->like(y), keep_slope ? call_.states->like(y) : Tensor(), {}};
-  const Norm inner_norm = saved_norm(0), outer_norm = saved_norm(1);
-  std::vector<StepNorms> norms(static_cast<size_t>(workspace_.batch()));
-  float* sums = tape.sums.resize(workspace_.batch() * 2 * image.channels);
-  evaluate(predicted, inner_norm, &tape, [&](int64_t i, const float* outer) {
-    norms[static_cast<size_t>(i)] = kernels.correct(
-        target(result.state) + i * size, keep_slope ? target(result.slope) + i * size : nullptr, data(y) + i * size,
-        data(predicted) + i * size, outer, outer_norm.scale, outer_norm.shift, a, image);
-    float* of_image = sums + i * 2 * image.channels;
-    kernels.product_sums(of_image, of_image + image.channels, data(cotangent) + i * size, outer, outer_norm.mean,
-                         image);
+  const Norm last = norm(units() - 1);
+  std::vector<StepNorms> norms(static_cast<size_t>(plan.groups()));
+  float* sums = tape.sums.resize(plan.groups() * 2 * own);
+  evaluate(predicted, &tape, [&](const ConvGroup& group, const float* value) {
+    const int64_t first = group.first_pixel * own;
+    norms[static_cast<size_t>(group.index)] = workspace_.kernels().correct(
+        target(result.state) + first, keep_slope ? target(result.slope) + first : nullptr, data(y) + first,
+        data(predicted) + first, value, last.scale, last.shift, a, plan.dense(own, group.images));
+    product_sums(units() - 1, group, data(cotangent) + first, value, sums);
   });
   tape.has_sums = true;
   result.norms = sum_of(norms);
   return result;
-}
-
-void ConvBlock::add_convolution_gradients(size_t index) {
-  const GradientTarget& weight = call_.targets[4 * index];
-  const GradientTarget& bias = call_.targets[4 * index + 1];
-  if (weight.gradient.defined()) workspace_.weight_gradient(weight.gradient, weight.add);
-  if (bias.gradient.defined()) workspace_.bias_gradient(bias.gradient, bias.add);
-}
-
-Tensor ConvBlock::vjp(const Tensor& base_state, const Tensor& cotangent_state, double a, FusedTape& tape) {
-  const Tensor cotangent = dense(cotangent_state), base = base_state.defined() ? dense(base_state) : Tensor();
-  const ConvShape& image = workspace_.image();
-  const ConvKernels& kernels = workspace_.kernels();
-  const int64_t size = dense_size(image), channels = image.channels;
-  const Tensor out = call_.states->like(cotangent);
-  const Norm inner_norm = saved_norm(0), outer_norm = saved_norm(1);
-  const float *g = data(cotangent), *x = data(tape.x), *inner = data(tape.inner);
-  float* outer = target(tape.outer);
-  if (!tape.has_sums) {
-    float* sums = tape.sums.resize(workspace_.batch() * 2 * channels);
-    workspace_.for_images([&](int64_t i, ConvWorkspace::Slot&) {
-      float* of_image = sums + i * 2 * channels;
-      kernels.product_sums(of_image, of_image + channels, g + i * size, outer + i * size, outer_norm.mean, image);
-    });
-  }
-  tape.has_sums = false;
-
-  // Back through the second normalization and convolution and the ReLU; the gradient takes the place of `outer`.
-  const bool outer_weight = wants(4), inner_weight = wants(0);
-  const NormGradient outer_gradient = norm_gradient(1, outer_norm, a, tape.sums.data());
-  const float* outer_weights = workspace_.packed(call_.key, 1, true, call_.convolution[1].parameters[0]);
-  workspace_.for_images_with_sums(outer_weight, [&](int64_t i, int64_t part, ConvWorkspace::Slot& slot) {
-    float *activation = slot.input.data(), *gradient = slot.gradient.data(), *middle = outer + i * size;
-    kernels.norm_gradient(gradient, workspace_.bias_sums(part), g + i * size, middle, outer_norm.mean,
-                          outer_gradient.by_g, outer_gradient.by_x, outer_gradient.constant, image);
-    kernels.affine_relu(activation, inner + i * size, inner_norm.scale, inner_norm.shift, image);
-    if (outer_weight)
-      kernels.weight_gradient(slot.weight_sums.data(), activation, gradient, slot.scratch.data(), image);
-    kernels.convolve(middle, gradient, outer_weights, nullptr, nullptr, slot.scratch.data(), image);
-    kernels.mask(middle, activation, image);
-    float* sums = workspace_.image_sums(i);
-    kernels.product_sums(sums, sums + channels, middle, inner + i * size, inner_norm.mean, image);
-  });
-  add_convolution_gradients(1);
-
-  const NormGradient inner_gradient = norm_gradient(0, inner_norm, 1.0, workspace_.image_sums(0));
-  const float* inner_weights = workspace_.packed(call_.key, 0, true, call_.convolution[0].parameters[0]);
-  workspace_.for_images_with_sums(inner_weight, [&](int64_t i, int64_t part, ConvWorkspace::Slot& slot) {
-    float* gradient = slot.gradient.data();
-    kernels.norm_gradient(gradient, workspace_.bias_sums(part), outer + i * size, inner + i * size, inner_norm.mean,
-                          inner_gradient.by_g, inner_gradient.by_x, inner_gradient.constant, image);
-    if (inner_weight) {
-      kernels.border(slot.input.data(), x + i * size, image);
-      kernels.weight_gradient(slot.weight_sums.data(), slot.input.data(), gradient, slot.scratch.data(), image);
-    }
-    kernels.convolve(target(out) + i * size, gradient, inner_weights, nullptr,
-                     base.defined() ? data(base) + i * size : nullptr, slot.scratch.data(), image);
-  });
-  add_convolution_gradients(0);
-  return out;
 }
 
 }  // namespace resnet_nodes

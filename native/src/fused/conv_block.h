@@ -1,5 +1,5 @@
-// conv_block.h: the residual function conv3x3 - batch norm - ReLU - conv3x3 - batch norm, image by image in the
-// first-level cache. float32 on the CPU. Only batch normalization's sums cross images.
+// conv_block.h: a residual function of convolutions, batch normalizations and ReLUs, some images at a time in the
+// second-level cache. float32 on the CPU. Only batch normalization's sums cross images.
 #pragma once
 
 #include <string>
@@ -12,28 +12,30 @@
 
 namespace resnet_nodes {
 
-/// Whether these layers are the pattern.
-bool is_conv_block(const std::vector<LayerSpec>& layers);
-/// Whether such layers can be fused on this state.
-bool fuses_conv_block(const Tensor& x, int64_t channels);
-/// "fused conv3x3, 16 channels, avx512".
-std::string conv_block_path_name(int64_t channels);
+/// Whether such functions can be fused on this state.
+bool fuses_conv_block(const Tensor& x, const ConvChain& chain);
+/// "fused conv3x3-conv3x3, 16 channels, avx512".
+std::string conv_block_path_name(const ConvChain& chain);
 
 /// One function in one call.
 struct ConvBlockCall {
+  struct Unit {
+    LayerCall convolution;
+    LayerCall norm;
+    LayerSpec norm_spec;
+    bool has_bias = false;
+    // Read only by the product.
+    GradientTarget weight, bias, norm_weight, norm_bias;
+  };
   FusedStates* states = nullptr;
   PackedKey key;
-  LayerCall convolution[2];
-  LayerCall norm[2];
-  LayerSpec norm_spec[2];
-  bool has_bias[2] = {false, false};
-  /// Weight and bias of conv, norm, conv, norm; read only by the product.
-  GradientTarget targets[8];
+  const ConvChain* chain = nullptr;
+  std::vector<Unit> units;
 };
 
 class ConvBlock {
  public:
-  /// For states like x, which `fuses` took. Both live as long as the function.
+  /// For states like x, which `fuses` took. All live as long as the function.
   ConvBlock(ConvWorkspace& workspace, const ConvBlockCall& call, const Tensor& x);
 
   /// base + a f(x) in the forward pass; a f(x) where base is undefined.
@@ -47,6 +49,7 @@ class ConvBlock {
   Tensor vjp(const Tensor& base, const Tensor& cotangent, double a, FusedTape& tape);
 
  private:
+  using Slot = ConvWorkspace::Slot;
   // The numbers of a vector of any stride, or one number for all.
   struct Numbers {
     const float* first;
@@ -71,24 +74,59 @@ class ConvBlock {
     float* by_x;
     float* constant;
   };
+  // The way back through one unit.
+  struct Back {
+    size_t unit;
+    const float* g;      // of the normalization's output
+    const float* x;      // the unit's input, before the activation
+    const float* value;  // what its convolution gave
+    float* to;           // the gradient of its input
+    const float* base;   // what that is added to; may be null
+    NormGradient norm;
+    const float* weights;  // of the input's gradient
+  };
+  // The tiles of a weight gradient by channels: those of a span of groups.
+  struct Span {
+    const float* inputs;
+    const float* gradients;
+    TileShape input_tiles;
+    TileShape gradient_tiles;
+    int64_t tiles;
+  };
 
-  Convolution convolution(size_t index) const;
+  static Tensor dense(const Tensor& x);
+  std::vector<int64_t> value_counts() const;
+  size_t units() const { return workspace_.plan().units(); }
+  int64_t channels(size_t unit) const { return workspace_.plan().unit(unit).out; }
+  Convolution convolution(size_t unit) const;
+  bool uses_any_batch() const;
+  void activate(size_t unit, float* blocked, const float* x, const ConvShape& shape) const;
+  void convolve(size_t unit, const Convolution& by, const ConvGroup& group, Slot& slot, const float* x,
+                float* out) const;
   template <typename Finish>
-  void evaluate(const Tensor& x, const Norm& inner_norm, FusedTape* tape, const Finish& finish);
-  void add_convolution_gradients(size_t index);
+  void evaluate(const Tensor& x, FusedTape* tape, const Finish& finish);
 
-  // fused_norms.cpp
-  bool uses_batch(size_t index) const;
-  Numbers gamma(size_t index) const;
-  float invstd(double variance, size_t index) const;
-  Norm place_of(size_t index) const;
-  void bind(size_t index, const Norm& norm) const;
-  Norm saved_norm(size_t index) const;
-  Norm batch_norm(size_t index);
-  Norm scaled(const Norm& norm, double a) const;
-  NormGradient norm_gradient(size_t index, const Norm& norm, double a, const float* sums);
+  // conv_block_product.cpp
+  void product_sums(size_t unit, const ConvGroup& group, const float* g, const float* value, float* sums) const;
+  void go_back(const Back& back);
+  void input_gradient(const Back& back, const ConvGroup& group, Slot& slot, const ConvPass& pass, float* gradient,
+                      float* activation);
+  void sum_by_part(const Back& back, const ConvGroup& group, Slot& slot, const float* gradient,
+                   const float* activation);
+  void go_back_by_channels(const Back& back);
+  void add_span(const Back& back, const Span& span, bool add);
+  bool masks(size_t unit) const { return unit > 0 || call_.chain->starts_with_relu; }
 
-  bool wants(size_t target) const { return call_.targets[target].gradient.defined(); }
+  // conv_block_norms.cpp
+  bool uses_batch(size_t unit) const;
+  Numbers gamma(size_t unit) const;
+  float invstd(double variance, size_t unit) const;
+  Norm norm(size_t unit) const;
+  void bind(size_t unit, const Norm& norm) const;
+  void load_norm(size_t unit) const;
+  void batch_norm(size_t unit);
+  Norm scaled(size_t unit, double a) const;
+  NormGradient norm_gradient(size_t unit, double a, const float* sums);
 
   ConvWorkspace& workspace_;
   const ConvBlockCall& call_;

@@ -11,93 +11,86 @@ namespace {
 
 using torch::headeronly::ScalarType;
 
-// Where each normalization's coefficients lie in the workspace, and what else does.
-constexpr size_t kOfNorm = 4, kByGradient = 8, kByValue = 9, kConstant = 10, kStepScale = 11, kStepShift = 12;
-
-// total += values, one for each channel.
-void add_to(std::vector<double>& total, const float* values) {
-  for (size_t c = 0; c < total.size(); ++c) total[c] += static_cast<double>(values[c]);
-}
-
-// To a vector's gradient, or in its place.
-void put(const GradientTarget& to, const std::vector<double>& values) {
-  if (!to.gradient.defined()) return;
-  float* element = target(to.gradient);
-  const int64_t stride = to.gradient.stride(0);
-  for (size_t c = 0; c < values.size(); ++c, element += stride) {
-    *element = static_cast<float>(to.add ? static_cast<double>(*element) + values[c] : values[c]);
-  }
-}
+// Where coefficients lie in the workspace: first what is needed for one normalization at a time, then those of each.
+constexpr size_t kByGradient = 0, kByValue = 1, kConstant = 2, kStepScale = 3, kStepShift = 4, kFirst = 5, kOfNorm = 4;
 
 constexpr float kOne = 1, kZero = 0;
 
 }  // namespace
 
-bool ConvBlock::uses_batch(size_t index) const {
-  return call_.norm[index].training || !call_.norm_spec[index].track_statistics;
+bool ConvBlock::uses_batch(size_t unit) const {
+  return call_.units[unit].norm.training || !call_.units[unit].norm_spec.track_statistics;
 }
 
-ConvBlock::Numbers ConvBlock::gamma(size_t index) const {
-  return call_.norm_spec[index].affine ? Numbers(call_.norm[index].parameters[0]) : Numbers(kOne);
+ConvBlock::Numbers ConvBlock::gamma(size_t unit) const {
+  const ConvBlockCall::Unit& own = call_.units[unit];
+  return own.norm_spec.affine ? Numbers(own.norm.parameters[0]) : Numbers(kOne);
 }
 
-float ConvBlock::invstd(double variance, size_t index) const {
-  return static_cast<float>(1 / std::sqrt(variance + call_.norm_spec[index].epsilon));
+float ConvBlock::invstd(double variance, size_t unit) const {
+  return static_cast<float>(1 / std::sqrt(variance + call_.units[unit].norm_spec.epsilon));
 }
 
-ConvBlock::Norm ConvBlock::place_of(size_t index) const {
-  const size_t first = index * kOfNorm;
+ConvBlock::Norm ConvBlock::norm(size_t unit) const {
+  const size_t first = kFirst + unit * kOfNorm;
   return {workspace_.coefficients(first), workspace_.coefficients(first + 1), workspace_.coefficients(first + 2),
           workspace_.coefficients(first + 3)};
 }
 
-void ConvBlock::bind(size_t index, const Norm& norm) const {
-  const Numbers weight = gamma(index);
-  const Numbers bias = call_.norm_spec[index].affine ? Numbers(call_.norm[index].parameters[1]) : Numbers(kZero);
-  for (int64_t c = 0; c < workspace_.image().channels; ++c) {
+void ConvBlock::bind(size_t unit, const Norm& norm) const {
+  const ConvBlockCall::Unit& own = call_.units[unit];
+  const Numbers weight = gamma(unit);
+  const Numbers bias = own.norm_spec.affine ? Numbers(own.norm.parameters[1]) : Numbers(kZero);
+  for (int64_t c = 0; c < channels(unit); ++c) {
     norm.scale[c] = weight[c] * norm.invstd[c];
     norm.shift[c] = bias[c] - norm.mean[c] * norm.scale[c];
   }
 }
 
-ConvBlock::Norm ConvBlock::saved_norm(size_t index) const {
-  const Norm norm = place_of(index);
-  const LayerCall& call = call_.norm[index];
-  const bool batch = uses_batch(index);
+// With the forward pass's statistics.
+void ConvBlock::load_norm(size_t unit) const {
+  const Norm norm = this->norm(unit);
+  const LayerCall& call = call_.units[unit].norm;
+  const bool batch = uses_batch(unit);
   std::shared_lock<std::shared_mutex> lock;
   if (!batch) lock = std::shared_lock(*call.lock);
   const Numbers mean(batch ? call.statistics->mean : call.buffers[0]);
   const Numbers spread(batch ? call.statistics->invstd : call.buffers[1]);
-  for (int64_t c = 0; c < workspace_.image().channels; ++c) {
+  for (int64_t c = 0; c < channels(unit); ++c) {
     norm.mean[c] = mean[c];
-    norm.invstd[c] = batch ? spread[c] : invstd(static_cast<double>(spread[c]), index);
+    norm.invstd[c] = batch ? spread[c] : invstd(static_cast<double>(spread[c]), unit);
   }
-  bind(index, norm);
-  return norm;
+  bind(unit, norm);
 }
 
-// From the images' means and sums of squared distances from them to the batch's, without the cancellation of sums of
+// From the groups' means and sums of squared distances from them to the batch's, without the cancellation of sums of
 // squares.
-ConvBlock::Norm ConvBlock::batch_norm(size_t index) {
-  const ConvShape& image = workspace_.image();
-  const LayerSpec& spec = call_.norm_spec[index];
-  const LayerCall& call = call_.norm[index];
-  const Norm norm = place_of(index);
-  const int64_t images = workspace_.batch(), channels = image.channels;
-  const auto pixels = static_cast<double>(image.height * image.width), count = pixels * static_cast<double>(images);
+void ConvBlock::batch_norm(size_t unit) {
+  const ConvPlan& plan = workspace_.plan();
+  const LayerSpec& spec = call_.units[unit].norm_spec;
+  const LayerCall& call = call_.units[unit].norm;
+  const Norm norm = this->norm(unit);
+  const int64_t channels = this->channels(unit);
+  const auto count = static_cast<double>(plan.pixels());
   std::vector<double> mean(static_cast<size_t>(channels)), squares(mean);
-  for (int64_t i = 0; i < images; ++i) add_to(mean, workspace_.image_sums(i));
-  for (double& value : mean) value /= static_cast<double>(images);
-  for (int64_t i = 0; i < images; ++i) {
-    const float* sums = workspace_.image_sums(i);
+  const auto for_sums = [&](const auto& body) {
+    const float* sums = workspace_.sums();
+    for (int64_t group = 0; group < plan.groups(); ++group, sums += 2 * channels) {
+      body(sums, static_cast<double>(plan.images_of(group) * plan.image_pixels()));
+    }
+  };
+  for_sums([&](const float* sums, double pixels) {
+    for (size_t c = 0; c < mean.size(); ++c) mean[c] += pixels / count * static_cast<double>(sums[c]);
+  });
+  for_sums([&](const float* sums, double pixels) {
     for (size_t c = 0; c < mean.size(); ++c) {
       const double off = static_cast<double>(sums[c]) - mean[c];
       squares[c] += static_cast<double>(sums[mean.size() + c]) + pixels * off * off;
     }
-  }
+  });
   for (size_t c = 0; c < mean.size(); ++c) {
     norm.mean[c] = static_cast<float>(mean[c]);
-    norm.invstd[c] = invstd(squares[c] / count, index);
+    norm.invstd[c] = invstd(squares[c] / count, unit);
   }
   if (call.statistics != nullptr) {
     *call.statistics = {torch::stable::empty({channels}, ScalarType::Float),
@@ -118,34 +111,35 @@ ConvBlock::Norm ConvBlock::batch_norm(size_t index) {
     move(call.buffers[0], mean, 1);
     move(call.buffers[1], squares, 1 / (count - 1));
   }
-  bind(index, norm);
-  return norm;
+  bind(unit, norm);
 }
 
-// scale and shift of a f(x) = a (scale outer + shift).
-ConvBlock::Norm ConvBlock::scaled(const Norm& norm, double a) const {
+// scale and shift of a f(x) = a (scale value + shift).
+ConvBlock::Norm ConvBlock::scaled(size_t unit, double a) const {
+  const Norm norm = this->norm(unit);
   const Norm step{norm.mean, norm.invstd, workspace_.coefficients(kStepScale), workspace_.coefficients(kStepShift)};
-  for (int64_t c = 0; c < workspace_.image().channels; ++c) {
+  for (int64_t c = 0; c < channels(unit); ++c) {
     step.scale[c] = static_cast<float>(a) * norm.scale[c];
     step.shift[c] = static_cast<float>(a) * norm.shift[c];
   }
   return step;
 }
 
-// From the images' sums of g and g (x - mean): the normalization's own gradients, and the coefficients of
+// From the groups' sums of g and g (x - mean): the normalization's own gradients, and the coefficients of
 // by_g g + by_x (x - mean) + constant, the gradient of its input where its output's is a g.
-ConvBlock::NormGradient ConvBlock::norm_gradient(size_t index, const Norm& norm, double a, const float* sums) {
-  const int64_t channels = workspace_.image().channels, images = workspace_.batch();
-  const auto count = static_cast<double>(images * workspace_.image().height * workspace_.image().width);
+ConvBlock::NormGradient ConvBlock::norm_gradient(size_t unit, double a, const float* sums) {
+  const int64_t channels = this->channels(unit);
+  const Norm norm = this->norm(unit);
+  const auto count = static_cast<double>(workspace_.plan().pixels());
   const NormGradient result{workspace_.coefficients(kByGradient), workspace_.coefficients(kByValue),
                             workspace_.coefficients(kConstant)};
-  const bool batch = uses_batch(index);
+  const bool batch = uses_batch(unit);
   std::vector<double> sum(static_cast<size_t>(channels)), product(sum);
-  for (int64_t i = 0; i < images; ++i, sums += 2 * channels) {
+  for (int64_t group = 0; group < workspace_.plan().groups(); ++group, sums += 2 * channels) {
     add_to(sum, sums);
     add_to(product, sums + channels);
   }
-  const Numbers scale = gamma(index);
+  const Numbers scale = gamma(unit);
   for (size_t c = 0; c < sum.size(); ++c) {
     const auto inverse = static_cast<double>(norm.invstd[c]);
     const double by_g = a * inverse * static_cast<double>(scale[static_cast<int64_t>(c)]);
@@ -155,8 +149,8 @@ ConvBlock::NormGradient ConvBlock::norm_gradient(size_t index, const Norm& norm,
     product[c] *= a * inverse;
     sum[c] *= a;
   }
-  put(call_.targets[4 * index + 2], product);
-  put(call_.targets[4 * index + 3], sum);
+  put(call_.units[unit].norm_weight, product);
+  put(call_.units[unit].norm_bias, sum);
   return result;
 }
 

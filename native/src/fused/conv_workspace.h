@@ -7,101 +7,98 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <vector>
 
+#include "fused/conv_plan.h"
+#include "fused/conv_weights.h"
 #include "fused/memory.h"
 #include "kernels/paths/kernel_path.h"
 
 namespace resnet_nodes {
 
-using torch::stable::Tensor;
-
-/// An image of these sizes, in blocks as wide as its channels allow.
-ConvShape image_shape(int64_t channels, int64_t height, int64_t width);
-int64_t dense_size(const ConvShape& image);
-int64_t bordered_size(const ConvShape& image);
-/// Of one convolution's weights: the taps themselves, and transformed as the kernels take them.
-int64_t weight_size(const ConvShape& image);
-int64_t transformed_weight_size(const ConvShape& image);
-/// Of what a convolution or a weight gradient works in.
-int64_t scratch_size(const ConvShape& image);
+/// Images that one thread works on at a time.
+struct ConvGroup {
+  int64_t index = 0;
+  int64_t images = 0;
+  int64_t first_pixel = 0;
+  int64_t part = 0;
+  bool starts_part = false;
+  bool ends_part = false;
+};
 
 class ConvWorkspace {
  public:
-  /// What one thread writes while it works on an image; on cache lines of its own.
+  /// What one thread writes while it works on a group; on cache lines of its own.
   struct alignas(64) Slot {
-    FloatBuffer input;                  // bordered
-    FloatBuffer gradient;               // bordered
-    FloatBuffer inner, outer;           // dense: what the two convolutions give where no tape keeps it
+    // Blocked inputs and output gradients: images that follow one another, and bordered ones, whose borders stay zeros.
+    std::array<FloatBuffer, 2> flat, bordered;
+    std::vector<FloatBuffer> values;    // dense: what the convolutions give where no tape keeps it
     FloatBuffer scratch;                // of the convolutions
-    FloatBuffer weight_sums;            // of the part's images, for transformed weights
+    FloatBuffer tiles;                  // of a weight gradient's gradients
+    FloatBuffer sums;                   // of products, by position
+    FloatBuffer taps;                   // what they come to, by tap
     std::atomic<int64_t> next_part{0};  // of those that this thread has the first claim to
   };
 
-  void prepare(const ConvShape& image, int64_t batch, const KernelPath& path);
-  const ConvShape& image() const { return image_; }
-  int64_t batch() const { return batch_; }
+  void prepare(const ConvPlan& plan, const KernelPath& path);
+  const ConvPlan& plan() const { return plan_; }
   const ConvKernels& kernels() const { return *kernels_; }
 
-  /// The weights of convolution 0 or 1 in the kernels' order; with `transposed`, those of its input gradient.
-  const float* packed(const PackedKey& key, size_t convolution, bool transposed, const Tensor& weight);
-
-  /// Two numbers a channel for each image.
-  float* image_sums(int64_t image) { return image_sums_.data() + image * 2 * image_.channels; }
-  float* coefficients(size_t index) { return coefficients_.data() + static_cast<int64_t>(index) * image_.channels; }
-  float* bias(size_t convolution) { return biases_[convolution].resize(image_.channels); }
-  /// Of the whole batch, as the convolutions' outputs of a forward pass without a tape.
-  float* inner() { return inner_.resize(batch_ * dense_size(image_)); }
-  float* outer() { return outer_.resize(batch_ * dense_size(image_)); }
-
-  /// The batch in parts, a number that only the shape decides. Each part has sums of its own, added up in order:
-  /// results do not depend on threads.
-  float* weight_sums(int64_t part) { return weight_sums_.data() + part * weight_size(image_); }
-  float* bias_sums(int64_t part) { return bias_sums_.data() + part * image_.channels; }
-  /// Adds the parts' sums up: to the gradient or in its place.
-  void weight_gradient(const Tensor& gradient, bool add);
-  void bias_gradient(const Tensor& gradient, bool add);
-
-  /// body(image, slot) for each image of the batch.
-  template <typename Body>
-  void for_images(const Body& body) {
-    for_parts([&](int64_t, int64_t first, int64_t end, Slot& slot) {
-      for (int64_t image = first; image < end; ++image) body(image, slot);
-    });
+  /// The weights of a convolution in the kernels' order; with `transposed`, those of its input gradient.
+  const float* packed(const PackedKey& key, size_t unit, bool transposed, const Tensor& weight) {
+    return packed_.get(plan_, *kernels_, key, unit, transposed, weight);
   }
 
-  /// body(image, part, slot) for each image of the batch, where the convolution whose weights are differentiated adds
-  /// to slot.weight_sums and bias_sums(part), which start at 0. `weights`: whether the former are wanted.
+  /// For each group, one after the other, two numbers a channel.
+  float* sums() { return sums_.data(); }
+  float* coefficients(size_t index) {
+    return coefficients_.data() + static_cast<int64_t>(index) * plan_.most_channels();
+  }
+  float* bias(size_t unit) { return biases_[unit].resize(plan_.unit(unit).out); }
+  /// Of the whole batch: what convolutions give in a forward pass without a tape.
+  float* values(size_t unit) { return values_[unit].resize(plan_.pixels() * plan_.unit(unit).out); }
+  /// Of the whole batch: the gradient of a unit's input.
+  float* gradient(size_t unit) { return gradients_[unit % 2].resize(plan_.pixels() * plan_.most_inner_channels()); }
+
+  /// Each part has sums of its own, added up in order: results do not depend on threads.
+  float* bias_sums(int64_t part) { return bias_sums_.data() + part * plan_.most_channels(); }
+
+  /// body(group, slot) for each group of the batch, or for those of some parts.
   template <typename Body>
-  void for_images_with_sums(bool weights, const Body& body) {
-    for_parts([&](int64_t part, int64_t first, int64_t end, Slot& slot) {
-      start_sums(part, weights, slot);
-      for (int64_t image = first; image < end; ++image) body(image, part, slot);
-      if (weights) finish_sums(part, slot);
+  void for_groups(const Body& body) {
+    for_groups(0, plan_.parts(), body);
+  }
+  template <typename Body>
+  void for_groups(int64_t first_part, int64_t end_part, const Body& body) {
+    workers_.for_parts(end_part - first_part, [&](int64_t index, Slot& slot) {
+      prepare(slot);
+      const int64_t part = first_part + index, first = plan_.first_group(part), end = plan_.first_group(part + 1);
+      for (int64_t group = first; group < end; ++group) {
+        body(ConvGroup{group, plan_.images_of(group), plan_.first_image(group) * plan_.image_pixels(), part,
+                       group == first, group + 1 == end},
+             slot);
+      }
     });
   }
+  Workers<Slot>& workers() { return workers_; }
+
+  /// A group's blocked input (0) or output gradient (1) of a unit.
+  float* blocked(Slot& slot, size_t which, size_t unit) const {
+    return (plan_.is_winograd(unit) ? slot.bordered : slot.flat)[which].data();
+  }
+  /// Sums of a part, by tap; tiles of a span: of inputs (0) and gradients (1).
+  FloatBuffer& part_sums() { return part_sums_; }
+  FloatBuffer& span_tiles(size_t which) { return span_tiles_[which]; }
 
  private:
-  // body(part, first image, behind the last, slot).
-  template <typename Body>
-  void for_parts(const Body& body) {
-    workers_.for_parts(parts_, [&](int64_t part, Slot& slot) {
-      prepare(slot);
-      body(part, part * batch_ / parts_, (part + 1) * batch_ / parts_, slot);
-    });
-  }
   void prepare(Slot& slot) const;
-  void start_sums(int64_t part, bool weights, Slot& slot);
-  void finish_sums(int64_t part, Slot& slot);
 
-  ConvShape image_;
-  int64_t batch_ = 0;
-  int64_t parts_ = 0;
+  ConvPlan plan_;
   const ConvKernels* kernels_ = nullptr;
-  PackedKey packed_key_;
-  std::array<FloatBuffer, 4> packed_;
-  std::array<bool, 4> packed_ready_{};
-  std::array<FloatBuffer, 2> biases_;
-  FloatBuffer image_sums_, coefficients_, inner_, outer_, weight_sums_, bias_sums_;
+  PackedWeights packed_;
+  std::vector<FloatBuffer> biases_, values_;
+  FloatBuffer sums_, coefficients_, bias_sums_, part_sums_;
+  std::array<FloatBuffer, 2> gradients_, span_tiles_;
   Workers<Slot> workers_;
 };
 

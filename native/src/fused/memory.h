@@ -37,6 +37,8 @@ inline float* target(const torch::stable::Tensor& tensor) { return static_cast<f
 class FloatBuffer {
  public:
   float* resize(int64_t count);
+  /// For so many at least.
+  float* grow(int64_t count) { return count > count_ ? resize(count) : data(); }
   float* data() const { return data_.get(); }
 
  private:

@@ -52,11 +52,8 @@ float* Mlp::kept_hidden(const Tensor& x, FusedTape* tape) const {
   if (tape == nullptr) return nullptr;
   const MlpShape& shape = workspace_.shape();
   const int64_t rows = x.numel() / shape.width, count = rows * shape.columns;
-  if (!tape->inner.defined() || tape->inner.numel() != count) {
-    tape->inner = torch::stable::empty(std::vector<int64_t>{rows, shape.columns}, ScalarType::Float);
-  }
-  tape->x = x;
-  return target(tape->inner);
+  tape->keep(x, {count});
+  return target(tape->values[0]);
 }
 
 void Mlp::activate(float* hidden, const float* x, int64_t rows, const MlpWorkspace::Packed& packed) const {
@@ -110,7 +107,7 @@ Tensor Mlp::vjp(const Tensor& base_state, const Tensor& cotangent_state, double 
   const MlpKernels& loops = workspace_.loops();
   const MlpWorkspace::Packed& packed = workspace_.packed(call_.key, call_.parameters);
   const Tensor result = call_.states->like(cotangent);
-  const float *x = data(tape.x), *g = data(cotangent), *kept = data(tape.inner),
+  const float *x = data(tape.x), *g = data(cotangent), *kept = data(tape.values[0]),
               *to = base.defined() ? data(base) : nullptr;
   float* out = target(result);
   const bool wanted[2] = {call_.weight_target[0].gradient.defined(),

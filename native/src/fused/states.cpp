@@ -10,13 +10,27 @@
 
 namespace resnet_nodes {
 
-void FusedTape::keep(const Tensor& state) {
-  if (!inner.defined() || !same_sizes(inner, state)) {
-    inner = torch::stable::empty_like(state);
-    outer = torch::stable::empty_like(state);
+void FusedTape::keep(const Tensor& state, const std::vector<int64_t>& counts) {
+  values.resize(counts.size());
+  for (size_t i = 0; i < counts.size(); ++i) {
+    if (values[i].defined() && values[i].numel() == counts[i]) continue;
+    values[i] = torch::stable::empty(std::vector<int64_t>{counts[i]}, torch::headeronly::ScalarType::Float);
   }
   x = state;
   has_sums = false;
+}
+
+void put(const GradientTarget& to, const std::vector<double>& values) {
+  if (!to.gradient.defined()) return;
+  float* element = target(to.gradient);
+  const int64_t stride = to.gradient.stride(0);
+  for (size_t c = 0; c < values.size(); ++c, element += stride) {
+    *element = static_cast<float>(to.add ? static_cast<double>(*element) + values[c] : values[c]);
+  }
+}
+
+void add_to(std::vector<double>& total, const float* values) {
+  for (size_t c = 0; c < total.size(); ++c) total[c] += static_cast<double>(values[c]);
 }
 
 Tensor FusedStates::like(const Tensor& x) {

@@ -15,14 +15,15 @@ using torch::stable::Tensor;
 /// What one evaluation keeps.
 struct FusedTape {
   Tensor x;
-  Tensor inner;  ///< of the first convolution; of a multilayer perceptron: the hidden numbers, activated
-  Tensor outer;  ///< of the second convolution; the product writes over it
-  /// For each image the sums of g and of g (outer - mean), where the evaluation knew the cotangent.
+  /// What each convolution gives, dense; of a multilayer perceptron: the hidden numbers, activated.
+  std::vector<Tensor> values;
+  /// For each group of images the sums of g and of g (value - mean) of the last convolution, where the evaluation knew
+  /// the cotangent.
   FloatBuffer sums;
   bool has_sums = false;
 
-  /// Of f at x: its memory is used again where it fits.
-  void keep(const Tensor& x);
+  /// Of f at x, with values of so many numbers: their memory is used again where it fits.
+  void keep(const Tensor& x, const std::vector<int64_t>& counts);
 };
 
 /// Where a parameter's gradient goes; undefined: it is not wanted.
@@ -30,6 +31,10 @@ struct GradientTarget {
   Tensor gradient;
   bool add = false;
 };
+/// To a vector's gradient, or in its place.
+void put(const GradientTarget& to, const std::vector<double>& values);
+/// total += values.
+void add_to(std::vector<double>& total, const float* values);
 
 /// The states of one pass. Memory of those that nobody reads any more is used again: fresh memory costs a page fault
 /// for each 4 KiB.

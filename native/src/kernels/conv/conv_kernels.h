@@ -1,5 +1,5 @@
-// conv_kernels.h: what a fused function of 3x3 convolutions does with one image while it is in the first-level cache:
-// the convolutions and the loops between them. float32. No LibTorch type in here.
+// conv_kernels.h: what a fused function of convolutions does with a group of images: the convolutions and the loops
+// between them. float32. No LibTorch type in here.
 #pragma once
 
 #include <cstdint>
@@ -8,41 +8,78 @@
 
 namespace resnet_nodes {
 
-/// An image, in two layouts. Dense: [y][x][channel], a piece of a channels_last tensor. Bordered: [channel / lanes][y +
-/// 1][x + 1][channel % lanes] with a border of zeros, one pixel wide and two behind an odd width or height, so that a
-/// tile's 4x4 neighbourhood always exists and the distance of two pixels is known when the kernels are compiled.
+/// One tensor of a group of images, in two layouts. Dense: [image][y][x][channel], a piece of a channels_last tensor.
+/// Blocked: [channel / lanes][image][y][x][channel % lanes]; what a 3x3 convolution reads has a border of zeros around
+/// each image, one pixel wide and two behind an odd width or height, so that a tile's 4x4 neighbourhood always exists.
 /// Plain numbers: functions in here would be compiled for every instruction set, and the linker would keep one of them.
 struct ConvShape {
+  int64_t images = 0;
   int64_t height = 0;
   int64_t width = 0;
   int64_t channels = 0;
-  int64_t lanes = 8;      ///< 8 or 16, a divisor of `channels`
-  int64_t blocks = 0;     ///< channels / lanes
-  int64_t row = 0;        ///< bordered: distance of two rows
-  int64_t plane = 0;      ///< bordered: distance of two blocks
-  int64_t tile_rows = 0;  ///< tiles of 2x2 pixels that cover the image
+  int64_t lanes = 8;         ///< 8 or 16, a divisor of `channels`
+  bool is_bordered = false;  ///< else the pixels of all images follow one another
+  int64_t row = 0;           ///< bordered: distance of two rows
+  int64_t plane = 0;         ///< bordered: distance of two images
+  int64_t block = 0;         ///< blocked: distance of two blocks of channels
+};
+
+/// Where the tiles of a convolution stand that are multiplied: [position][block][tile][lane].
+struct TileShape {
+  int64_t position = 0;  ///< distance of two positions
+  int64_t block = 0;     ///< distance of two blocks of channels
+};
+
+/// One convolution of a group. By Winograd's F(2x2, 3x3), with 16 positions, where its input is bordered; else by
+/// itself: 1x1, one position, a tile a pixel.
+struct ConvPass {
+  ConvShape in;
+  ConvShape out;
+  int64_t tile_rows = 0;  ///< Winograd: tiles of 2x2 pixels that cover an image
   int64_t tile_columns = 0;
-  int64_t band_rows = 0;  ///< tile rows that a convolution transforms together
-  int64_t position = 0;   ///< distance of two of a transformed tile's 16 positions
+  int64_t band = 0;     ///< tile rows, or pixels, that are multiplied together
+  TileShape inputs;     ///< Winograd: of a band
+  TileShape outputs;    ///< likewise
+  int64_t weights = 0;  ///< distance of two positions
+};
+
+/// Some of the tile rows of a group, over all of its images.
+struct TileRows {
+  int64_t first = 0;
+  int64_t count = 0;
+};
+
+/// The products of one weight gradient: sums over tiles of an input's and an output gradient's.
+struct SumShape {
+  int64_t tiles = 0;
+  int64_t positions = 1;
+  int64_t in = 0;        ///< channels
+  int64_t out = 0;       ///< channels
+  int64_t position = 0;  ///< distance of two
+  TileShape inputs;
+  TileShape gradients;
 };
 
 /// The loops for blocks of one number of lanes. Pointers to scales, shifts, means and sums hold `channels` numbers.
 struct ConvKernels {
-  /// Dense to bordered.
-  void (*border)(float* bordered, const float* dense, const ConvShape& shape);
-  /// bordered = max(0, scale x + shift).
-  void (*affine_relu)(float* bordered, const float* x, const float* scale, const float* shift, const ConvShape& shape);
-  /// out = base + bias + convolution of the bordered image with transformed weights; base and bias may be null, base
-  /// may be out. Weights: [position][out / lanes][in / lanes][in % lanes][out % lanes]. Scratch: scratch_size numbers.
-  void (*convolve)(float* out, const float* bordered, const float* weights, const float* bias, const float* base,
-                   float* scratch, const ConvShape& shape);
-  /// sums += what the convolution's output gradient means for its transformed weights; both images bordered.
-  void (*weight_gradient)(float* sums, const float* input, const float* gradient, float* scratch,
-                          const ConvShape& shape);
-  /// One square of lanes x lanes weights, from [tap][in][out], `next` numbers from tap to tap, to the transformed ones.
-  void (*transform_weights)(float* weights, const float* taps, int64_t next, const ConvShape& shape);
-  /// One square of sums, from those of transformed weights to those of the taps.
-  void (*transform_sums)(float* taps, int64_t next, const float* sums, const ConvShape& shape);
+  /// Dense to blocked, numbers below `floor` raised to it: 0 is a ReLU, minus infinity a copy.
+  void (*block)(float* blocked, const float* dense, float floor, const ConvShape& shape);
+  /// blocked = max(0, scale x + shift).
+  void (*affine_relu)(float* blocked, const float* x, const float* scale, const float* shift, const ConvShape& shape);
+  /// out = base + bias + convolution of the blocked images with packed weights, dense; base and bias may be null, base
+  /// may be out. Weights: [position][out / lanes][in][out % lanes]. Scratch: inputs' and outputs' tiles, Winograd only.
+  void (*convolve)(float* out, const float* blocked, const float* weights, const float* bias, const float* base,
+                   float* scratch, const ConvPass& pass);
+  /// The transformed tiles of a bordered convolution's input, and of its output's gradient.
+  void (*input_tiles)(float* tiles, const float* bordered, TileRows rows, const TileShape& to, const ConvPass& pass);
+  void (*gradient_tiles)(float* tiles, const float* bordered, TileRows rows, const TileShape& to, const ConvPass& pass);
+  /// sums = or += the products of these tiles. Sums: [position][in / lanes][out][in % lanes].
+  void (*sum_products)(float* sums, const float* inputs, const float* gradients, bool add, const SumShape& shape);
+  /// From nine taps, `tap` numbers apart, to 16 positions, `position` numbers apart: `count` weights at a time. A
+  /// negative `tap` mirrors them.
+  void (*transform_weights)(float* weights, int64_t position, const float* taps, int64_t tap, int64_t count);
+  /// From sums for 16 positions to those of nine taps, likewise.
+  void (*transform_sums)(float* taps, int64_t tap, const float* sums, int64_t position, int64_t count);
   /// Mean of each channel, and the sum of squared distances from it.
   void (*moments)(float* mean, float* squares, const float* x, const ConvShape& shape);
   /// out = base + scale x + shift; base may be null, and any may be out.
@@ -51,14 +88,19 @@ struct ConvKernels {
   /// f = scale x + shift, state = y - a f. `slope`, where not null, receives f.
   StepNorms (*correct)(float* state, float* slope, const float* y, const float* predicted, const float* x,
                        const float* scale, const float* shift, double a, const ConvShape& shape);
-  /// Sums of g and of g (x - mean) over the image.
+  /// Sums of g and of g (x - mean) over the group.
   void (*product_sums)(float* sum, float* product, const float* g, const float* x, const float* mean,
                        const ConvShape& shape);
-  /// bordered = by_g g + by_x (x - mean) + shift, its sum added to `sum`.
-  void (*norm_gradient)(float* bordered, float* sum, const float* g, const float* x, const float* mean,
+  /// blocked = by_g g + by_x (x - mean) + shift, its sum added to `sum`.
+  void (*norm_gradient)(float* blocked, float* sum, const float* g, const float* x, const float* mean,
                         const float* by_g, const float* by_x, const float* shift, const ConvShape& shape);
-  /// g where the bordered activation is above 0, else 0, in place.
-  void (*mask)(float* g, const float* activation, const ConvShape& shape);
+  /// out = base + g where the blocked activation is above 0, else base; base may be null, and out may be g.
+  void (*mask)(float* out, const float* base, const float* g, const float* activation, const ConvShape& shape);
+  /// to[column][lane] = from[lane][column], whose lanes are `row` numbers apart; columns: a multiple of the lanes.
+  void (*transpose)(float* to, const float* from, int64_t row, int64_t columns);
+  /// From [lane][tap], nine taps, to [tap][lane], 16 taps of which nine count; and back, from taps `tap` numbers apart.
+  void (*taps_to_lanes)(float* to, const float* row);
+  void (*lanes_to_taps)(float* to, const float* taps, int64_t tap);
 };
 
 }  // namespace resnet_nodes

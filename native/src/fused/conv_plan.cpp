@@ -1,0 +1,147 @@
+#include "fused/conv_plan.h"
+
+#include <algorithm>
+
+#include "fused/memory.h"
+
+namespace resnet_nodes {
+namespace {
+
+// Pixels of a group, at least one image.
+constexpr int64_t kGroupPixels = 128;
+// Tiles that Winograd's algorithm transforms together, at least one row.
+constexpr int64_t kBandTiles = 32;
+// Floats of the inputs that a 1x1 convolution multiplies by all weights before it takes the next: half of the
+// second-level cache.
+constexpr int64_t kBandFloats = int64_t{1} << 16;
+// Weights of one convolution beyond which sums for each part of a batch cost more than they spare.
+constexpr int64_t kMostWeightsOfParts = 9 * 128 * 128;
+// Pixels of a span.
+constexpr int64_t kSpanPixels = 1024;
+
+bool is_unit(const LayerSpec& conv, const LayerSpec& norm) {
+  using enum LayerKind;
+  const bool is_pointwise =
+      conv.kernel_height == 1 && conv.kernel_width == 1 && conv.padding_height == 0 && conv.padding_width == 0;
+  const bool is_square =
+      conv.kernel_height == 3 && conv.kernel_width == 3 && conv.padding_height == 1 && conv.padding_width == 1;
+  return conv.kind == conv2d && norm.kind == batch_norm2d && (is_pointwise || is_square) && conv.stride_height == 1 &&
+         conv.stride_width == 1 && conv.dilation_height == 1 && conv.dilation_width == 1 && conv.groups == 1 &&
+         conv.in_features % 8 == 0 && conv.out_features % 8 == 0 && norm.in_features == conv.out_features;
+}
+
+}  // namespace
+
+ConvChain conv_chain(const std::vector<LayerSpec>& layers) {
+  ConvChain chain;
+  if (layers.empty()) return {};
+  chain.starts_with_relu = layers[0].kind == LayerKind::relu;
+  for (size_t i = chain.first_layer(); i < layers.size(); i += 3) {
+    if (i + 1 >= layers.size() || !is_unit(layers[i], layers[i + 1])) return {};
+    const bool is_last = i + 2 == layers.size();
+    if (!is_last && (layers[i + 2].kind != LayerKind::relu || i + 3 == layers.size())) return {};
+    const LayerSpec& conv = layers[i];
+    if (!chain.units.empty() && chain.units.back().out != conv.in_features) return {};
+    chain.units.push_back({conv.in_features, conv.out_features, conv.kernel_height * conv.kernel_width});
+  }
+  if (chain.units.empty() || chain.units.back().out != chain.channels()) return {};
+  return chain;
+}
+
+ConvPlan::ConvPlan(const ConvChain& chain, int64_t images, int64_t height, int64_t width)
+    : chain_(chain), images_(images), height_(height), width_(width), lanes_(16) {
+  int64_t weights = 0;
+  for (const ConvUnit& unit : chain.units) {
+    if (unit.in % 16 != 0 || unit.out % 16 != 0) lanes_ = 8;
+    most_channels_ = std::max({most_channels_, unit.in, unit.out});
+    weights = std::max(weights, unit.taps * unit.in * unit.out);
+  }
+  group_images_ = std::clamp<int64_t>(kGroupPixels / image_pixels(), 1, std::max<int64_t>(images, 1));
+  sums_by_parts_ = weights <= kMostWeightsOfParts;
+  parts_ = groups();
+  if (sums_by_parts_) {
+    int64_t most = kMostParts;
+    while (most > 4 && most * weights > kMostSums) most /= 2;
+    parts_ = std::min(most, parts_);
+  }
+  span_groups_ = std::clamp<int64_t>(kSpanPixels / (group_images_ * image_pixels()), 1, groups());
+}
+
+int64_t ConvPlan::most_inner_channels() const {
+  int64_t most = 0;
+  for (size_t i = 1; i < units(); ++i) most = std::max(most, unit(i).in);
+  return most;
+}
+
+int64_t ConvPlan::packed_position(size_t unit) const {
+  return odd_lines(chain_.units[unit].in * chain_.units[unit].out);
+}
+
+int64_t ConvPlan::images_of(int64_t group) const { return std::min(group_images_, images_ - first_image(group)); }
+
+ConvShape ConvPlan::dense(int64_t channels, int64_t images) const {
+  ConvShape shape;
+  shape.images = images;
+  shape.height = height_;
+  shape.width = width_;
+  shape.channels = channels;
+  shape.lanes = lanes_;
+  return shape;
+}
+
+ConvShape ConvPlan::blocked(int64_t channels, int64_t images, bool bordered, int64_t block) const {
+  ConvShape shape = dense(channels, images);
+  shape.is_bordered = bordered;
+  if (bordered) {
+    shape.row = (2 * tile_columns() + 2) * lanes_;
+    shape.plane = (2 * tile_rows() + 2) * shape.row;
+    shape.block = group_images_ * shape.plane;
+  } else {
+    shape.block = block > 0 ? block : odd_lines(group_images_ * image_pixels() * lanes_);
+  }
+  return shape;
+}
+
+ConvPass ConvPlan::pass_of(size_t unit, int64_t in, int64_t out, int64_t images, int64_t block) const {
+  const bool winograd = is_winograd(unit);
+  ConvPass pass;
+  pass.in = blocked(in, images, winograd, block);
+  pass.out = blocked(out, images, winograd, block);
+  if (!winograd) {
+    pass.band = std::max<int64_t>(kBandFloats / in, 32);
+    return pass;
+  }
+  pass.tile_rows = tile_rows();
+  pass.tile_columns = tile_columns();
+  pass.band = std::clamp<int64_t>(kBandTiles / tile_columns(), 1, group_images_ * tile_rows());
+  const int64_t tiles = pass.band * tile_columns();
+  pass.inputs = tile_shape(in, tiles);
+  pass.outputs = tile_shape(out, tiles);
+  pass.weights = packed_position(unit);
+  return pass;
+}
+
+TileShape ConvPlan::tile_shape(int64_t channels, int64_t tiles) const {
+  const int64_t block = odd_lines(tiles * lanes_);
+  return {odd_lines(channels / lanes_ * block), block};
+}
+
+ConvPass ConvPlan::pass(size_t unit, int64_t images, int64_t block) const {
+  return pass_of(unit, chain_.units[unit].in, chain_.units[unit].out, images, block);
+}
+
+ConvPass ConvPlan::back_pass(size_t unit, int64_t images, int64_t block) const {
+  return pass_of(unit, chain_.units[unit].out, chain_.units[unit].in, images, block);
+}
+
+int64_t ConvPlan::blocked_size(size_t unit) const {
+  const ConvPass of_group = pass(unit, group_images_);
+  return std::max(of_group.in.channels, of_group.out.channels) / lanes_ * of_group.in.block;
+}
+
+int64_t ConvPlan::scratch_size(size_t unit) const {
+  const ConvPass of_group = pass(unit, group_images_);
+  return 16 * (of_group.inputs.position + of_group.outputs.position);
+}
+
+}  // namespace resnet_nodes
