@@ -140,7 +140,7 @@ void ConvBlock::evaluate(const Tensor& x, FusedTape* tape, const Finish& finish)
     const float* from = data(x) + group.first_pixel * workspace_.plan().chain().channels();
     for (size_t i = 0; i < units(); ++i) {
       float* to = tape != nullptr ? target(tape->values[i]) + group.first_pixel * channels(i)
-                                  : slot.values[i].resize(group_pixels * channels(i));
+                                  : slot.values[i].grow(group_pixels * channels(i));
       convolve(i, by[i], group, slot, from, to);
       from = to;
     }

@@ -43,8 +43,7 @@ bool has_two_places(const ConvPlan& plan) { return plan.sums_by_parts(); }
 
 void PackedWeights::prepare(const ConvPlan& plan) {
   key_ = PackedKey();
-  places_.clear();
-  places_.resize(plan.units() * (has_two_places(plan) ? 2 : 1));
+  places_.resize(std::max(places_.size(), plan.units() * (has_two_places(plan) ? 2 : 1)));
 }
 
 const float* PackedWeights::get(const ConvPlan& plan, const ConvKernels& kernels, const PackedKey& key, size_t unit,
@@ -54,7 +53,7 @@ const float* PackedWeights::get(const ConvPlan& plan, const ConvKernels& kernels
     for (Place& place : places_) place.is_ready = false;
   }
   Place& place = places_[has_two_places(plan) ? 2 * unit + (transposed ? 1 : 0) : unit];
-  float* packed = place.weights.resize(plan.packed_size(unit));
+  float* packed = place.weights.grow(plan.packed_size(unit));
   if (place.is_ready && place.is_transposed == transposed) return packed;
   const ConvUnit& sizes = plan.unit(unit);
   const float* source = data(weight);

@@ -12,34 +12,35 @@ constexpr size_t coefficient_rows(size_t units) { return 4 * units + 5; }
 
 void ConvWorkspace::prepare(const ConvPlan& plan, const KernelPath& path) {
   kernels_ = plan.lanes() == 16 ? &path.conv16 : &path.conv8;
-  const bool same = plan == plan_;
-  // Another image has its border elsewhere: its slots start from zeros.
-  if (!same) workers_.clear();
   workers_.resize();
-  if (same) return;
+  if (plan == plan_) return;
   plan_ = plan;
+  ++plan_number_;
   packed_.prepare(plan);
-  biases_.resize(plan.units());
-  values_.clear();
-  values_.resize(plan.units());
+  if (biases_.size() < plan.units()) {
+    biases_.resize(plan.units());
+    values_.resize(plan.units());
+  }
   const int64_t channels = plan.most_channels();
-  sums_.resize(plan.groups() * 2 * channels);
-  coefficients_.resize(static_cast<int64_t>(coefficient_rows(plan.units())) * channels);
-  bias_sums_.resize(plan.parts() * channels);
+  sums_.grow(plan.groups() * 2 * channels);
+  coefficients_.grow(static_cast<int64_t>(coefficient_rows(plan.units())) * channels);
+  bias_sums_.grow(plan.parts() * channels);
 }
 
 void ConvWorkspace::prepare(Slot& slot) const {
-  if (!slot.values.empty()) return;
-  slot.values.resize(plan_.units());
+  if (slot.plan_number == plan_number_) return;
+  slot.plan_number = plan_number_;
+  if (slot.values.size() < plan_.units()) slot.values.resize(plan_.units());
   int64_t flat = 0, bordered = 0, scratch = 0;
   for (size_t i = 0; i < plan_.units(); ++i) {
     int64_t& size = plan_.is_winograd(i) ? bordered : flat;
     size = std::max(size, plan_.blocked_size(i));
     scratch = std::max(scratch, plan_.scratch_size(i));
   }
-  for (FloatBuffer& buffer : slot.flat) buffer.resize(flat);
-  for (FloatBuffer& buffer : slot.bordered) buffer.resize(bordered);
-  slot.scratch.resize(scratch);
+  for (FloatBuffer& buffer : slot.flat) buffer.grow(flat);
+  // Another image has its border elsewhere.
+  for (FloatBuffer& buffer : slot.bordered) std::fill_n(buffer.grow(bordered), bordered, 0.0f);
+  slot.scratch.grow(scratch);
 }
 
 }  // namespace resnet_nodes

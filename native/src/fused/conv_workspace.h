@@ -1,5 +1,5 @@
-// conv_workspace.h: memory that fused residual functions work in, kept by a stage and reused by every function of
-// every step. Nothing that leaves the engine lies in it.
+// conv_workspace.h: memory that fused residual functions work in, reused by every function of every step. It grows to
+// what the largest takes. Nothing that leaves the engine lies in it.
 #pragma once
 
 #include <torch/csrc/stable/tensor.h>
@@ -34,9 +34,9 @@ class ConvWorkspace {
     std::array<FloatBuffer, 2> flat, bordered;
     std::vector<FloatBuffer> values;    // dense: what the convolutions give where no tape keeps it
     FloatBuffer scratch;                // of the convolutions
-    FloatBuffer tiles;                  // of a weight gradient's gradients
     FloatBuffer sums;                   // of products, by position
     FloatBuffer taps;                   // what they come to, by tap
+    uint64_t plan_number = 0;           // the plan whose images its borders surround
     std::atomic<int64_t> next_part{0};  // of those that this thread has the first claim to
   };
 
@@ -54,11 +54,11 @@ class ConvWorkspace {
   float* coefficients(size_t index) {
     return coefficients_.data() + static_cast<int64_t>(index) * plan_.most_channels();
   }
-  float* bias(size_t unit) { return biases_[unit].resize(plan_.unit(unit).out); }
+  float* bias(size_t unit) { return biases_[unit].grow(plan_.unit(unit).out); }
   /// Of the whole batch: what convolutions give in a forward pass without a tape.
-  float* values(size_t unit) { return values_[unit].resize(plan_.pixels() * plan_.unit(unit).out); }
+  float* values(size_t unit) { return values_[unit].grow(plan_.pixels() * plan_.unit(unit).out); }
   /// Of the whole batch: the gradient of a unit's input.
-  float* gradient(size_t unit) { return gradients_[unit % 2].resize(plan_.pixels() * plan_.most_inner_channels()); }
+  float* gradient(size_t unit) { return gradients_[unit % 2].grow(plan_.pixels() * plan_.most_inner_channels()); }
 
   /// Each part has sums of its own, added up in order: results do not depend on threads.
   float* bias_sums(int64_t part) { return bias_sums_.data() + part * plan_.most_channels(); }
@@ -94,6 +94,7 @@ class ConvWorkspace {
   void prepare(Slot& slot) const;
 
   ConvPlan plan_;
+  uint64_t plan_number_ = 0;
   const ConvKernels* kernels_ = nullptr;
   PackedWeights packed_;
   std::vector<FloatBuffer> biases_, values_;

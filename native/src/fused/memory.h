@@ -1,5 +1,5 @@
 // memory.h: what the workspaces of fused functions have in common: aligned memory, parts of a batch shared among
-// threads, and the pool that a stage keeps its workspaces in.
+// threads, and the pool that workspaces wait in.
 #pragma once
 
 #include <torch/csrc/stable/ops.h>
@@ -86,7 +86,7 @@ class Workers {
   std::deque<Slot> slots_;
 };
 
-/// The workspaces of one stage: one for each thread that is inside of it at a time.
+/// Workspaces: one for each thread that is inside of a stage at a time.
 template <typename Workspace>
 class WorkspacePool {
  public:

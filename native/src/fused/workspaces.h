@@ -1,5 +1,7 @@
-// workspaces.h: the memory that a stage's fused functions work in, from pass to pass.
+// workspaces.h: the memory that fused functions work in, from pass to pass.
 #pragma once
+
+#include <memory>
 
 #include "fused/conv_workspace.h"
 #include "fused/memory.h"
@@ -12,5 +14,8 @@ struct Workspaces {
   WorkspacePool<ConvWorkspace> conv;
   WorkspacePool<MlpWorkspace> mlp;
 };
+
+/// Those of all stages that are alive: stages work one after the other, and take what the largest needs, not the sum.
+std::shared_ptr<Workspaces> shared_workspaces();
 
 }  // namespace resnet_nodes

@@ -73,7 +73,7 @@ PassPlan plan_of(std::shared_ptr<const LayerTable> table, int64_t depth, const S
   PassPlan plan;
   plan.options = options;
   plan.table = std::move(table);
-  plan.workspaces = std::make_shared<Workspaces>();
+  plan.workspaces = shared_workspaces();
   plan.solver = &find_solver(options.solver);
   plan.steps = plan.solver->steps(depth);
   plan.walk = make_plan(options, plan.steps);
