@@ -27,7 +27,8 @@ internal static class Program
         typeof(Discretization),
         typeof(BenchVerb),
         typeof(MemoryPoint),
-        typeof(BenchPoint));
+        typeof(BenchPoint),
+        typeof(BenchReferenceVerb));
 
     private static int Main(string[] arguments)
     {

@@ -8,7 +8,8 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
 data=docs/measured
 # Newest folder of benchmarks, as docs/benchmarks.md shows it.
-bench="$(printf '%s\n' docs/benchmarks/*/ | sort | tail -n 1)"
+bench="$(printf '%s\n' docs/benchmarks/*/bench.csv | sort | tail -n 1)"
+bench="${bench%/bench.csv}"
 accuracy_methods=(adaptive corrected backprop)
 
 usage() {
@@ -62,8 +63,11 @@ command_of() {
 
 # machine CONFIG MACHINE: what a run ran on, from the two files that say it.
 machine() {
-  printf '%s, %s cores, kernel path `%s`, %s, commit %.12s' "$(json processor "$1")" "$(json cores "$2")" "$(json kernel_path "$1")" \
-    "$(json date "$2")" "$(json commit "$2")"
+  local family
+  family="$(json family "$2")"
+  printf '%s%s, %s cores, kernel path `%s`, %s, commit %.12s' "$(json processor "$1")" \
+    "${family:+, family $family, model $(json model "$2")}" "$(json cores "$2")" "$(json kernel_path "$1")" "$(json date "$2")" \
+    "$(json commit "$2")"
 }
 
 # minutes NAME: what a timed command takes: 1 minute, 2 minutes.
@@ -81,6 +85,36 @@ block_picture() { printf '![Memory of a training step against depth](%s/memory/m
 block_demo() {
   printf '```sh\n./build.sh demo      # trains a network, compares gradients, measures memory; %s on 2 cores once built\n' "$(minutes demo)"
   printf './build.sh test\n```\n'
+}
+
+# Nothing where scripts/compare-reference.sh has left no data.
+block_pytorch() {
+  local table
+  for table in docs/benchmarks/*/reference.csv; do
+    [[ -e "$table" ]] || continue
+    printf 'Time of a training step relative to the better of PyTorch'\''s two layouts in the same precision, in brackets the least and\n'
+    printf 'the most of a round; both sides took turns (%s):\n\n' "$(machine "${table%.csv}.json" "${table%.csv}.json")"
+    printf '| network | `adaptive` (default) | `extrapolated` | `backprop` |\n|---|---|---|---|\n'
+    awk "$library"'
+      {
+        n = of("network"); label = n == "tiny" ? "TinyResNet, " of("planes") " channels, depth " of("depth") : \
+          n == "bottleneck" ? "bottleneck stage, " of("planes") " channels, " of("depth") " functions" : \
+          (n == "ode" ? "ODE ResNet" : n == "tied" ? "tied ODE ResNet" : "ResNet") (of("size") ~ /^[0-9]/ ? "-" : " ") of("size") ", " of("image") "×" of("image")
+        label = label ", batch " of("batch") (of("train_steps") > 0 ? ", after " of("train_steps") " steps" : "") \
+          (of("precision") == "float32" ? "" : ", " of("precision"))
+        if (!(label in seen)) { seen[label] = 1; order[++count] = label }
+        if (of("ratio_to_pytorch") != "")
+          cell[label "-" of("method")] = sprintf("%.2f (%.2f–%.2f)", of("ratio_to_pytorch"), of("ratio_least"), of("ratio_most"))
+      }
+      function shown(key) { return key in cell ? cell[key] : "–" }
+      END {
+        for (i = 1; i <= count; i++) {
+          key = order[i] "-"
+          printf "| %s | %s | %s | %s |\n", order[i], shown(key "adaptive"), shown(key "extrapolated"), shown(key "backprop")
+        }
+      }' "$table"
+    printf '\n'
+  done
 }
 
 block_times() {

@@ -4,20 +4,25 @@ using ResNetNodes.Experiments.Runs;
 
 namespace ResNetNodes.Experiments.Bench;
 
-/// <summary>Time and memory of a step against depth: one figure a network, width and training.</summary>
+/// <summary>Time and memory of a step against depth: one figure a line of points.</summary>
 internal static class BenchFigure
 {
+    /// <summary>Whether there is anything to draw: networks of four stages have no depth.</summary>
+    public static bool Shows(IEnumerable<BenchRow> rows) => rows.Any(row => row.IsPoint && row.Depth is not null);
+
     /// <summary>Name of the files, without their kind.</summary>
-    public static string Name(string network, int planes, int trainSteps) =>
-        $"bench-{network}-{planes}" + (trainSteps > 0 ? $"-trained-{trainSteps}" : string.Empty);
+    public static string Name(BenchSeries line) => $"bench-{line.Network}-{line.Planes}-batch-{line.Batch}"
+        + (line.Precision == BenchNetwork.Float32 ? string.Empty : "-" + line.Precision)
+        + (line.TrainSteps > 0 ? $"-trained-{line.TrainSteps}" : string.Empty);
 
     /// <summary>Draws the rows that have a depth.</summary>
     /// <returns>The PNG's path.</returns>
-    public static string Save(RunFolder folder, string network, int planes, int trainSteps, IReadOnlyList<BenchRow> rows)
+    public static string Save(RunFolder folder, BenchSeries line, IReadOnlyList<BenchRow> rows)
     {
         var points = rows.Where(row => row.Depth is not null).ToList();
-        var title = $"A training step, {network}, {planes} planes"
-            + (trainSteps > 0 ? $", after {trainSteps} steps" : string.Empty);
+        var title = $"A training step, {line.Network}, {line.Planes} planes, batch {line.Batch}"
+            + (line.Precision == BenchNetwork.Float32 ? string.Empty : ", " + line.Precision)
+            + (line.TrainSteps > 0 ? $", after {line.TrainSteps} steps" : string.Empty);
         var ticks = points.Select(p => p.Depth!.Value).Distinct().Order()
             .Select(d => ((double)d, d.ToString(CultureInfo.InvariantCulture))).ToList();
         Panel Draw(string y, Func<BenchRow, double?> of) => new("Depth N", y,
@@ -43,6 +48,6 @@ internal static class BenchFigure
             panels.Add(Draw("Peak beyond rest (MiB)", p => p.StepBytes / 1048576.0));
         }
 
-        return PaperFigure.Save(folder, Name(network, planes, trainSteps), title, [.. panels]);
+        return PaperFigure.Save(folder, Name(line), title, [.. panels]);
     }
 }

@@ -22,8 +22,40 @@ internal static class BenchGoals
         (64, "adaptive", 1.0), (64, "corrected", 1.0), (64, "backprop", 0.7),
     ];
 
+    // Times over those of PyTorch's best in the same precision.
+    private static readonly (Func<BenchSetting, bool> Means, string Precision, (string Method, double Most)[] Ratios)[] Beside =
+    [
+        (s => s is { Network: "bottleneck", Planes: 256, Depth: 32, Batch: 16 }, BenchNetwork.Float32,
+            [("backprop", 0.55), ("extrapolated", 0.75), ("adaptive", 0.9)]),
+        (s => s is { Network: "tiny", Planes: 16 or 64, Depth: Depth, Batch: 128 }, BenchNetwork.Float32,
+            [("backprop", 0.5), ("extrapolated", 0.5), ("adaptive", 0.6)]),
+        (IsWhole, BenchNetwork.Float32, [("backprop", 0.8), ("adaptive", 1.0)]),
+        (IsWhole, BenchNetwork.Bfloat16, [("backprop", 1.0), ("adaptive", 1.6)]),
+    ];
+
+    /// <summary>Against PyTorch.</summary>
+    public static IEnumerable<Finding> Of(BenchComparison comparison) =>
+        from goals in Beside
+        where goals.Means(comparison.Setting)
+        from goal in goals.Ratios
+        from row in ComparedRow.Of(comparison)
+        where row.Method == goal.Method && row.Precision == goals.Precision && row.RatioToPytorch is not null
+        select new Finding(
+            $"A step of `{goal.Method}` takes at most {Text(goal.Most)} of PyTorch's best ({BenchTitle.Of(comparison.Setting)}"
+                + (goals.Precision == BenchNetwork.Float32 ? ")" : $", {goals.Precision})"),
+            Markdown.Range(row.RatioToPytorch, row.RatioLeast, row.RatioMost, "0.00"),
+            row.RatioToPytorch <= goal.Most);
+
+    /// <summary>Whether a goal was reached, as a page says it.</summary>
+    public static string Verdict(Finding goal) => goal.Holds == true ? "reached" : "**missed**";
+
+    /// <summary>Against stock TorchSharp, and of the engine by itself.</summary>
     public static IEnumerable<Finding> Of(BenchResults results) =>
         [.. OfRatios(results), .. OfGroups(results), .. results.Epochs.Select(OfEpoch)];
+
+    private static bool IsWhole(BenchSetting setting) =>
+        setting is { Network: "ode", Size: "34" or "101", Planes: 64, Classes: 1000, TrainSteps: 20 }
+        && (setting.Image, setting.Batch) is (32, 128) or (128, 8);
 
     /// <summary>Whether memory of the method is to be flat in depth.</summary>
     private static bool IsMemoryFree(string method) => !BenchMethod.Peers.Contains(method) && Reconstruction.Parse(method).IsMemoryFree;
@@ -39,7 +71,7 @@ internal static class BenchGoals
 
     private static IEnumerable<Finding> OfGroups(BenchResults results)
     {
-        foreach (var group in results.Groups)
+        foreach (var group in results.Groups.Where(group => group.Key.Precision == BenchNetwork.Float32))
         {
             var native = group.Where(row => !BenchMethod.Peers.Contains(row.Method)).ToList();
             var depths = native.Where(row => row.Depth is not null).Select(row => row.Depth!.Value).ToList();
@@ -83,7 +115,7 @@ internal static class BenchGoals
     private static Finding Limit(string claim, double value, Func<double, string> text, bool holds) => new(claim, text(value), holds);
 
     private static string Place(BenchRow row) =>
-        $"{row.Network}, {row.Planes} planes" + (row.TrainSteps > 0 ? $", after {row.TrainSteps} steps" : string.Empty);
+        $"{row.Network}, {row.Planes} planes, batch {row.Batch}" + (row.TrainSteps > 0 ? $", after {row.TrainSteps} steps" : string.Empty);
 
     private static string Text(double value) => value.ToString("0.00#", CultureInfo.InvariantCulture);
 

@@ -13,6 +13,11 @@ namespace ResNetNodes.Experiments.Bench;
 /// <param name="Date">Of the first start.</param>
 /// <param name="Commands">The starts, each with its date.</param>
 /// <param name="Processor">Its name.</param>
+/// <param name="Vendor">Its maker, as it says itself; null where the kernel does not tell, as of the next three.</param>
+/// <param name="Family">A number of the maker's: processors of one name may be of several.</param>
+/// <param name="Model">A number within the family.</param>
+/// <param name="Stepping">A number within the model.</param>
+/// <param name="Caches">Their sizes, of one core.</param>
 /// <param name="Cores">Those that this process may use.</param>
 /// <param name="Threads">LibTorch's.</param>
 /// <param name="KernelPath">The instruction set of the fused steps in use.</param>
@@ -29,6 +34,11 @@ internal sealed record BenchMachine(
     string Date,
     IReadOnlyList<string> Commands,
     string Processor,
+    string? Vendor,
+    string? Family,
+    string? Model,
+    string? Stepping,
+    string? Caches,
     int Cores,
     int Threads,
     string KernelPath,
@@ -51,12 +61,23 @@ internal sealed record BenchMachine(
     ];
 
     /// <summary>Its short name in the name of a folder.</summary>
-    public string Name => Regex.Replace($"{Processor}-{Cores}-cores-{KernelPath}".ToLowerInvariant(), "[^a-z0-9]+", "-").Trim('-');
+    public string Name => Regex.Replace(
+        $"{Processor}-{(Family is null ? string.Empty : $"family-{Family}-model-{Model}")}-{Cores}-cores-{KernelPath}".ToLowerInvariant(),
+        "[^a-z0-9]+", "-").Trim('-');
+
+    /// <summary>The processor as a page names it.</summary>
+    internal string Chip =>
+        Processor + (Family is null ? string.Empty : $" ({Vendor}, family {Family}, model {Model}, stepping {Stepping})");
 
     public static BenchMachine Here() => new(
         DateTime.UtcNow.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture),
         ["resnet-nodes " + string.Join(' ', Environment.GetCommandLineArgs()[1..])],
         RunConfig.ProcessorName() ?? RuntimeInformation.ProcessArchitecture.ToString(),
+        RunConfig.ProcessorFact("vendor_id"),
+        RunConfig.ProcessorFact("cpu family"),
+        RunConfig.ProcessorFact("model"),
+        RunConfig.ProcessorFact("stepping"),
+        CachesOfACore(),
         Environment.ProcessorCount,
         torch.get_num_threads(),
         NativeRuntime.ActiveKernelPath,
@@ -107,9 +128,27 @@ internal sealed record BenchMachine(
 
     private (string What, string Value)[] Identity() =>
     [
-        ("processor", Processor), ("cores", $"{Cores}"), ("threads", $"{Threads}"), ("kernel path", KernelPath), ("LibTorch", Libtorch),
+        ("processor", Chip), ("cores", $"{Cores}"), ("threads", $"{Threads}"), ("kernel path", KernelPath), ("LibTorch", Libtorch),
         ("the build", Build), ("settings", Settings.Length > 0 ? Settings : "none"),
     ];
+
+    // As L1d 48K, L2 1024K, L3 32768K: the kernel's description of those that the first core uses, instructions' left out.
+    private static string? CachesOfACore()
+    {
+        const string description = "/sys/devices/system/cpu/cpu0/cache";
+        if (!Directory.Exists(description))
+        {
+            return null;
+        }
+
+        static string Fact(string cache, string name) => File.ReadAllText(Path.Combine(cache, name)).Trim();
+        var caches =
+            from cache in Directory.EnumerateDirectories(description, "index*").Order(StringComparer.Ordinal)
+            let kind = Fact(cache, "type")
+            where kind != "Instruction"
+            select $"L{Fact(cache, "level")}{(kind == "Data" ? "d" : string.Empty)} {Fact(cache, "size")}";
+        return string.Join(", ", caches) is { Length: > 0 } text ? text : null;
+    }
 
     private static string Checksum()
     {

@@ -12,8 +12,8 @@ namespace ResNetNodes.Experiments.Bench;
 /// <param name="Options">Of the stage; the peers without one leave it unused.</param>
 internal sealed record BenchMethod(string Name, StageOptions Options)
 {
-    public const string Reference = "torchsharp-backprop";
-    private const string ChannelsLast = "torchsharp-channels-last", Checkpoint = "torchsharp-checkpoint", Callback = "callback-inverse";
+    public const string Reference = "torchsharp-backprop", ChannelsLast = "torchsharp-channels-last";
+    private const string Checkpoint = "torchsharp-checkpoint", Callback = "callback-inverse";
 
     /// <summary>What is measured next to the library's native stages.</summary>
     public static readonly IReadOnlyList<string> Peers = [Reference, ChannelsLast, Checkpoint, Callback];
@@ -55,8 +55,20 @@ internal sealed record BenchMethod(string Name, StageOptions Options)
     private static IEnumerable<string> WithVariant(Reconstruction method) =>
         method == Reconstruction.Corrected() ? [method.ToString(), Reconstruction.Corrected(2).ToString()] : [method.ToString()];
 
-    /// <summary>Whether the method means something for the network.</summary>
-    public bool Fits(BenchNetwork network) => Name != ChannelsLast || network.HasChannels;
+    /// <summary>Whether the method means something for the network: what is written with TorchSharp alone computes in float32.</summary>
+    public bool Fits(BenchNetwork network) =>
+        (Name != ChannelsLast || network.HasChannels) && (IsNative || network.Precision == BenchNetwork.Float32);
+
+    /// <summary>Evaluations of a stage's functions on the way back, in the last step.</summary>
+    public double Reevaluations(ResidualStage stage) => HasStage ? stage.LastReport!.Evaluations
+        // What runs segments again evaluates each function once more.
+        : Name == Checkpoint ? BenchWork.Evaluations(stage, Options.Solver) : 0;
+
+    /// <summary>Whether a part that is no stage is evaluated again on the way back.</summary>
+    /// <param name="part">The part.</param>
+    /// <param name="isEnd">Whether it is the network's first or last.</param>
+    public bool Recomputes(nn.Module part, bool isEnd) =>
+        HasStage ? part is Recomputed { Options.Stored: false } : Name == Checkpoint && !isEnd;
 
     /// <summary>Brings weights into the layout that the method computes in.</summary>
     public void Prepare(BenchParts parts)
@@ -82,34 +94,56 @@ internal sealed record BenchMethod(string Name, StageOptions Options)
         }
 
         using var scope = NewDisposeScope();
-        parts.Loss(Output(parts, input), labels).BackwardThroughStages();
+        BenchParts.Loss(Output(parts, input), labels).BackwardThroughStages();
+    }
+
+    /// <summary>The one stage's input: what comes before its stage gives, in the layout that our networks give to a stage.</summary>
+    public static Tensor State(BenchParts parts, Tensor input)
+    {
+        using var state = parts.IsStage ? input.alias() : parts.Sequence[0].call(input);
+        return state.dim() == 4 ? MemoryLayout.ChannelsLast(state) : state.alias();
     }
 
     private Tensor Output(BenchParts parts, Tensor input)
     {
+        if (HasStage && !parts.IsStage)
+        {
+            return parts.Owner.call(input);
+        }
+
         // Not held while the gradient is computed: a network's forward lets go of it too.
-        using var x = State(parts, Name == ChannelsLast ? MemoryLayout.ChannelsLast(input) : input);
-        return HasStage ? parts.Stage.call(x) : Steps(parts, x, 0, StepsOf(parts));
+        using var x = HasStage ? State(parts, input) : Name == ChannelsLast ? MemoryLayout.ChannelsLast(input) : input.alias();
+        if (HasStage)
+        {
+            return parts.Owner.call(x);
+        }
+
+        var units = Units(parts);
+        return Run(units, x, 0, units.Count);
     }
 
-    /// <summary>The residual part's input: the stem's output, in the layout that our networks give to a stage.</summary>
-    public Tensor State(BenchParts parts, Tensor input)
+    // What a user writes: the parts one after the other, and a stage's steps.
+    private List<Func<Tensor, Tensor>> Units(BenchParts parts) => [.. parts.Sequence.SelectMany(part =>
     {
-        using var state = parts.Stem?.call(input) ?? input.alias();
-        return HasStage && state.dim() == 4 ? MemoryLayout.ChannelsLast(state) : state.alias();
-    }
+        if (part is not ResidualStage stage)
+        {
+            return (Func<Tensor, Tensor>[])[(part is Recomputed recomputed ? recomputed.Module : part).call];
+        }
 
-    private int StepsOf(BenchParts parts) => Options.Solver.StepCount(parts.Stage.Depth);
+        var functions = BenchParts.Functions(stage);
+        return Enumerable.Range(0, Options.Solver.StepCount(stage.Depth))
+            .Select(n => (Func<Tensor, Tensor>)(x => Step(functions, stage.Depth, n, x)));
+    })];
 
-    // What a user writes: modules in a loop, and what is no longer needed disposed.
-    private Tensor Steps(BenchParts parts, Tensor x, int from, int to)
+    // In a loop, and what is no longer needed disposed.
+    private static Tensor Run(List<Func<Tensor, Tensor>> units, Tensor x, int from, int to)
     {
         using var scope = NewDisposeScope();
         var state = x;
         for (var n = from; n < to; n++)
         {
-            using var step = NewDisposeScope();
-            var next = Step(parts, n, state).MoveToOuterDisposeScope();
+            using var unit = NewDisposeScope();
+            var next = units[n](state).MoveToOuterDisposeScope();
             if (n > from)
             {
                 state.Dispose();
@@ -122,16 +156,16 @@ internal sealed record BenchMethod(string Name, StageOptions Options)
     }
 
     // One step of the solver's tableau.
-    private Tensor Step(BenchParts parts, int n, Tensor x)
+    private Tensor Step(IReadOnlyList<nn.Module<Tensor, Tensor>> functions, int depth, int n, Tensor x)
     {
-        var h = 1.0 / parts.Stage.Depth;
+        var h = 1.0 / depth;
         var solver = Options.Solver;
         var slopes = new List<Tensor>();
         foreach (var (stage, offset) in solver.FunctionOffsets.Index())
         {
             // Row i of the strictly lower triangle begins behind the i (i - 1) / 2 entries of those above it.
             var at = Sum(x, slopes, [.. solver.A.Skip(stage * (stage - 1) / 2).Take(stage)], h);
-            slopes.Add(parts.Functions[Math.Min(n + offset, parts.Functions.Count - 1)].call(at));
+            slopes.Add(functions[Math.Min(n + offset, functions.Count - 1)].call(at));
         }
 
         return Sum(x, slopes, solver.B, h);
@@ -151,40 +185,42 @@ internal sealed record BenchMethod(string Name, StageOptions Options)
     }
 
     /// <summary>
-    /// Gradient checkpointing in segments of √N steps: states between segments are kept, tapes are not; each segment runs again
-    /// with a tape. (As with PyTorch's, running statistics of batch normalization so change twice.)
+    /// Gradient checkpointing in segments of √N steps and blocks: states between segments are kept, tapes are not; each segment runs
+    /// again with a tape. What the network begins and ends with keeps its tape. (As with PyTorch's, running statistics of batch
+    /// normalization so change twice.)
     /// </summary>
     private void BackwardBySegments(BenchParts parts, Tensor input, Tensor? labels)
     {
         using var scope = NewDisposeScope();
-        var first = State(parts, input);
-        var steps = StepsOf(parts);
-        var length = (int)Math.Ceiling(Math.Sqrt(steps));
+        var units = Units(parts);
+        var (begin, end) = parts.IsStage ? (0, units.Count) : (1, units.Count - 1);
+        var first = begin > 0 ? Run(units, input, 0, begin) : input;
+        var length = (int)Math.Ceiling(Math.Sqrt(end - begin));
         var kept = new List<Tensor> { first.detach() };
         using (no_grad())
         {
-            for (var from = 0; from < steps; from += length)
+            for (var from = begin; from < end; from += length)
             {
-                kept.Add(Steps(parts, kept[^1], from, Math.Min(from + length, steps)));
+                kept.Add(Run(units, kept[^1], from, Math.Min(from + length, end)));
             }
         }
 
         var last = kept[^1].requires_grad_();
-        parts.Loss(last, labels).backward();
+        BenchParts.Loss(end < units.Count ? Run(units, last, end, units.Count) : last, labels).backward();
         var gradient = last.grad!;
         for (var segment = kept.Count - 2; segment >= 0; segment--)
         {
             using var inner = NewDisposeScope();
             kept[segment + 1].Dispose();
             var start = kept[segment].requires_grad_();
-            var from = segment * length;
-            var end = Steps(parts, start, from, Math.Min(from + length, steps));
-            end.backward([gradient]);
+            var from = begin + (segment * length);
+            var result = Run(units, start, from, Math.Min(from + length, end));
+            result.backward([gradient]);
             gradient.Dispose();
             gradient = start.grad!.MoveToOuterDisposeScope();
         }
 
-        if (parts.Stem is not null)
+        if (begin > 0)
         {
             first.backward([gradient]);
         }

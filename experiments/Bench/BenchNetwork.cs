@@ -5,141 +5,200 @@ using static TorchSharp.torch;
 
 namespace ResNetNodes.Experiments.Bench;
 
-/// <summary>What is trained: a network, its width and its depth, on random data.</summary>
-/// <param name="Name">tiny, bottleneck or linear.</param>
-/// <param name="Planes">Channels of the stage's state (linear: its width).</param>
-/// <param name="Depth">Residual functions, or uses of the one function of linear.</param>
-/// <param name="Batch">Images, or rows of linear's input.</param>
-internal sealed record BenchNetwork(string Name, int Planes, int Depth, int Batch)
+/// <summary>What measured points have in common that lie in one table, and on one line over the depth.</summary>
+/// <param name="Network">One of <see cref="BenchNetwork.Names"/>.</param>
+/// <param name="Planes">Channels of the state, or of the first of four stages (linear: its width).</param>
+/// <param name="Classes">Of networks that end in scores.</param>
+/// <param name="Image">Rows and columns of images, where they may be chosen.</param>
+/// <param name="Batch">Images or rows.</param>
+/// <param name="Precision">Of the residual functions.</param>
+/// <param name="TrainSteps">Training of the weights beforehand.</param>
+internal sealed record BenchSeries(
+    string Network, int Planes, int? Classes, int? Image, int Batch, string Precision, int TrainSteps);
+
+/// <summary>What is trained: a network, its width and its size, on random data.</summary>
+/// <param name="Name">One of <see cref="Names"/>.</param>
+/// <param name="Planes">Channels of the state, or of the first of four stages (linear: its width).</param>
+/// <param name="Batch">Images or rows.</param>
+internal abstract record BenchNetwork(string Name, int Planes, int Batch)
 {
-    public const int Hidden = 8;
-    private const int Classes = 10, MapSide = 14;
+    public const string Float32 = "float32", Bfloat16 = "bfloat16";
 
-    public static readonly IReadOnlyList<string> Names = ["tiny", "bottleneck", "linear"];
+    private static readonly string[] OneStage = ["tiny", "bottleneck", "linear"];
 
-    /// <summary>What is measured where nothing else is asked for.</summary>
-    public static (string Planes, string Depths, string Batch) Defaults(string name) => name switch
-    {
-        "tiny" => ("16,64", "16,64,256", "128"),
-        "bottleneck" => ("256", "16,32", "16"),
-        _ => ("500", "16,64,256", "500"),
-    };
+    public static readonly IReadOnlyList<string> Names = [.. OneStage, "resnet", "ode", "tied"];
+
+    /// <summary>Of the residual functions; states, parameters and gradients are float32.</summary>
+    public string Precision { get; init; } = Float32;
+
+    /// <summary>Residual functions, or uses of the one function of linear; null for networks of four stages.</summary>
+    public int? Depth { get; init; }
+
+    /// <summary>Of networks of four stages.</summary>
+    public NetworkSize? Size { get; init; }
+
+    /// <summary>Of networks that end in scores.</summary>
+    public int? Classes { get; init; }
+
+    /// <summary>Rows and columns of an image, where they may be chosen.</summary>
+    public int? Image { get; init; }
 
     /// <summary>Whether the states are images, which can be laid out channels last.</summary>
-    public bool HasChannels => Name != "linear";
+    public virtual bool HasChannels => true;
 
-    /// <summary>Positions that each weight of a function is used at, in one evaluation.</summary>
-    private long Positions => Batch * (Name switch { "tiny" => 100L, "bottleneck" => MapSide * MapSide, _ => 1 });
+    /// <summary>Names the files of a point.</summary>
+    public string Key => string.Join('-', ((string?[])
+    [
+        Name, $"{Planes}", $"{Depth}{Size?.ToString().Replace(':', '_')}", Image is null ? null : $"image{Image}",
+        Classes is null ? null : $"classes{Classes}", $"batch{Batch}", Precision,
+    ]).Where(part => part is not null));
 
-    public override string ToString() => $"{Name}, {Planes} planes, depth {Depth}";
+    /// <summary>Whether networks of the name have four stages: a size and images, and no depth.</summary>
+    public static bool IsStaged(string name) => !OneStage.Contains(name);
 
-    /// <summary>Modules with fresh weights.</summary>
-    public BenchParts Build(StageOptions options)
+    /// <summary>Whether networks of the name end in scores.</summary>
+    public static bool HasClasses(string name) => name == "tiny" || IsStaged(name);
+
+    /// <summary>What is measured where nothing else is asked for: of lists, all.</summary>
+    public static (string Planes, string Depths, string Classes, string Batch) Defaults(string name) => name switch
     {
-        switch (Name)
-        {
-            case "tiny":
-                // The last batch normalization of weight 1: functions that are 0 would make every reconstruction exact.
-                var model = new TinyResNet(new TinyResNetOptions { Depth = Depth, Planes = Planes, ZeroInit = false, Stage = options });
-                var parts = model.named_children().ToDictionary(child => child.name, child => child.module);
-                return new BenchParts(model, model.Stage, (nn.Module<Tensor, Tensor>)parts["stem"], state =>
-                {
-                    using var pooled = ((nn.Module<Tensor, Tensor>)parts["pool"]).call(state);
-                    using var flat = pooled.flatten(1);
-                    return ((nn.Module<Tensor, Tensor>)parts["head"]).call(flat);
-                });
-            case "bottleneck":
-                var stage = new ResidualStage(Enumerable.Range(0, Depth).Select(_ => Bottleneck()), options);
-                return new BenchParts(stage, stage, null, null);
-            default:
-                var function = nn.Sequential(nn.Linear(Planes, Hidden), nn.Tanh(), nn.Linear(Hidden, Planes));
-                var shared = ResidualStage.Shared(function, Depth, options);
-                return new BenchParts(shared, shared, null, null);
-        }
-    }
-
-    /// <summary>Refuses a network whose trials, one a method at the same time, do not fit into memory.</summary>
-    public void Check(IReadOnlyList<BenchMethod> methods)
-    {
-        var own = methods.Where(m => m.Fits(this)).ToList();
-        var (planes, hidden) = ((double)Planes, Math.Floor(Planes / 4.0));
-        var tiny = new TinyResNetOptions { Depth = Depth, Planes = Planes };
-        var (parameters, functions) = Name switch
-        {
-            "tiny" => (ParameterCounts.Of(tiny), Depth),
-            // Convolutions with their biases, normalizations behind them.
-            "bottleneck" => (Depth * ((2 * planes * hidden) + (9 * hidden * hidden) + (6 * hidden) + (3 * planes)), Depth),
-            _ => ((2 * planes * Hidden) + planes + Hidden, 0),
-        };
-        var load = new Workload(CPU, Batch, Name == "tiny" ? 32 : 0, 2);
-        MemoryNeed.RequireWeights(
-            $"--depths is {Depth} and --planes {Planes}, {own.Count} methods", own.Count * parameters, (double)own.Count * functions, load,
-            "a smaller --depths or --planes, or fewer --methods");
-        var state = planes * (Name switch { "tiny" => 100, "bottleneck" => MapSide * MapSide, _ => 1 });
-        foreach (var method in own)
-        {
-            MemoryNeed.RequireStates(
-                $"--batch is {Batch} and --depths {Depth}", "--batch or --depths", method.Options, load, state, Depth);
-        }
-    }
-
-    /// <summary>Random input and, for tiny, random labels.</summary>
-    public (Tensor Input, Tensor? Labels) Data() => Name switch
-    {
-        "tiny" => (randn(Batch, 3, 32, 32), randint(0, Classes, Batch, ScalarType.Int64)),
-        "bottleneck" => (randn(Batch, Planes, MapSide, MapSide), null),
-        _ => (randn(Batch, Planes), null),
+        "tiny" => ("16,64", "16,64,256", "10", "128"),
+        "bottleneck" => ("256", "16,32", string.Empty, "16"),
+        "linear" => ("500", "16,64,256", string.Empty, "500"),
+        _ => ("64", string.Empty, "1000", "128"),
     };
 
-    /// <summary>Multiplications and additions of convolutions and linear layers in a training step.</summary>
-    /// <param name="parts">The network.</param>
-    /// <param name="evaluations">Evaluations of residual functions in the forward pass.</param>
-    /// <param name="reevaluations">Evaluations of residual functions on the way back.</param>
-    public double Operations(BenchParts parts, int evaluations, double reevaluations)
+    /// <summary>The line that a point of the network lies on.</summary>
+    public BenchSeries Series(int trainSteps) => new(Name, Planes, Classes, Image, Batch, Precision, trainSteps);
+
+    /// <summary>Modules with fresh weights.</summary>
+    /// <param name="options">Of the stages; <see cref="Precision"/> is added.</param>
+    public BenchParts Build(StageOptions options) => BuildWith(
+        options with { ComputeType = Precision == Bfloat16 ? ComputeType.BFloat16 : ComputeType.SameAsState });
+
+    /// <summary>Random input and, where there are scores, random labels.</summary>
+    public abstract (Tensor Input, Tensor? Labels) Data();
+
+    /// <summary>Refuses a network whose trials, one a method at the same time, do not fit into memory.</summary>
+    /// <param name="methods">Those that are measured.</param>
+    public abstract void Check(IReadOnlyList<BenchMethod> methods);
+
+    public sealed override string ToString() =>
+        $"{Name}{(Size is null ? string.Empty : " " + Size)}, {Planes} planes" + (Depth is null ? string.Empty : $", depth {Depth}")
+        + (Image is null ? string.Empty : $", {Image}×{Image}, batch {Batch}") + (Precision == Float32 ? string.Empty : ", " + Precision);
+
+    /// <summary>Modules with fresh weights, their stages with exactly these options.</summary>
+    protected abstract BenchParts BuildWith(StageOptions options);
+}
+
+/// <summary>TinyResNet, on images of 32×32.</summary>
+internal sealed record TinyNetwork(int Planes, int Batch) : BenchNetwork("tiny", Planes, Batch)
+{
+    private const int Pixels = 32, MapSide = 10;
+
+    // The last batch normalization of weight 1: functions that are 0 would make every reconstruction exact.
+    private TinyResNetOptions Options =>
+        new() { Depth = Depth!.Value, Planes = Planes, Classes = Classes!.Value, ZeroInit = false };
+
+    public override (Tensor Input, Tensor? Labels) Data() =>
+        (randn(Batch, 3, Pixels, Pixels), randint(0, Classes!.Value, Batch, ScalarType.Int64));
+
+    public override void Check(IReadOnlyList<BenchMethod> methods) => StageNetwork.Check(
+        this, methods, ParameterCounts.Of(Options), Depth!.Value, Pixels, (double)Planes * MapSide * MapSide);
+
+    protected override BenchParts BuildWith(StageOptions options)
     {
-        static long Weights(IEnumerable<nn.Module> modules) =>
-            modules.SelectMany(m => m.parameters()).Where(p => p.dim() > 1).Sum(p => p.numel());
-        var evaluation = 2.0 * Positions * Weights(parts.Functions) / parts.Functions.Count;
-        // The stem has a forward pass and a product with its weights; the head also one with its input.
-        var (stem, head) = (2 * 2.0 * Positions, 3 * 2.0 * Batch * 4 * Planes * Classes);
-        var ends = parts.Stem is null ? 0 : (stem * Weights([parts.Stem])) + head;
-        return ends + (evaluation * ((3 * evaluations) + reevaluations));
+        var model = new TinyResNet(Options with { Stage = options });
+        var parts = model.named_children().ToDictionary(child => child.name, child => (nn.Module<Tensor, Tensor>)child.module);
+        return new BenchParts(model, [parts["stem"], model.Stage, nn.Sequential(parts["pool"], nn.Flatten(), parts["head"])]);
+    }
+}
+
+/// <summary>A residual stage with nothing around it: bottleneck or linear.</summary>
+internal sealed record StageNetwork(string Name, int Planes, int Batch) : BenchNetwork(Name, Planes, Batch)
+{
+    public const int Hidden = 8;
+    private const int MapSide = 14;
+
+    public override bool HasChannels => Name == "bottleneck";
+
+    /// <summary>Refuses a network of one stage whose trials do not fit into memory.</summary>
+    /// <param name="network">The network.</param>
+    /// <param name="methods">Those that are measured.</param>
+    /// <param name="parameters">Numbers that it learns.</param>
+    /// <param name="functions">Residual functions that are built.</param>
+    /// <param name="pixels">Rows and columns of an image.</param>
+    /// <param name="state">Numbers of a state of one image.</param>
+    public static void Check(
+        BenchNetwork network, IReadOnlyList<BenchMethod> methods, double parameters, double functions, int pixels, double state)
+    {
+        var load = new Workload(CPU, network.Batch, pixels, 2);
+        MemoryNeed.RequireWeights(
+            $"--depths is {network.Depth} and --planes {network.Planes}, {methods.Count} methods", methods.Count * parameters,
+            methods.Count * functions, load, "a smaller --depths or --planes, or fewer --methods");
+        foreach (var method in methods)
+        {
+            MemoryNeed.RequireStates(
+                $"--batch is {network.Batch} and --depths {network.Depth}", "--batch or --depths", method.Options, load, state,
+                network.Depth!.Value);
+        }
+    }
+
+    public override (Tensor Input, Tensor? Labels) Data() =>
+        (HasChannels ? randn(Batch, Planes, MapSide, MapSide) : randn(Batch, Planes), null);
+
+    public override void Check(IReadOnlyList<BenchMethod> methods)
+    {
+        var (planes, inner, depth) = ((double)Planes, Math.Floor(Planes / 4.0), Depth!.Value);
+        // Convolutions with their biases, normalizations behind them.
+        var (parameters, functions, pixels) = HasChannels
+            ? (depth * ((2 * planes * inner) + (9 * inner * inner) + (6 * inner) + (3 * planes)), depth, MapSide * MapSide)
+            : ((2 * planes * Hidden) + planes + Hidden, 0, 1);
+        Check(this, methods, parameters, functions, 0, planes * pixels);
+    }
+
+    protected override BenchParts BuildWith(StageOptions options)
+    {
+        var stage = HasChannels
+            ? new ResidualStage(Enumerable.Range(0, Depth!.Value).Select(_ => Bottleneck()), options)
+            : ResidualStage.Shared(
+                nn.Sequential(nn.Linear(Planes, Hidden), nn.Tanh(), nn.Linear(Hidden, Planes)), Depth!.Value, options);
+        return new BenchParts(stage, [stage]);
     }
 
     private nn.Module<Tensor, Tensor> Bottleneck()
     {
-        var hidden = Planes / 4;
+        var inner = Planes / 4;
         return nn.Sequential(
-            nn.ReLU(), nn.Conv2d(Planes, hidden, 1), nn.BatchNorm2d(hidden),
-            nn.ReLU(), nn.Conv2d(hidden, hidden, 3, padding: 1), nn.BatchNorm2d(hidden),
-            nn.ReLU(), nn.Conv2d(hidden, Planes, 1), nn.BatchNorm2d(Planes));
+            nn.ReLU(), nn.Conv2d(Planes, inner, 1), nn.BatchNorm2d(inner),
+            nn.ReLU(), nn.Conv2d(inner, inner, 3, padding: 1), nn.BatchNorm2d(inner),
+            nn.ReLU(), nn.Conv2d(inner, Planes, 1), nn.BatchNorm2d(Planes));
     }
 }
 
-/// <summary>A network's modules: those of the peers' loops are the stage's own.</summary>
-internal sealed class BenchParts(
-    nn.Module owner, ResidualStage stage, nn.Module<Tensor, Tensor>? stem, Func<Tensor, Tensor>? head) : IDisposable
+/// <summary>A whole network of four stages: resnet, ode or tied.</summary>
+internal sealed record StagedNetwork(string Name, int Planes, int Batch) : BenchNetwork(Name, Planes, Batch)
 {
-    public nn.Module Owner => owner;
+    private ResNetOptions Options => NetworkGroup.StagedOf(Name, Size!, Planes, new StageOptions(), Classes!.Value);
 
-    public ResidualStage Stage => stage;
+    public override (Tensor Input, Tensor? Labels) Data() =>
+        (randn(Batch, 3, Image!.Value, Image.Value), randint(0, Classes!.Value, Batch, ScalarType.Int64));
 
-    public nn.Module<Tensor, Tensor>? Stem => stem;
-
-    public IReadOnlyList<nn.Module<Tensor, Tensor>> Functions { get; } =
-        [.. stage.Functions.Cast<nn.Module<Tensor, Tensor>>()];
-
-    public Tensor Loss(Tensor state, Tensor? labels)
+    public override void Check(IReadOnlyList<BenchMethod> methods)
     {
-        if (head is null)
+        var load = new Workload(CPU, Batch, Image!.Value, 2);
+        MemoryNeed.RequireWeights(
+            $"--size is {Size} and --planes {Planes}, {methods.Count} methods", methods.Count * ParameterCounts.Of(Options), 0, load,
+            "a smaller --size or --planes, or fewer --methods");
+        foreach (var method in methods)
         {
-            using var squares = state.pow(2);
-            return squares.mean();
+            NetworkGroup.Check("size", Options with { Stage = method.Options }, load);
         }
-
-        using var scores = head(state);
-        return nn.functional.cross_entropy(scores, labels!);
     }
 
-    public void Dispose() => owner.Dispose();
+    protected override BenchParts BuildWith(StageOptions options)
+    {
+        var model = new ResNet(Options with { Stage = options });
+        return new BenchParts(model, [.. model.Parts.Select(part => part.Module)]);
+    }
 }

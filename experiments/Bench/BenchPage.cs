@@ -1,8 +1,7 @@
-using System.Globalization;
 using System.Text;
 using ResNetNodes.Experiments.Cli;
 using ResNetNodes.Experiments.Runs;
-using ResNetNodes.Training;
+using static ResNetNodes.Experiments.Bench.Markdown;
 
 namespace ResNetNodes.Experiments.Bench;
 
@@ -17,8 +16,8 @@ internal static class BenchPage
     [
         ("ratio", $"`ratio_to_backprop`: median time of a step over that of `{BenchMethod.Reference}` in the same rounds."),
         ("time",
-            "`step_seconds`: zero_grad, forward pass, loss, backward pass, SGD step; median of the rounds, lower and "
-            + "upper quartile behind it. Methods take turns within a round, in an order drawn anew each time, on the same "
+            "`step_seconds`: zero_grad, forward pass, loss, backward pass, SGD step; median of the rounds, the fastest and the "
+            + "slowest behind it. Methods take turns within a round, in an order drawn anew each time, on the same "
             + "weights and data."),
         ("evaluations",
             "`evaluations_per_layer`: evaluations of residual functions in the backward pass, by layer; the forward pass "
@@ -41,6 +40,8 @@ internal static class BenchPage
             + "depth (stem, head, loss) lowers it."),
         ("of the stage",
             "`stage_exponent`: the same of `stage_seconds`, which a step spends inside of the native engine."),
+        ("bfloat16",
+            "`precision`: of the residual functions; states, parameters and gradients stay float32, and so does what is no stage."),
         ("trained",
             "`train_steps`: steps of backprop on the benchmark's own batch before the rounds, which change the weights "
             + "that all methods begin from."),
@@ -82,14 +83,32 @@ internal static class BenchPage
         var data = $"{Path.GetFileNameWithoutExtension(page)}/{results.Machine.Date}-{results.Machine.Name}";
         var target = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(page))!, data);
         Directory.CreateDirectory(target);
-        var figures = results.Groups.Select(g => BenchFigure.Name(g.Key.Network, g.Key.Planes, g.Key.TrainSteps) + ".png");
+        var figures = results.Groups.Where(BenchFigure.Shows).Select(g => BenchFigure.Name(g.Key) + ".png");
         foreach (var file in figures.Concat([StepsFile, EpochsFile, BenchMachine.FileName]).Where(file => File.Exists(folder.File(file))))
         {
             AtomicFile.Write(Path.Combine(target, file), SealedJson.ReadOwn(folder.File(file)));
         }
 
-        AtomicFile.Write(page, Text(results, data));
+        AtomicFile.Write(page, Text(page, results, data));
     }
+
+    /// <summary>Writes the page's section on comparisons anew, from the data beside it; a page that is not there is begun.</summary>
+    public static void Renew(string page)
+    {
+        var text = File.Exists(page) ? RegularFile.ReadAllText(page, SealedJson.MostBytes) : Beginning + ".\n";
+        AtomicFile.Write(page, BenchReferencePage.Renewed(page, text));
+    }
+
+    /// <summary>What a machine is, as the rows of a table.</summary>
+    public static IReadOnlyList<string[]> Hardware(BenchMachine machine, BenchPeak peak) =>
+    [
+        ["processor", Inv($"{machine.Chip}, kernel path {machine.KernelPath}")],
+        ["caches of a core", machine.Caches ?? "not known"],
+        ["cores, threads", Inv($"{machine.Cores}, {machine.Threads}")],
+        ["peak of float32 matrix products", Inv($"{peak.Gflops:0} GFLOP/s: {peak.Product}")],
+        ["memory", Inv($"{machine.Memory} GiB")],
+        ["system", machine.Os],
+    ];
 
     private static bool IsOurs(string page)
     {
@@ -103,33 +122,34 @@ internal static class BenchPage
         }
     }
 
-    private static string Text(BenchResults results, string data)
+    private static string Text(string page, BenchResults results, string data)
     {
-        var page = new StringBuilder(Beginning);
-        page.Append(", every number measured in one run; raw data: ");
-        page.Append(Inv($"[{data}]({data}). Time, memory and gradients of a training step in float32, next to TorchSharp's own.\n"));
-        WriteMachine(page, results);
+        var text = new StringBuilder(Beginning);
+        text.Append(", every number of a table measured in one run; raw data: ");
+        text.Append(Inv($"[{data}]({data}). Time, memory and gradients of a training step, next to TorchSharp's own and PyTorch's.\n\n"));
+        text.Append(BenchReferencePage.Section(page));
+        WriteMachine(text, results);
         var goals = BenchGoals.Of(results).ToList();
         if (goals.Count > 0)
         {
-            page.Append("\n## Goals\n\n");
-            Table(page, ["goal", "measured", ""], goals.Select(goal =>
-                (string[])[goal.Claim, goal.Measured, goal.Holds == true ? "reached" : "**missed**"]));
+            text.Append("\n## Goals against stock TorchSharp\n\n");
+            Table(text, ["goal", "measured", ""], goals.Select(goal =>
+                (string[])[goal.Claim, goal.Measured, BenchGoals.Verdict(goal)]));
         }
 
-        foreach (var network in results.Rows.GroupBy(row => (row.Network, row.Planes, row.Batch)))
+        foreach (var network in results.Groups.GroupBy(group => group.Key with { Precision = string.Empty, TrainSteps = 0 }))
         {
-            WriteNetwork(page, [.. network], data);
+            BenchSections.Write(text, network.Key, network, data);
         }
 
         if (results.Epochs.Count > 0)
         {
-            WriteEpochs(page, results.Epochs);
+            WriteEpochs(text, results.Epochs);
         }
 
-        page.Append("\n## What the figures mean\n\n");
-        Table(page, ["figure", "meaning"], Definitions.Select(d => (string[])[d.Figure, d.Meaning]));
-        return page.ToString();
+        text.Append("\n## What the figures mean\n\n");
+        Table(text, ["figure", "meaning"], Definitions.Select(d => (string[])[d.Figure, d.Meaning]));
+        return text.ToString();
     }
 
     private static void WriteEpochs(StringBuilder page, IReadOnlyList<BenchEpoch> epochs)
@@ -140,8 +160,8 @@ internal static class BenchPage
         string[] head = ["data set", "depth", "seconds", "in the stage", "in the optimizer", "in training steps", "waiting for data"];
         Table(page, head, epochs.Select(e => (string[])
         [
-            e.Dataset, Inv($"{e.Depth}"), Number(e.Seconds, "0.0"), Percent(e.StageShare), Percent(e.OptimizerShare),
-            Percent(e.StepShare), Percent(e.WaitedShare),
+            e.Dataset, Inv($"{e.Depth}"), Number(e.Seconds, "0.0"), Percent(e.StageShare),
+            Percent(e.OptimizerShare), Percent(e.StepShare), Percent(e.WaitedShare),
         ]));
     }
 
@@ -149,14 +169,10 @@ internal static class BenchPage
     {
         var machine = results.Machine;
         page.Append("\n## Measured on\n\n");
-        string[][] lines =
+        Table(page, ["", ""],
         [
             ["date", machine.Date],
-            ["processor", Inv($"{machine.Processor}, kernel path {machine.KernelPath}")],
-            ["cores, LibTorch's threads", Inv($"{machine.Cores}, {machine.Threads}")],
-            ["memory", Inv($"{machine.Memory} GiB")],
-            ["system", machine.Os],
-            ["peak of float32 matrix products", Inv($"{results.Peak.Gflops:0} GFLOP/s: {results.Peak.Product}")],
+            .. Hardware(machine, results.Peak),
             [
                 "versions",
                 $"ResNet Nodes {machine.Version}, LibTorch {machine.Libtorch}, TorchSharp {machine.Torchsharp}, {machine.Dotnet}",
@@ -164,72 +180,6 @@ internal static class BenchPage
             ["commit", machine.Commit ?? "not known"],
             ["settings", machine.Settings.Length > 0 ? $"`{machine.Settings}`" : "none in the environment"],
             ["command", string.Join("<br>", machine.Commands.Select(command => $"`{command}`"))],
-        ];
-        Table(page, ["", ""], lines);
-    }
-
-    private static void WriteNetwork(StringBuilder page, List<BenchRow> rows, string data)
-    {
-        var first = rows[0];
-        var name = first.Network switch
-        {
-            "tiny" => Inv($"TinyResNet, {first.Planes} planes"),
-            "bottleneck" => Inv($"Bottleneck stage, {first.Planes} channels"),
-            _ => Inv($"Linear–tanh–Linear, {first.Planes}–{BenchNetwork.Hidden}–{first.Planes}"),
-        };
-        page.Append(Inv($"\n## {name}, batch {first.Batch}\n"));
-        foreach (var group in rows.GroupBy(row => row.TrainSteps))
-        {
-            var points = group.Where(row => row.Depth is not null).ToList();
-            var depths = points.Select(p => p.Depth!.Value).Distinct().Order().ToList();
-            page.Append(group.Key > 0 ? Inv($"\n### After {group.Key} training steps\n\n") : "\n### At initialization\n\n");
-            var columns = depths.Select(d => Inv($"depth {d}"));
-            string[] head = ["ratio to stock backprop", .. columns, "bytes per added layer", "exponent", "of the stage"];
-            Table(page, head, points.GroupBy(p => p.Method).Select(own =>
-            {
-                var fit = group.FirstOrDefault(row => row.Depth is null && row.Method == own.Key);
-                return (string[])
-                [
-                    $"`{own.Key}`", .. depths.Select(d => Number(own.FirstOrDefault(p => p.Depth == d)?.RatioToBackprop, "0.000")),
-                    Number(fit?.BytesPerLayer, "N0"), Number(fit?.TimeExponent, "0.000"), Number(fit?.StageExponent, "0.000"),
-                ];
-            }));
-            var figure = BenchFigure.Name(first.Network, first.Planes, group.Key);
-            page.Append(Inv($"\n![Time and memory against depth]({data}/{figure}.png)\n\n"));
-            Table(
-                page,
-                [
-                    "depth", "method", "ratio", "time (ms)", "rounds", "evaluations", "GFLOP/s", "of peak", "overhead", "peak (MiB)",
-                    "of it the step's (MiB)", "gradient error",
-                ],
-                points.Select(p => (string[])
-                [
-                    Inv($"{p.Depth}"), $"`{p.Method}`", Number(p.RatioToBackprop, "0.000"), Time(p), Inv($"{p.Rounds}"),
-                    Number(p.EvaluationsPerLayer, "0.00"),
-                    Number(p.NominalGflops, "0"), Percent(p.NominalShareOfPeak), Percent(p.OverheadShare),
-                    Number(p.PeakBytes / Mebibyte, "N0"), Number(p.StepBytes / Mebibyte, "N1"),
-                    Number(p.GradientError, "0.0e+0"),
-                ]));
-        }
-    }
-
-    private const double Mebibyte = 1 << 20;
-
-    private static string Time(BenchRow row) =>
-        Inv($"{row.StepSeconds * 1e3:0.0} ({row.StepSecondsQ25 * 1e3:0.0}–{row.StepSecondsQ75 * 1e3:0.0})");
-
-    private static string Number(double? value, string format) => value?.ToString(format, CultureInfo.InvariantCulture) ?? "–";
-
-    private static string Percent(double? value) => value is null ? "–" : Number(value * 100, "0.0") + " %";
-
-    private static string Inv(FormattableString text) => FormattableString.Invariant(text);
-
-    private static void Table(StringBuilder page, string[] head, IEnumerable<string[]> rows)
-    {
-        page.Append("| ").AppendJoin(" | ", head).Append(" |\n|").Insert(page.Length, "---|", head.Length).Append('\n');
-        foreach (var row in rows)
-        {
-            page.Append("| ").AppendJoin(" | ", row).Append(" |\n");
-        }
+        ]);
     }
 }

@@ -22,8 +22,9 @@ internal sealed class BenchPoint : Verb
     public static BenchMemory InProcess(Verb bench, BenchNetwork network, string method, CancellationToken cancellation)
     {
         var words = bench.WordsFor(
-            typeof(BenchPoint), ("network", network.Name), ("depths", $"{network.Depth}"), ("planes", $"{network.Planes}"),
-            ("batch", $"{network.Batch}"), ("methods", method));
+            typeof(BenchPoint), ("network", network.Name), ("planes", $"{network.Planes}"), ("depths", network.Depth?.ToString()),
+            ("size", network.Size?.ToString()), ("image", network.Image?.ToString()), ("classes", network.Classes?.ToString()),
+            ("batch", $"{network.Batch}"), ("precision", network.Precision), ("methods", method));
         var (peak, step, _) = MemoryProcess.Measure($"the memory of {network}, {method}", words, cancellation);
         return new(peak, step);
     }

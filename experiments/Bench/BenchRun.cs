@@ -18,18 +18,18 @@ internal sealed record BenchRun(IReadOnlyList<BenchMethod> Methods, int? Rounds,
     private const int LeastRounds = 5, MostRounds = 50, WarmUp = 2;
     private const double TrainingRate = 0.1;
 
-    /// <summary>All methods of one network, interleaved; in float32.</summary>
+    /// <summary>All methods of one network, interleaved.</summary>
     /// <param name="network">The network.</param>
     /// <param name="trainSteps">Training of the weights beforehand.</param>
     /// <param name="progress">Told how far it is.</param>
     /// <param name="cancellation">Ends it.</param>
-    /// <param name="read">What is wanted of the measured trials.</param>
+    /// <param name="read">What is wanted of the measured trials, and of the network's arithmetic.</param>
     public T Measure<T>(
         BenchNetwork network,
         int trainSteps,
         Action<double, string> progress,
         CancellationToken cancellation,
-        Func<List<BenchTrial>, T> read)
+        Func<List<BenchTrial>, BenchWork, T> read)
     {
         using var start = Prepare(network, trainSteps, progress, cancellation);
         var trials = new List<BenchTrial>();
@@ -87,7 +87,7 @@ internal sealed record BenchRun(IReadOnlyList<BenchMethod> Methods, int? Rounds,
                 }
             }
 
-            return read(trials);
+            return read(trials, start.Work);
         }
         finally
         {
@@ -101,18 +101,21 @@ internal sealed record BenchRun(IReadOnlyList<BenchMethod> Methods, int? Rounds,
     {
         using var start = Prepare(network, trainSteps, progress, cancellation);
         using var input = start.Input.to(ScalarType.Float64);
-        using var truth = Gradient(BenchMethod.Parse(BenchMethod.Reference, Methods[0].Options.Solver));
+        using var truth = Gradient(
+            BenchMethod.Parse(BenchMethod.Reference, Methods[0].Options.Solver), network with { Precision = BenchNetwork.Float32 });
         using var size = truth.norm();
         return Methods.Where(m => m.Fits(network)).ToDictionary(method => method.Name, method =>
         {
             cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
-            return Gradient(method).sub(truth).norm().div(size).item<double>();
+            return Gradient(method, network).sub(truth).norm().div(size).item<double>();
         });
 
-        Tensor Gradient(BenchMethod method)
+        // What computes in bfloat16 takes float32 states.
+        Tensor Gradient(BenchMethod method, BenchNetwork own)
         {
-            using var trial = new BenchTrial(network, method, start.Weights, input, start.Labels);
+            var given = own.Precision == BenchNetwork.Float32 ? input : start.Input;
+            using var trial = new BenchTrial(own, method, start.Weights, given, start.Labels);
             return trial.Gradients();
         }
     }
@@ -130,14 +133,15 @@ internal sealed record BenchRun(IReadOnlyList<BenchMethod> Methods, int? Rounds,
 
     private static long Live => DisposeScopeManager.Statistics.TensorStatistics.ThreadTotalLiveCount;
 
-    // The same for every method and every process: seeded weights and data, then training by backprop.
+    // The same for every method, precision and process: seeded weights and data, then training by backprop in float32.
     private BenchStart Prepare(BenchNetwork network, int trainSteps, Action<double, string> progress, CancellationToken cancellation)
     {
         new RandomNumbers(Seed).SeedTorch();
         var (input, labels) = network.Data();
         using var scope = NewDisposeScope();
         var backprop = BenchMethod.Parse("backprop", Methods[0].Options.Solver);
-        using var trial = new BenchTrial(network, backprop, null, input, labels, TrainingRate);
+        using var trial = new BenchTrial(
+            network with { Precision = BenchNetwork.Float32 }, backprop, null, input, labels, TrainingRate);
         for (var i = 0; i < trainSteps; i++)
         {
             cancellation.ThrowIfCancellationRequested();
@@ -149,13 +153,17 @@ internal sealed record BenchRun(IReadOnlyList<BenchMethod> Methods, int? Rounds,
         var weights = trial.Parameters.Select(p => p.detach().clone().DetachFromDisposeScope()).ToList();
         var finite = weights.All(w => w.isfinite().all().item<bool>());
         return finite
-            ? new BenchStart(input, labels, weights)
+            ? new BenchStart(input, labels, weights, BenchWork.Of(trial.Parts, input))
             : throw new ResNetNodesException($"{network}: training diverged within {trainSteps} steps; take fewer --train-steps");
     }
 }
 
 /// <summary>What all methods begin from.</summary>
-internal sealed record BenchStart(Tensor Input, Tensor? Labels, List<Tensor> Weights) : IDisposable
+/// <param name="Input">Images or rows.</param>
+/// <param name="Labels">Of images that are classified.</param>
+/// <param name="Weights">Parameters in order.</param>
+/// <param name="Work">The network's arithmetic.</param>
+internal sealed record BenchStart(Tensor Input, Tensor? Labels, List<Tensor> Weights, BenchWork Work) : IDisposable
 {
     public void Dispose()
     {

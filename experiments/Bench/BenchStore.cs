@@ -9,9 +9,8 @@ namespace ResNetNodes.Experiments.Bench;
 /// <param name="Epochs">Epochs of training.</param>
 internal sealed record BenchResults(BenchMachine Machine, BenchPeak Peak, IReadOnlyList<BenchRow> Rows, IReadOnlyList<BenchEpoch> Epochs)
 {
-    /// <summary>Rows by network, width and training.</summary>
-    public IEnumerable<IGrouping<(string Network, int Planes, int TrainSteps), BenchRow>> Groups =>
-        Rows.GroupBy(row => (row.Network, row.Planes, row.TrainSteps));
+    /// <summary>Rows by the line that they lie on.</summary>
+    public IEnumerable<IGrouping<BenchSeries, BenchRow>> Groups => Rows.GroupBy(row => row.Series);
 }
 
 /// <summary>
@@ -19,27 +18,29 @@ internal sealed record BenchResults(BenchMachine Machine, BenchPeak Peak, IReadO
 /// </summary>
 internal sealed class BenchStore(RunFolder folder, CancellationToken cancellation)
 {
-    private const string PeakKey = "peak", StepPrefix = "step-", EpochPrefix = "epoch-";
+    private const string PeakKey = "peak", StepPrefix = "step-", GradientPrefix = "gradients-", EpochPrefix = "epoch-";
     private bool noted;
 
     public BenchPeak Peak() => Measured(PeakKey, () => BenchPeak.Measure(cancellation));
 
     public List<BenchRow> Steps(BenchNetwork network, int trainSteps, Func<List<BenchRow>> measure) =>
-        Measured($"{StepPrefix}{network.Name}-{network.Planes}-{network.Depth}-{trainSteps}", measure);
+        Measured(StepPrefix + PointKey(network.Key, trainSteps), measure);
 
     public Dictionary<string, double> Gradients(BenchNetwork network, int trainSteps, Func<Dictionary<string, double>> measure) =>
-        Measured(GradientKey(network.Name, network.Planes, network.Depth, trainSteps), measure);
+        Measured(GradientPrefix + PointKey(network.Key, trainSteps), measure);
 
     public BenchMemory Memory(BenchNetwork network, string method, Func<BenchMemory> measure) =>
-        Measured(MemoryKey(network.Name, network.Planes, network.Depth, method), measure);
+        Measured(MemoryKey(network.Key, method), measure);
 
     public BenchEpoch Epoch(string dataset, int depth, Func<BenchEpoch> measure) => Measured($"{EpochPrefix}{dataset}-{depth}", measure);
 
     /// <summary>A row of rounds, with what was measured apart from them.</summary>
-    public BenchRow Complete(BenchRow row)
+    /// <param name="key">That of its network.</param>
+    /// <param name="row">The row.</param>
+    public BenchRow Complete(string key, BenchRow row)
     {
-        var memory = folder.Made<BenchMemory>(MemoryKey(row.Network, row.Planes, row.Depth, row.Method));
-        var errors = folder.Made<Dictionary<string, double>>(GradientKey(row.Network, row.Planes, row.Depth, row.TrainSteps));
+        var memory = folder.Made<BenchMemory>(MemoryKey(key, row.Method));
+        var errors = folder.Made<Dictionary<string, double>>(GradientPrefix + PointKey(key, row.TrainSteps));
         return row with
         {
             PeakBytes = memory?.PeakBytes,
@@ -51,23 +52,26 @@ internal sealed class BenchStore(RunFolder folder, CancellationToken cancellatio
     /// <summary>Everything that was measured, by this and by earlier starts.</summary>
     public BenchResults Read()
     {
-        var groups = folder.Keys(StepPrefix).SelectMany(key => folder.Made<List<BenchRow>>(key)!).Select(Complete)
-            .GroupBy(row => (row.Network, row.Planes, row.TrainSteps))
-            .OrderBy(g => BenchNetwork.Names.ToList().IndexOf(g.Key.Network)).ThenBy(g => g.Key.Planes).ThenBy(g => g.Key.TrainSteps)
-            .Select(g => g.OrderBy(row => row.Depth).ToList());
+        var groups = folder.Keys(StepPrefix)
+            .SelectMany(key => folder.Made<List<BenchRow>>(key)!.Select(row => Complete(NetworkKey(key, row.TrainSteps), row)))
+            .GroupBy(row => row.Series)
+            .OrderBy(g => BenchNetwork.Names.ToList().IndexOf(g.Key.Network)).ThenBy(g => g.Key.Planes).ThenBy(g => g.Key.Image)
+            .ThenBy(g => g.Key.Batch).ThenByDescending(g => g.Key.Precision, StringComparer.Ordinal).ThenBy(g => g.Key.TrainSteps)
+            .Select(g => g.OrderBy(row => row.Depth).ThenBy(row => row.ForwardGflop).ToList());
         return new(
-            BenchMachine.Read(folder), folder.Made<BenchPeak>(PeakKey)!, [.. groups.SelectMany(g => g.Concat(BenchRow.Series(g)))],
+            BenchMachine.Read(folder), folder.Made<BenchPeak>(PeakKey)!, [.. groups.SelectMany(g => g.Concat(BenchRow.Fits(g)))],
             [
                 .. folder.Keys(EpochPrefix).Select(key => folder.Made<BenchEpoch>(key)!)
                     .OrderBy(e => e.Dataset, StringComparer.Ordinal).ThenBy(e => e.Depth),
             ]);
     }
 
-    private static string MemoryKey(string network, int planes, int? depth, string method) =>
-        $"memory-{network}-{planes}-{depth}-{method}";
+    private static string MemoryKey(string network, string method) => $"memory-{network}-{method}";
 
-    private static string GradientKey(string network, int planes, int? depth, int trainSteps) =>
-        $"gradients-{network}-{planes}-{depth}-{trainSteps}";
+    private static string PointKey(string network, int trainSteps) => $"{network}-trained{trainSteps}";
+
+    // The way back from the key of a point's steps.
+    private static string NetworkKey(string key, int trainSteps) => key[StepPrefix.Length..^PointKey(string.Empty, trainSteps).Length];
 
     // Where it is measured on is noted before, once a start; a start that only reads leaves the note as it is.
     private T Measured<T>(string key, Func<T> measure)

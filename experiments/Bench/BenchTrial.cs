@@ -73,18 +73,8 @@ internal sealed class BenchTrial : IDisposable
     public double? OverheadSeconds { get; private set; }
 
     /// <summary>Evaluations of residual functions on the way back, by layer; null where no stage counts them.</summary>
-    public double? EvaluationsPerLayer => Method.HasStage ? (double)Parts.Stage.LastReport!.Evaluations / Network.Depth : null;
-
-    /// <summary>
-    /// Arithmetic of convolutions and linear layers in the last step, evaluations on the way back included.
-    /// </summary>
-    public double Operations => Network.Operations(Parts, StageEvaluations, EvaluationsPerLayer * Network.Depth ?? PeerEvaluations);
-
-    /// <summary>Evaluations of residual functions in the forward pass.</summary>
-    private int StageEvaluations => Method.Options.Solver.StepCount(Network.Depth) * Method.Options.Solver.EvaluationsPerStep;
-
-    // What runs segments again evaluates each function once more on the way back.
-    private int PeerEvaluations => Method.Name.EndsWith("checkpoint", StringComparison.Ordinal) ? StageEvaluations : 0;
+    public double? EvaluationsPerLayer =>
+        Method.HasStage ? (double)Parts.Stages.Sum(s => s.LastReport!.Evaluations) / Parts.Stages.Sum(s => s.Depth) : null;
 
     /// <summary>One training step: zero_grad, forward, loss, backward, optimizer.</summary>
     public void Step()
@@ -112,12 +102,12 @@ internal sealed class BenchTrial : IDisposable
     }
 
     /// <summary>
-    /// Measures <see cref="OverheadSeconds"/> on the stage alone, so that what stands around it in the network does not count: the
-    /// clock of a call and its way back, against the engine's own. Managed layer, binding and LibTorch's autograd are the rest.
+    /// Measures <see cref="OverheadSeconds"/> on the one stage alone, so that what stands around it in the network does not count:
+    /// the clock of a call and its way back, against the engine's own. Managed layer, binding and LibTorch's autograd are the rest.
     /// </summary>
     public void MeasureOverhead(CancellationToken cancellation)
     {
-        if (!Method.IsNative)
+        if (!Method.IsNative || Network.Depth is null)
         {
             return;
         }
@@ -136,7 +126,7 @@ internal sealed class BenchTrial : IDisposable
             var start = Stopwatch.GetTimestamp();
             using (NewDisposeScope())
             {
-                var output = Parts.Stage.call(state);
+                var output = Parts.Stages[0].call(state);
                 output.backward([output]);
             }
 
@@ -149,13 +139,13 @@ internal sealed class BenchTrial : IDisposable
         OverheadSeconds = Fit.Quantile(outside, 0.5);
     }
 
-    private double EngineSeconds => Parts.Stage.LastReport!.ForwardSeconds + Parts.Stage.LastReport.BackwardSeconds;
+    private double EngineSeconds => Parts.Stages.Select(s => s.LastReport!).Sum(report => report.ForwardSeconds + report.BackwardSeconds);
 
     // As it comes in a training step: behind a stem it wants a gradient.
     private Tensor StageInput()
     {
         using var guard = no_grad();
-        return Method.State(Parts, input).requires_grad_(Parts.Stem is not null);
+        return BenchMethod.State(Parts, input).requires_grad_(!Parts.IsStage);
     }
 
     /// <summary>All gradients at the present weights, as one vector.</summary>

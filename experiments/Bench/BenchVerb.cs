@@ -12,16 +12,20 @@ namespace ResNetNodes.Experiments.Bench;
 [Verb("bench", HelpText = "Time and memory of a training step, next to TorchSharp's own backprop.")]
 [Page(
     """
-    Methods take turns in one process, in an order drawn anew each round; medians and quartiles. Memory: a process for each, at fresh
+    Methods take turns in one process, in an order drawn anew each round; medians and ranges. Memory: a process for each, at fresh
     weights. nominal_gflops counts as a convolution's definition does; kernels that need fewer multiplications may exceed the peak,
     which is the best of several matrix products. overhead_share: of a step, what a native stage's two passes take outside of the
-    engine. A folder may be measured in parts: --resume with other networks, planes, depths or train-steps adds theirs; tables,
-    figures and --page show everything in the folder, and are rewritten even if nothing is left to measure.
+    engine. Networks of four stages have no depth, and so no slopes over it. A folder may be measured in parts: --resume with other
+    networks, planes, depths, sizes, classes, images, batches, precisions or train-steps adds theirs; tables, figures and --page show
+    everything in the folder, and are rewritten even if nothing is left to measure. --page also shows what
+    scripts/compare-reference.sh has measured beside PyTorch.
     """,
     "resnet-nodes bench --network tiny --planes 16 --depths 64 --methods torchsharp-backprop,adaptive --json    (1 "
     + "minute on 2 cores)",
     "resnet-nodes bench --network linear --depths 16,64 --no-memory                                             (1 "
     + "minute)",
+    "resnet-nodes bench --network ode --size 34,101 --batch 32 --methods torchsharp-backprop,backprop,adaptive  (2 "
+    + "minutes)",
     "resnet-nodes bench --out runs/bench --resume --page docs/benchmarks.md")]
 [PaperRow("beyond the paper", order: 0)]
 [JsonRows(typeof(BenchRow), typeof(BenchEpoch))]
@@ -102,11 +106,11 @@ internal sealed class BenchVerb : Experiment
         var peak = store.Peak();
         terminal.Say($"peak of float32 matrix products: {peak.Gflops:0} GFLOP/s, {peak.Product}");
         var series = networks.SelectMany(n => trainings.Select(t => (Network: n, TrainSteps: t)))
-            .GroupBy(p => (p.Network.Name, p.Network.Planes, p.TrainSteps));
+            .GroupBy(p => p.Network.Series(p.TrainSteps));
         foreach (var group in series)
         {
             var points = group.SelectMany(p => Point(run, p.Network, p.TrainSteps, peak, store, terminal, cancellation)).ToList();
-            foreach (var row in BenchRow.Series(points))
+            foreach (var row in BenchRow.Fits(points))
             {
                 terminal.Row(row);
             }
@@ -134,11 +138,11 @@ internal sealed class BenchVerb : Experiment
         CancellationToken cancellation)
     {
         void Progress(double share, string text) => terminal.Progress(share, $"{network}: {text}");
-        List<BenchRow> Rows(List<BenchTrial> trials)
+        List<BenchRow> Rows(List<BenchTrial> trials, BenchWork work)
         {
             var reference = trials.FirstOrDefault(t => t.Method.Name == BenchMethod.Reference);
             double? median = reference is null ? null : Fit.Quantile(reference.Seconds, 0.5);
-            return [.. trials.Select(trial => BenchRow.Of(trial, trainSteps, median, peak))];
+            return [.. trials.Select(trial => BenchRow.Of(trial, work, trainSteps, median, peak))];
         }
 
         var rows = store.Steps(network, trainSteps, () => run.Measure(network, trainSteps, Progress, cancellation, Rows));
@@ -155,7 +159,7 @@ internal sealed class BenchVerb : Experiment
                 store.Memory(network, row.Method, () => BenchPoint.InProcess(this, network, row.Method, cancellation));
             }
 
-            var complete = store.Complete(row);
+            var complete = store.Complete(network.Key, row);
             terminal.Row(complete);
             return complete;
         })];
@@ -185,10 +189,9 @@ internal sealed class BenchVerb : Experiment
         folder.WriteCsv(BenchPage.EpochsFile, results.Epochs);
         terminal.Table(results.Rows);
         terminal.Table(results.Epochs);
-        foreach (var group in results.Groups)
+        foreach (var group in results.Groups.Where(BenchFigure.Shows))
         {
-            var (network, planes, trainSteps) = group.Key;
-            terminal.Say("figure: " + BenchFigure.Save(folder, network, planes, trainSteps, [.. group]));
+            terminal.Say("figure: " + BenchFigure.Save(folder, group.Key, [.. group]));
         }
 
         if (Page is not null)

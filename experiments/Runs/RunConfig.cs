@@ -79,11 +79,14 @@ internal sealed record RunConfig(
     public static string Digest(Verb verb) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(
         verb.Name + string.Concat(Fixed(verb).Select(option => $"\n{option.Name}={option.Text}")))));
 
-    public static string? ProcessorName()
+    public static string? ProcessorName() => ProcessorFact("model name");
+
+    /// <summary>What the kernel says of the first core under a name; null where it does not.</summary>
+    public static string? ProcessorFact(string name)
     {
         const string description = "/proc/cpuinfo";
         var lines = File.Exists(description) ? File.ReadLines(description) : [];
-        return lines.FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal))?.Split(':')[^1].Trim();
+        return lines.Select(line => line.Split(':', 2)).FirstOrDefault(pair => pair[0].Trim() == name)?[^1].Trim();
     }
 
     private static IEnumerable<VerbOption> Fixed(Verb verb) => verb.Options.Where(option => !option.IsPresentation && !option.MayChange);

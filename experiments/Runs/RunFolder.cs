@@ -131,20 +131,12 @@ internal sealed class RunFolder : IRunKeeper
     public void WriteCsv<T>(string name, IReadOnlyList<T> records)
         where T : notnull
     {
-        var rows = records.Select(record => Rows.Of(record)).ToList();
-        if (rows.Count == 0)
+        if (records.Count == 0)
         {
             return;
         }
 
-        var columns = rows[0].Keys.ToList();
-        var text = new StringBuilder().AppendJoin(',', columns).Append('\n');
-        foreach (var row in rows)
-        {
-            text.AppendJoin(',', columns.Select(c => Cell(row.GetValueOrDefault(c)))).Append('\n');
-        }
-
-        Write(name, text.ToString());
+        Write(name, Rows.Csv(records));
         if (!tables.Contains(name))
         {
             tables.Add(name);
@@ -303,15 +295,6 @@ internal sealed class RunFolder : IRunKeeper
     }
 
     private static string PointFile(string key) => System.IO.Path.Combine(PointsFolder, key.Replace(':', '_') + ".json");
-
-    private static string Cell(object? value) => value switch
-    {
-        null => string.Empty,
-        double d => d.ToString("R", CultureInfo.InvariantCulture),
-        string s when s.Contains(',') || s.Contains('"') => $"\"{s.Replace("\"", "\"\"", StringComparison.Ordinal)}\"",
-        IFormattable f => f.ToString(null, CultureInfo.InvariantCulture),
-        _ => value.ToString() ?? string.Empty,
-    };
 
     /// <summary>A part of a run as it is kept.</summary>
     /// <param name="Key">Its name.</param>

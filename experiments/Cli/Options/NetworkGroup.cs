@@ -46,17 +46,23 @@ internal sealed class NetworkGroup(params IReadOnlyList<string> allowed) : Optio
 
     /// <summary>The options of a network of four stages.</summary>
     public ResNetOptions Staged(
-        string kind, NetworkSize size, int planes, int adjointFrom, StageOptions stage, int classes, long? memory = null) => new()
+        string kind, NetworkSize size, int planes, int adjointFrom, StageOptions stage, int classes, long? memory = null) =>
+        StagedOf(kind, size, planes, stage, classes) with
         {
-            Kind = Read.Kind(kind),
-            Size = size,
-            Planes = planes,
-            Classes = classes,
             ZeroInitResidual = ZeroInit ?? false,
             AdjointFrom = adjointFrom,
             MemoryBudget = memory,
-            Stage = stage,
         };
+
+    /// <summary>The same where no option says more.</summary>
+    public static ResNetOptions StagedOf(string kind, NetworkSize size, int planes, StageOptions stage, int classes) => new()
+    {
+        Kind = Read.Kind(kind),
+        Size = size,
+        Planes = planes,
+        Classes = classes,
+        Stage = stage,
+    };
 
     /// <summary>Refuses a TinyResNet that can't be trained so, before a run has a folder.</summary>
     /// <param name="option">The option that its depth is of.</param>
