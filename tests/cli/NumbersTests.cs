@@ -53,6 +53,41 @@ public sealed class NumbersTests : IDisposable
         Assert.Equal(File.ReadAllText(Path.Combine(Executable.Root, "README.md")), File.ReadAllText(Path.Combine(copy, "README.md")));
     }
 
+    /// <summary>A line a network and precision, of the table that scripts/compare-reference.sh leaves; the folder has no other data.</summary>
+    [Fact]
+    public void Write_ShowsWhatIsBesidePytorch()
+    {
+        Copy();
+        var data = Directory.CreateDirectory(Path.Combine(copy, "docs", "benchmarks", "2030-01-01-machine")).FullName;
+        File.WriteAllText(Path.Combine(data, "reference.csv"), """
+            network,planes,depth,size,classes,image,batch,train_steps,method,precision,ratio_to_pytorch,ratio_least,ratio_most,failure
+            ode,64,,101,1000,32,128,20,pytorch-compile,float32,,,,"no compiler, at all"
+            ode,64,,101,1000,32,128,20,backprop,float32,0.751,0.7,0.804,
+            ode,64,,101,1000,32,128,20,adaptive,float32,0.953,0.9,1,
+            ode,64,,101,1000,32,128,20,adaptive,bfloat16,1.5,1.4,1.6,
+            tiny,16,64,,10,,128,0,extrapolated,float32,0.5,0.4,0.6,
+
+            """);
+        File.WriteAllText(Path.Combine(data, "reference.json"), """
+            {
+              "machine": {
+                "date": "2030-01-01",
+                "processor": "Machine",
+                "family": "25",
+                "model": "17",
+                "cores": 4,
+                "kernel_path": "avx2",
+                "commit": "0123456789ab"
+            """);
+        Assert.Equal((0, string.Empty), Run(copy));
+        var text = File.ReadAllText(Path.Combine(copy, "README.md"));
+        Assert.Contains("(Machine, family 25, model 17, 4 cores, kernel path `avx2`, 2030-01-01, commit 0123456789ab)", text);
+        Assert.Contains("| ODE ResNet-101, 32×32, batch 128, after 20 steps | 0.95 (0.90–1.00) | – | 0.75 (0.70–0.80) |", text);
+        Assert.Contains("| ODE ResNet-101, 32×32, batch 128, after 20 steps, bfloat16 | 1.50 (1.40–1.60) | – | – |", text);
+        Assert.Contains("| TinyResNet, 16 channels, depth 64, batch 128 | – | 0.50 (0.40–0.60) | – |", text);
+        Assert.Equal((0, string.Empty), Run(copy, "--check"));
+    }
+
     private static (int Code, string Error) Run(string root, params string[] words)
     {
         using var process = Process.Start(new ProcessStartInfo(Path.Combine(root, Script), words) { RedirectStandardError = true })!;

@@ -110,7 +110,7 @@ public sealed class OptionTests : IDisposable
     {
         ("compare-gradients" or "depth-sweep" or "finetune", "network") => true,
         ("bench", "network") => false,
-        ("discretization", "drop-last") or ("memory", "size") => true,
+        ("discretization", "drop-last") or ("memory" or "bench", "size") => true,
         _ => Refused.ContainsKey(option),
     };
 

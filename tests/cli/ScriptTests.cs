@@ -12,6 +12,14 @@ public sealed class ScriptTests
     [InlineData(2, "--depth is '0', expected a whole number from 1", "false", "--depth", "0")]
     [InlineData(2, "--depth is '', expected a whole number from 1", "false", "--depth")]
     [InlineData(2, "'--steeps' is not an option", "false", "--steeps", "2")]
+    [InlineData(2, "--planes is '16,', expected a whole number from 1, or several with commas", "false", "--planes", "16,")]
+    [InlineData(2, "--train-steps is '-1', expected a whole number from 0", "false", "--train-steps", "-1")]
+    [InlineData(2, "--network is 'linear', expected tiny, bottleneck, resnet, ode or tied", "false", "--network", "linear")]
+    [InlineData(2, "--precision is 'int8', expected float32", "false", "--precision", "int8")]
+    [InlineData(2, "--network tiny has a --depth, and neither --size nor --image", "false", "--size", "34")]
+    [InlineData(2, "--network ode has a --size, and no --depth", "false", "--network", "ode", "--depth", "16")]
+    [InlineData(2, "--network bottleneck has no --classes", "false", "--network", "bottleneck", "--classes", "10")]
+    [InlineData(2, "--page needs a value", "false", "--page")]
     public void CompareReference_WrongUsage_IsOneLine(int code, string message, params string[] words)
     {
         using var process = Process.Start(new ProcessStartInfo(Path.Combine(Executable.Root, "scripts", "compare-reference.sh"), words) { RedirectStandardError = true })!;
