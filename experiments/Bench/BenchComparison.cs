@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text.Json;
-using System.Text.RegularExpressions;
 using ResNetNodes.Experiments.Runs;
 using ResNetNodes.Experiments.Statistics;
 
@@ -96,13 +95,14 @@ internal sealed record BenchComparison(
     {
         List<Row> Side(string name) =>
         [
-            .. Directory.EnumerateFiles(folder, name + "-*.json").OrderBy(NumberOf).SelectMany(Rows)
-                .Where(row => row.StepSeconds is not null || row.Failure is not null),
+            .. Enumerable.Range(1, int.MaxValue).Select(round => Path.Combine(folder, $"{name}-{round}.json")).TakeWhile(File.Exists)
+                .SelectMany(Rows).Where(row => row.StepSeconds is not null || row.Failure is not null),
         ];
         var (theirs, ours) = (Side("pytorch"), Side("ours"));
         if (theirs.Count == 0 || ours.Count == 0)
         {
-            throw new ResNetNodesException($"{folder}: holds rounds of {(ours.Count == 0 ? "PyTorch" : "ours")} alone; measure again");
+            throw new ResNetNodesException(
+                $"{folder}: holds no round of {(ours.Count == 0 ? "ours: ours-1.json" : "PyTorch: pytorch-1.json")}; measure again");
         }
 
         var all = theirs.Concat(ours).ToList();
@@ -133,8 +133,6 @@ internal sealed record BenchComparison(
     }
 
     private static bool IsSame(double? a, double? b) => a is { } x && b is { } y && Math.Abs(x - y) <= 1e-9 * y;
-
-    private static int NumberOf(string file) => int.Parse(Regex.Match(file, @"-(\d+)\.json$").Groups[1].Value, CultureInfo.InvariantCulture);
 
     private static IEnumerable<Row> Rows(string file)
     {

@@ -46,7 +46,9 @@ internal sealed class BenchParts(nn.Module<Tensor, Tensor> owner, IReadOnlyList<
 /// <param name="Parts">Of each part in order; of a stage, of one evaluation of a function, the mean of all.</param>
 internal sealed record BenchWork(long Parameters, IReadOnlyList<double> Parts)
 {
-    /// <summary>Counts as one image or row goes through modules that nobody will use again: their layers are watched from now on.</summary>
+    /// <summary>
+    /// Counts as one image or row goes through modules that nobody will use again: their layers are watched from now on.
+    /// </summary>
     /// <param name="parts">The network; its parts store their tapes.</param>
     /// <param name="input">A batch.</param>
     public static BenchWork Of(BenchParts parts, Tensor input)

@@ -33,8 +33,8 @@ internal sealed record BenchReference(BenchMachine Machine, BenchPeak Peak, IRea
         var path = Files(page).LastOrDefault(file => Read(file).Machine.Name == machine.Name) ?? today;
         var others = File.Exists(path) ? Read(path).Comparisons.Where(c => c.Setting != comparison.Setting) : [];
         var all = others.Append(comparison)
-            .OrderBy(c => BenchNetwork.Names.ToList().IndexOf(c.Setting.Network)).ThenBy(c => c.Setting.Planes).ThenBy(c => c.Setting.Image)
-            .ThenBy(c => c.ForwardGflop).ThenBy(c => c.Setting.TrainSteps).ToList();
+            .OrderBy(c => BenchNetwork.Names.ToList().IndexOf(c.Setting.Network)).ThenBy(c => c.Setting.Planes)
+            .ThenBy(c => c.Setting.Image).ThenBy(c => c.ForwardGflop).ThenBy(c => c.Setting.TrainSteps).ToList();
         Directory.CreateDirectory(Path.GetDirectoryName(path)!);
         AtomicFile.Write(path, SealedJson.Write(new BenchReference(machine, peak, all)));
         AtomicFile.Write(Path.Combine(Path.GetDirectoryName(path)!, TableFile), Rows.Csv(all.SelectMany(Records).ToList()));
