@@ -28,9 +28,11 @@ internal sealed class BudgetSweep(string network, Func<IReadOnlyList<(string Nam
     /// <param name="count">How many, at least 2.</param>
     public static IReadOnlyList<long> Budgets(MemoryPlan plan, int count)
     {
-        var ratio = (double)Math.Max(plan.MostBytes, plan.LeastBytes) / plan.LeastBytes;
+        var most = Math.Max(plan.MostBytes, plan.LeastBytes);
+        var ratio = (double)most / plan.LeastBytes;
+        // The power of the last is off by rounding.
         return [.. Enumerable.Range(0, count)
-            .Select(i => (long)Math.Ceiling(plan.LeastBytes * Math.Pow(ratio, (double)i / (count - 1)))).Distinct()];
+            .Select(i => Math.Min(most, (long)Math.Ceiling(plan.LeastBytes * Math.Pow(ratio, (double)i / (count - 1))))).Distinct()];
     }
 
     /// <summary>

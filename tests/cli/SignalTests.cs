@@ -55,6 +55,8 @@ public sealed class SignalTests : IDisposable
             Assert.False(again.Process.WaitForExit(2000) && again.Process.ExitCode != 0);
         }
 
+        // This one was killed: its children take a moment.
+        WaitForEnd(() => ProcessesAt(run).Count > 0);
         Assert.Empty(ProcessesAt(run));
     }
 
@@ -77,12 +79,7 @@ public sealed class SignalTests : IDisposable
         Assert.NotEmpty(children);
         process.Kill();
         process.WaitForExit();
-        clock.Restart();
-        while (children.Any(IsAlive) && clock.Elapsed < TimeSpan.FromSeconds(10))
-        {
-            Thread.Sleep(5);
-        }
-
+        WaitForEnd(() => children.Any(IsAlive));
         Assert.DoesNotContain(children, IsAlive);
     }
 
@@ -117,6 +114,15 @@ public sealed class SignalTests : IDisposable
         {
             Assert.False(process.WaitForExit(20), "ended by itself");
             Assert.True(clock.Elapsed < TimeSpan.FromMinutes(2));
+        }
+    }
+
+    private static void WaitForEnd(Func<bool> lives)
+    {
+        var clock = Stopwatch.StartNew();
+        while (lives() && clock.Elapsed < TimeSpan.FromSeconds(10))
+        {
+            Thread.Sleep(5);
         }
     }
 
