@@ -28,7 +28,8 @@ usage: scripts/compare-reference.sh PYTHON [--network NAME] [--planes C,...] [--
   --threads      threads of each side [one per core]
   --methods      ours, as in 'resnet-nodes help bench'
                  [torchsharp-backprop,torchsharp-channels-last,backprop,checkpoint,extrapolated,adaptive]
-  --pytorch      PyTorch's, as in scripts/reference_bench.py [all of them]
+  --pytorch      PyTorch's, both layouts at least [pytorch-eager,pytorch-channels-last,pytorch-checkpoint,
+                 pytorch-channels-last-checkpoint,pytorch-compile,pytorch-adjoint]
   --page         also onto this page, with the raw data in a folder beside it: docs/benchmarks.md
 END_OF_USAGE
 }
@@ -45,7 +46,8 @@ shift
 network=tiny planes='' depth='' size='' image='' classes='' batch='' train_steps=0 precision=float32,bfloat16 rounds=3 steps=10
 threads="$(nproc)" page=''
 methods='torchsharp-backprop,torchsharp-channels-last,backprop,checkpoint,extrapolated,adaptive'
-pytorch='pytorch-eager,pytorch-channels-last,pytorch-checkpoint,pytorch-channels-last-checkpoint,pytorch-compile,pytorch-adjoint'
+known='pytorch-eager,pytorch-channels-last,pytorch-checkpoint,pytorch-channels-last-checkpoint,pytorch-compile,pytorch-adjoint'
+pytorch="$known"
 while (($# > 0)); do
   name="${1#--}"
   case "$1" in
@@ -67,6 +69,12 @@ while (($# > 0)); do
   shift 2
 done
 
+for method in ${pytorch//,/ }; do
+  [[ ",$known," == *",$method,"* ]] || misuse "--pytorch has '$method', expected some of $known"
+done
+for layout in pytorch-eager pytorch-channels-last; do
+  [[ ",$pytorch," == *",$layout,"* ]] || misuse "--pytorch lacks $layout: ratios are to the faster of PyTorch's two layouts"
+done
 case "$network" in
   tiny | bottleneck)
     [[ -z "$size$image" ]] || misuse "--network $network has a --depth, and neither --size nor --image"

@@ -20,6 +20,8 @@ public sealed class ScriptTests
     [InlineData(2, "--network ode has a --size, and no --depth", "false", "--network", "ode", "--depth", "16")]
     [InlineData(2, "--network bottleneck has no --classes", "false", "--network", "bottleneck", "--classes", "10")]
     [InlineData(2, "--page needs a value", "false", "--page")]
+    [InlineData(2, "--pytorch has 'pytorch-backprop', expected some of", "false", "--pytorch", "pytorch-backprop")]
+    [InlineData(2, "--pytorch lacks pytorch-channels-last", "false", "--pytorch", "pytorch-eager,pytorch-compile")]
     public void CompareReference_WrongUsage_IsOneLine(int code, string message, params string[] words)
     {
         using var process = Process.Start(new ProcessStartInfo(Path.Combine(Executable.Root, "scripts", "compare-reference.sh"), words) { RedirectStandardError = true })!;
