@@ -1,6 +1,5 @@
 // conv_block_product.cpp: the vector-Jacobian product of a fused function, unit by unit from the last to the first.
 #include <algorithm>
-#include <cstring>
 
 #include "fused/conv_block.h"
 #include "tensors/layout.h"
@@ -71,8 +70,7 @@ void ConvBlock::input_gradient(const Back& back, const ConvGroup& group, Slot& s
   }
   float* to = back.to + in;
   const float* base = back.base != nullptr ? back.base + in : nullptr;
-  ConvPass backward = workspace_.plan().back_pass(back.unit, group.images);
-  backward.in.block = pass.out.block;
+  const ConvPass backward = workspace_.plan().back_pass(back.unit, group.images, pass.out.block);
   kernels.convolve(to, gradient, back.weights, nullptr, masked ? nullptr : base, slot.scratch.data(), backward);
   if (masked) kernels.mask(to, base, to, activation, pass.in);
   if (back.unit > 0) {

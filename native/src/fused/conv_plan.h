@@ -75,7 +75,7 @@ class ConvPlan {
   /// The convolution of so many images, and that of its input's gradient. `block`: distance of two blocks of channels
   /// where images follow one another without borders; 0: that of a group.
   ConvPass pass(size_t unit, int64_t images, int64_t block = 0) const;
-  ConvPass back_pass(size_t unit, int64_t images, int64_t block = 0) const;
+  ConvPass back_pass(size_t unit, int64_t images, int64_t block) const;
   /// Any tensor of so many channels, dense.
   ConvShape dense(int64_t channels, int64_t images) const;
   /// Floats of one blocked tensor of a group, of the unit's input or output, whichever is larger.
