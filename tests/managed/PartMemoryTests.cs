@@ -57,7 +57,8 @@ public sealed class PartMemoryTests
         Assert.True(rows[0].ForwardBytes >= 1.7 * Activation && rows[0].ForwardBytes <= 3.3 * Activation, text);
         // The gradient of its input; that of its output with at least one more on its way through the layers.
         Assert.True(rows[1].BackwardBytes >= 0.7 * Activation && rows[1].BackwardBytes <= 1.6 * Activation, text);
-        Assert.True(rows[0].BackwardBytes >= 1.7 * Activation && rows[0].BackwardBytes <= (recompute ? 5.5 : 3.3) * Activation, text);
+        // As much; but a recomputed part has let go of its output by then, and works on a quarter of the rows at a time in its place.
+        Assert.True(rows[0].BackwardBytes >= (recompute ? 0.9 : 1.7) * Activation && rows[0].BackwardBytes <= 3.3 * Activation, text);
     }
 
     [Fact]
