@@ -115,7 +115,8 @@ void measure_linear(const char* name, const MlpKernels& loops) {
 }
 
 // The convolutions of a group of images and their weight gradient, in floating point operations a second.
-void measure_convolutions(const KernelPath& path) {
+template <typename Number, typename KernelsOf>
+void measure_convolutions(const std::string& path, const KernelsOf& kernels_of) {
   struct Sizes {
     int64_t in, out, taps, pixels;
   };
@@ -123,38 +124,39 @@ void measure_convolutions(const KernelPath& path) {
                               {128, 128, 9, 8}, {256, 256, 9, 14}, {512, 512, 9, 4}, {64, 64, 9, 16}, {256, 64, 1, 14},
                               {64, 256, 1, 14}, {1024, 256, 1, 4}, {256, 1024, 1, 4}};
   for (const Sizes& sizes : kSizes) {
-    const ConvPlan plan({false, {{sizes.in, sizes.out, sizes.taps}}}, 128, sizes.pixels, sizes.pixels);
+    const ConvPlan plan({false, {{sizes.in, sizes.out, sizes.taps}}}, 128, sizes.pixels, sizes.pixels,
+                        sizeof(float) / sizeof(Number));
+    const ConvKernels<Number>* const kernels = kernels_of(plan.lanes());
+    if (kernels == nullptr) continue;
     const ConvPass pass = plan.pass(0, plan.group_images());
-    const ConvKernels kernels = plan.lanes() == 16 ? path.conv16 : path.conv8;
     const int64_t pixels = plan.group_images() * plan.image_pixels();
     const auto add = [&](const std::string& loop, const auto& body) {
-      const std::string full = loop + "/" + path.name + "/" + std::to_string(sizes.in) + "-" +
-                               std::to_string(sizes.out) + "/" + std::to_string(sizes.taps) + "/" +
-                               std::to_string(sizes.pixels);
+      const std::string full = loop + "/" + path + "/" + std::to_string(sizes.in) + "-" + std::to_string(sizes.out) +
+                               "/" + std::to_string(sizes.taps) + "/" + std::to_string(sizes.pixels);
       benchmark::RegisterBenchmark(full.c_str(), [=](benchmark::State& state) {
         FloatBuffer input, gradient, weights, dense, scratch;
         input.resize(plan.blocked_size(0)), gradient.resize(plan.blocked_size(0));
         weights.resize(plan.packed_size(0)), dense.resize(pixels * sizes.out), scratch.resize(plan.scratch_size(0));
         for (auto _ : state) {
-          body(input.data(), gradient.data(), weights.data(), dense.data(), scratch.data());
+          body(input.data_of<Number>(), gradient.data_of<Number>(), weights, dense.data(), scratch.data());
           benchmark::ClobberMemory();
         }
         count_operations(state, 2.0 * static_cast<double>(pixels * sizes.in * sizes.out * sizes.taps));
       });
     };
-    add("convolve", [=](float* input, float*, float* weights, float* dense, float* scratch) {
-      kernels.convolve(dense, input, weights, nullptr, nullptr, scratch, pass);
+    add("convolve", [=](Number* input, Number*, const FloatBuffer& weights, float* dense, float* scratch) {
+      kernels->convolve_back(dense, input, weights.data_of<Number>(), nullptr, scratch, pass);
     });
     // Of one band of tiles that are transformed.
-    add("sum_products", [=](float* input, float* gradient, float* weights, float*, float*) {
+    add("sum_products", [=](Number* input, Number* gradient, const FloatBuffer& weights, float*, float*) {
       SumShape shape{pixels, 1, sizes.in, sizes.out, plan.packed_position(0), {0, pass.in.block}, {0, pass.out.block}};
       if (plan.is_winograd(0)) {
-        shape.tiles = plan.group_images() * plan.tiles(0);
+        shape.tiles = plan.room_of(plan.group_images() * plan.tiles(0));
         shape.inputs = plan.tile_shape(sizes.in, shape.tiles);
         shape.gradients = plan.tile_shape(sizes.out, shape.tiles);
       }
       for (int64_t position = 0; position < plan.positions(0); ++position) {
-        kernels.sum_products(weights, input, gradient, true, shape);
+        kernels->sum_products(weights.data(), input, gradient, true, shape);
       }
     });
   }
@@ -170,7 +172,9 @@ int main(int argc, char** argv) {
   for (const KernelPath* path : runnable_kernel_paths()) {
     measure_path<float>(path->name, path->float32);
     measure_path<double>(path->name, path->float64);
-    measure_convolutions(*path);
+    measure_convolutions<float>(path->name, [&](int64_t lanes) { return lanes == 16 ? &path->conv16 : &path->conv8; });
+    measure_convolutions<BFloat16>(std::string(path->name) + "-bfloat16",
+                                   [&](int64_t lanes) { return lanes == 16 ? path->conv16_bfloat16 : nullptr; });
     measure_linear(path->name, path->mlp);
   }
   benchmark::Initialize(&argc, argv);

@@ -3,9 +3,11 @@
 
 #include <algorithm>
 
+#include "bfloat16_bounds.h"
 #include "fused_truth.h"
 #include "resnet_nodes/error.h"
 #include "resnet_nodes/runtime.h"
+#include "tensors/active_kernels.h"
 #include "tensors/describe.h"
 #include "tensors/layout.h"
 
@@ -87,6 +89,16 @@ std::vector<ChainCase> chain_cases() {
           {"four units", false, {{16, 48, 1}, {48, 8, 9}, {8, 8, 1}, {8, 16, 9}}, {6, 16, 5, 6}}};
 }
 
+bool is_fused_in_bfloat16(const ChainCase& one) {
+  return active_kernels().conv16_bfloat16 != nullptr && ConvChain{one.starts_with_relu, one.units}.fills_blocks_of(16);
+}
+
+StageOptions in_bfloat16() {
+  StageOptions options = options_of(ReconstructionKind::backprop);
+  options.compute_type = ComputeType::bfloat16;
+  return options;
+}
+
 TEST(ConvBlock, ChainsOfAllKindsMatchOperatorsInFloat64) {
   uint64_t seed = 0;
   for (const ChainCase& one : chain_cases()) {
@@ -109,10 +121,34 @@ TEST(ConvBlock, ChainsOfAllKindsMatchOperatorsInFloat64) {
   }
 }
 
+// Winograd's transforms round once more than BFloat16Bounds has it.
+TEST(ConvBlock, ChainsInBFloat16MatchOperatorsInFloat64) {
+  uint64_t seed = 0;
+  for (const ChainCase& one : chain_cases()) {
+    const FunctionSpec function = chain_function(one.starts_with_relu, one.units);
+    for (const int32_t mode : {0, 1}) {
+      Problem narrow = float32(make_problem({function}, 1, one.shape, ++seed));
+      std::fill(narrow.training.begin(), narrow.training.end(), 1 - mode);
+      const Stage stage(narrow.functions, 1, in_bfloat16());
+      EXPECT_EQ(stage.function_path(0, narrow.x).find("fused") != std::string::npos, is_fused_in_bfloat16(one))
+          << one.name;
+      const Outcome found = run(narrow, in_bfloat16());
+      const Outcome expected = run(float64(narrow), options_of(ReconstructionKind::backprop));
+      const BFloat16Bounds bounds(function);
+      const std::string what = one.name + ", mode " + std::to_string(mode);
+      EXPECT_LT(relative_error(values(found.output), values(expected.output)), 2 * bounds.output) << what;
+      EXPECT_LT(relative_error(values(found.input_gradient), values(expected.input_gradient)), bounds.gradient) << what;
+      EXPECT_LT(relative_error(values(found.gradients), values(expected.gradients)), bounds.gradient) << what;
+    }
+  }
+}
+
 TEST(ConvBlock, ChainsGiveTheSameBitsOnOneThread) {
   for (const ChainCase& one : chain_cases()) {
     const FunctionSpec function = chain_function(one.starts_with_relu, one.units);
-    expect_same_bits_on_one_thread(float32(make_problem({function, function}, 2, one.shape, 7)));
+    const Problem problem = float32(make_problem({function, function}, 2, one.shape, 7));
+    expect_same_bits_on_one_thread(problem);
+    if (is_fused_in_bfloat16(one)) expect_same_bits_on_one_thread(problem, in_bfloat16());
   }
 }
 
@@ -153,6 +189,9 @@ TEST(ConvBlock, FrozenAndGivenGradientsOfChainsAreThoseOfAFullRun) {
   for (const ChainCase& one : chain_cases()) {
     const Problem problem = float32(make_problem({chain_function(one.starts_with_relu, one.units)}, 1, one.shape, 13));
     expect_frozen_and_given_as_in_full(problem, [](const Tensor& zeros) { return zeros; });
+    if (!is_fused_in_bfloat16(one)) continue;
+    expect_frozen_and_given_as_in_full(
+        problem, [](const Tensor& zeros) { return zeros; }, in_bfloat16());
   }
 }
 

@@ -4,10 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <random>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -39,80 +41,147 @@ std::string description(const Sizes& s) {
          std::to_string(s.images) + " images of " + std::to_string(s.height) + " x " + std::to_string(s.width);
 }
 
-// One convolution of a group of images, forwards and back, by the loops.
-struct ByLoops {
-  std::vector<float> out, sums;  // sums: [tap][in / lanes][out][in % lanes]
+template <typename Number>
+float widened(Number number) {
+  if constexpr (std::is_same_v<Number, float>) {
+    return number;
+  } else {
+    return std::bit_cast<float>(uint32_t{number.bits} << 16);
+  }
+}
 
-  ByLoops(const ConvPlan& plan, const ConvKernels& kernels, const Sizes& s, const std::vector<float>& x,
+// To the nearest numbers of this type.
+template <typename Number>
+std::vector<float> rounded(std::vector<float> values) {
+  if constexpr (!std::is_same_v<Number, float>) {
+    for (float& value : values) {
+      const auto bits = std::bit_cast<uint32_t>(value);
+      value = std::bit_cast<float>((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000);
+    }
+  }
+  return values;
+}
+
+// One convolution of a group of images, forwards and back, by the loops.
+template <typename Number>
+struct ByLoops {
+  std::vector<float> out, back, sums;  // bias + and base + convolution; sums: [tap][in / lanes][out][in % lanes]
+
+  ByLoops(const ConvPlan& plan, const ConvKernels<Number>& kernels, const Sizes& s, const std::vector<float>& x,
           const std::vector<float>& g, const std::vector<float>& weights, const std::vector<float>& bias,
           const std::vector<float>& base)
-      : out(g.size()) {
+      : back(g.size()) {
     const ConvPass pass = plan.pass(0, s.images);
-    const auto room = [](int64_t count) { return std::vector<float>(static_cast<size_t>(count)); };
-    std::vector<float> input = room(plan.blocked_size(0)), gradient(input), scratch = room(plan.scratch_size(0));
+    const auto room = [](int64_t count) { return std::vector<Number>(static_cast<size_t>(count)); };
+    const auto floats = [](int64_t count) { return std::vector<float>(static_cast<size_t>(count)); };
+    std::vector<Number> input = room(plan.blocked_size(0)), gradient(input), given(g.size());
+    std::vector<float> scratch = floats(plan.scratch_size(0));
     constexpr float kAll = -std::numeric_limits<float>::infinity();
     kernels.block(input.data(), x.data(), kAll, pass.in);
     kernels.block(gradient.data(), g.data(), kAll, pass.out);
     const int64_t count = s.in * s.out;
-    std::vector<float> packed = room(plan.packed_size(0)), sums_by_position(packed);
     const bool winograd = plan.is_winograd(0);
+    std::vector<float> transformed = weights;
     if (winograd) {
-      kernels.transform_weights(packed.data(), pass.weights, weights.data(), count, count);
-    } else {
-      packed = weights;
+      transformed = floats(plan.packed_size(0));
+      kernels.layouts.transform_weights(transformed.data(), pass.weights, weights.data(), count, count);
     }
-    kernels.convolve(out.data(), input.data(), packed.data(), bias.data(), base.data(), scratch.data(), pass);
-    SumShape shape{s.images * s.height * s.width, 1, s.in, s.out, 0, {0, pass.in.block}, {0, pass.out.block}};
-    sums = room(s.taps * count);
+    const std::vector<Number> packed = in_order(kernels, transformed);
+    kernels.convolve(given.data(), input.data(), packed.data(), bias.data(), scratch.data(), pass);
+    for (const Number& number : given) out.push_back(widened(number));
+    kernels.convolve_back(back.data(), input.data(), packed.data(), base.data(), scratch.data(), pass);
+    sums = floats(s.taps * count);
+    SumShape shape{0, 1, s.in, s.out, 0, {}, {}};
+    const auto add = [&](float* to, const Number* inputs, TileShape input_tiles, const Number* gradients,
+                         TileShape gradient_tiles, int64_t tiles, bool adds) {
+      std::vector<Number> pairs[2];
+      const auto in_pairs = [&](std::vector<Number>& pair, const Number* own, TileShape& own_shape, int64_t channels) {
+        if (kernels.pairs.tiles == nullptr) return own;
+        const TileShape to_shape = plan.tile_shape(channels, tiles);
+        pair = room(shape.positions * to_shape.position);
+        kernels.pairs.tiles(pair.data(), to_shape, own, own_shape, shape.positions, channels / plan.lanes(), tiles);
+        own_shape = to_shape;
+        return static_cast<const Number*>(pair.data());
+      };
+      inputs = in_pairs(pairs[0], inputs, input_tiles, s.in);
+      gradients = in_pairs(pairs[1], gradients, gradient_tiles, s.out);
+      shape.tiles = plan.room_of(tiles);
+      shape.inputs = input_tiles;
+      shape.gradients = gradient_tiles;
+      kernels.sum_products(to, inputs, gradients, adds, shape);
+    };
     if (!winograd) {
-      kernels.sum_products(sums.data(), input.data(), gradient.data(), false, shape);
+      add(sums.data(), input.data(), {0, pass.in.block}, gradient.data(), {0, pass.out.block},
+          s.images * s.height * s.width, false);
       return;
     }
     // In two pieces, of which the second is added to the first.
     const int64_t rows = s.images * pass.tile_rows, first_rows = rows / 2;
+    std::vector<float> by_position = floats(plan.packed_size(0));
     shape.positions = 16;
     shape.position = pass.weights;
-    shape.inputs = plan.tile_shape(s.in, rows * pass.tile_columns);
-    shape.gradients = plan.tile_shape(s.out, rows * pass.tile_columns);
-    std::vector<float> inputs = room(16 * shape.inputs.position), gradients = room(16 * shape.gradients.position);
+    const TileShape of_inputs = plan.tile_shape(s.in, rows * pass.tile_columns);
+    const TileShape of_gradients = plan.tile_shape(s.out, rows * pass.tile_columns);
+    std::vector<Number> inputs = room(16 * of_inputs.position), gradients = room(16 * of_gradients.position);
     for (const TileRows piece : {TileRows{0, first_rows}, TileRows{first_rows, rows - first_rows}}) {
-      kernels.input_tiles(inputs.data(), input.data(), piece, shape.inputs, pass);
-      kernels.gradient_tiles(gradients.data(), gradient.data(), piece, shape.gradients, pass);
-      shape.tiles = piece.count * pass.tile_columns;
-      kernels.sum_products(sums_by_position.data(), inputs.data(), gradients.data(), piece.first > 0, shape);
+      kernels.input_tiles(inputs.data(), input.data(), piece, of_inputs, pass);
+      kernels.gradient_tiles(gradients.data(), gradient.data(), piece, of_gradients, pass);
+      add(by_position.data(), inputs.data(), of_inputs, gradients.data(), of_gradients, piece.count * pass.tile_columns,
+          piece.first > 0);
     }
-    kernels.transform_sums(sums.data(), count, sums_by_position.data(), shape.position, count);
+    kernels.layouts.transform_sums(sums.data(), count, by_position.data(), shape.position, count);
+  }
+
+ private:
+  // Weights as the loops multiply them, square by square of 16 x 16.
+  static std::vector<Number> in_order(const ConvKernels<Number>& kernels, const std::vector<float>& weights) {
+    if constexpr (std::is_same_v<Number, float>) {
+      return weights;
+    } else {
+      std::vector<Number> packed(weights.size());
+      for (size_t i = 0; i + 256 <= weights.size(); i += 256) kernels.pairs.weights(&packed[i], &weights[i]);
+      return packed;
+    }
   }
 };
 
+// Where the largest of many errors may lie, in float32: sums of k products of normal numbers: sqrt(k) u in the mean,
+// and a factor 10.
+double bound_of(int64_t products) { return 10 * std::sqrt(static_cast<double>(products)) * 6e-8 * 10; }
+
 class ConvKernelsTest : public testing::TestWithParam<const KernelPath*> {};
 
-TEST_P(ConvKernelsTest, ConvolveAndDifferentiateAsPlainLoopsDo) {
-  constexpr int64_t kChannels[] = {8, 16, 24, 32, 48, 64, 80};
+// On random sizes, of channels in multiples of `multiple`. `unit`: what numbers are rounded by on their way.
+template <typename Number, typename KernelsOf>
+void expect_as_plain_loops(int64_t multiple, double unit, const KernelsOf& kernels_of) {
   std::mt19937 generator(5);
   const auto drawn_from = [&](int64_t least, int64_t most) {
     return std::uniform_int_distribution<int64_t>(least, most)(generator);
   };
   for (int turn = 0; turn < 60; ++turn) {
-    const Sizes s{kChannels[drawn_from(0, 6)],
-                  kChannels[drawn_from(0, 6)],
+    const Sizes s{multiple * drawn_from(1, 80 / multiple),
+                  multiple * drawn_from(1, 80 / multiple),
                   turn % 3 == 0 ? 1 : 9,
                   drawn_from(1, 4),
                   drawn_from(1, 9),
                   drawn_from(2, 9)};
-    const ConvPlan plan({false, {{s.in, s.out, s.taps}}}, s.images, s.height, s.width);
+    const ConvPlan plan({false, {{s.in, s.out, s.taps}}}, s.images, s.height, s.width, sizeof(float) / sizeof(Number));
     if (plan.group_images() < s.images) continue;
-    const ConvKernels& kernels = plan.lanes() == 16 ? GetParam()->conv16 : GetParam()->conv8;
     const ConvShape of_input = plan.dense(s.in, s.images), of_output = plan.dense(s.out, s.images);
     const int64_t pixels = s.images * s.height * s.width, lanes = plan.lanes(), count = s.in * s.out;
-    const std::vector<float> x = drawn(pixels * s.in, generator), g = drawn(pixels * s.out, generator),
+    const std::vector<float> x = rounded<Number>(drawn(pixels * s.in, generator)),
+                             g = rounded<Number>(drawn(pixels * s.out, generator)),
                              base = drawn(pixels * s.out, generator), bias = drawn(s.out, generator),
-                             weights = drawn(s.taps * count, generator);
-    const ByLoops found(plan, kernels, s, x, g, weights, bias, base);
-    // Sums of k products of normal numbers: sqrt(k) u in the mean, and a factor 10 for the largest of many.
-    const double convolved = 10 * std::sqrt(static_cast<double>(s.taps * s.in)) * 6e-8 * 10;
-    const double summed = 10 * std::sqrt(static_cast<double>(pixels)) * 6e-8 * 10;
-    double off = 0, off_sums = 0;
+                             weights = rounded<Number>(drawn(s.taps * count, generator));
+    const ByLoops<Number> found(plan, kernels_of(lanes), s, x, g, weights, bias, base);
+    // Winograd's transforms of rounded numbers are rounded again, by up to twice a number's own rounding in the mean,
+    // those of a whole tile. Without them products are exact.
+    const double of_tiles = plan.is_winograd(0) ? 2 * unit : 0, inputs = std::sqrt(static_cast<double>(s.taps * s.in));
+    const double tile_pixels = std::sqrt(static_cast<double>(4 * s.images * plan.tiles(0)));
+    const double convolved = bound_of(s.taps * s.in) + 10 * inputs * of_tiles;
+    const double given = convolved + 10 * inputs * unit;
+    const double summed = bound_of(pixels) + 10 * tile_pixels * of_tiles;
+    double off = 0, off_back = 0, off_sums = 0;
     const auto shift = [&](int64_t tap) {
       return s.taps == 1 ? std::pair(0L, 0L) : std::pair(tap / 3 - 1, tap % 3 - 1);
     };
@@ -125,7 +194,7 @@ TEST_P(ConvKernelsTest, ConvolveAndDifferentiateAsPlainLoopsDo) {
     };
     for (int64_t o = 0; o < s.out; o += 7) {
       for_pixels([&](int64_t image, int64_t y, int64_t k) {
-        double expected = static_cast<double>(bias[static_cast<size_t>(o)]) + pixel(base, of_output, image, o, y, k);
+        double expected = 0;
         for (int64_t in = 0; in < s.in; ++in) {
           for (int64_t tap = 0; tap < s.taps; ++tap) {
             const auto [down, right] = shift(tap);
@@ -135,7 +204,10 @@ TEST_P(ConvKernelsTest, ConvolveAndDifferentiateAsPlainLoopsDo) {
                         pixel(x, of_input, image, in, y + down, k + right);
           }
         }
-        off = std::max(off, std::abs(pixel(found.out, of_output, image, o, y, k) - expected));
+        const auto own_bias = static_cast<double>(bias[static_cast<size_t>(o)]);
+        off = std::max(off, std::abs(pixel(found.out, of_output, image, o, y, k) - expected - own_bias));
+        const double added = expected + pixel(base, of_output, image, o, y, k);
+        off_back = std::max(off_back, std::abs(pixel(found.back, of_output, image, o, y, k) - added));
       });
       for (int64_t in = 0; in < s.in; in += 3) {
         for (int64_t tap = 0; tap < s.taps; ++tap) {
@@ -150,9 +222,21 @@ TEST_P(ConvKernelsTest, ConvolveAndDifferentiateAsPlainLoopsDo) {
         }
       }
     }
-    EXPECT_LT(off, convolved) << description(s);
+    EXPECT_LT(off, given) << description(s);
+    EXPECT_LT(off_back, convolved) << description(s);
     EXPECT_LT(off_sums, summed) << description(s);
   }
+}
+
+TEST_P(ConvKernelsTest, ConvolveAndDifferentiateAsPlainLoopsDo) {
+  expect_as_plain_loops<float>(8, 0,
+                               [](int64_t lanes) { return lanes == 16 ? GetParam()->conv16 : GetParam()->conv8; });
+}
+
+TEST_P(ConvKernelsTest, InBFloat16Too) {
+  const ConvKernels<BFloat16>* const kernels = GetParam()->conv16_bfloat16;
+  if (kernels == nullptr) return;
+  expect_as_plain_loops<BFloat16>(16, std::ldexp(1.0, -9), [&](int64_t) { return *kernels; });
 }
 
 INSTANTIATE_TEST_SUITE_P(Paths, ConvKernelsTest, testing::ValuesIn(runnable_kernel_paths()),

@@ -89,12 +89,12 @@ inline StageOptions options_of(ReconstructionKind kind, const std::string& solve
 }
 
 /// A training step on all threads against one on a single thread.
-inline void expect_same_bits_on_one_thread(const Problem& problem) {
-  const Outcome all = run(problem, StageOptions());
+inline void expect_same_bits_on_one_thread(const Problem& problem, const StageOptions& options = StageOptions()) {
+  const Outcome all = run(problem, options);
   Outcome alone;
   // What runs inside of a parallel loop has one thread to itself.
   torch::stable::parallel_for(0, 2, 1, [&](int64_t begin, int64_t) {
-    if (begin == 0) alone = run(problem, StageOptions());
+    if (begin == 0) alone = run(problem, options);
   });
   EXPECT_EQ(values(alone.output), values(all.output));
   EXPECT_EQ(values(alone.input_gradient), values(all.input_gradient));
@@ -104,11 +104,12 @@ inline void expect_same_bits_on_one_thread(const Problem& problem) {
 /// Each parameter's gradient wanted alone, added to a given tensor for every second one, against that of a full run.
 /// `given`: what the zeros are turned into that it is added to.
 template <typename Given>
-void expect_frozen_and_given_as_in_full(const Problem& problem, const Given& given) {
-  const Outcome all = run(problem, StageOptions());
+void expect_frozen_and_given_as_in_full(const Problem& problem, const Given& given,
+                                        const StageOptions& options = StageOptions()) {
+  const Outcome all = run(problem, options);
   const size_t count = problem.parameters.size();
   for (size_t only = 0; only < count; ++only) {
-    const Stage stage(problem.functions, problem.depth, StageOptions());
+    const Stage stage(problem.functions, problem.depth, options);
     const auto context = stage.forward(problem.x, problem.parameters, copies(problem.buffers), problem.training);
     std::vector<int32_t> wanted(count, 0);
     wanted[only] = 1;

@@ -1,8 +1,10 @@
 // mixed_precision_test.cpp: functions in bfloat16 around float32 states, parameters and gradients.
 #include <cmath>
 
+#include "bfloat16_bounds.h"
 #include "device/cuda_launch.h"
 #include "resnet_nodes/error.h"
+#include "tensors/active_kernels.h"
 #include "truth.h"
 
 namespace resnet_nodes {
@@ -10,7 +12,7 @@ namespace {
 
 using namespace truth;
 
-constexpr double kUnit = 4e-3;  // rounding of bfloat16
+constexpr double kUnit = BFloat16Bounds::kUnit;
 
 Problem as(const Problem& exact, ScalarType type) {
   Problem problem = exact;
@@ -28,40 +30,41 @@ StageOptions mixed(ReconstructionKind kind = ReconstructionKind::adaptive) {
   return options;
 }
 
-Problem tiny_problem(int64_t depth, uint64_t seed = 3) {
-  return make_problem(std::vector<FunctionSpec>(static_cast<size_t>(depth), tiny_function(8)), depth, {8, 8, 6, 6},
-                      seed);
+// By operators, and fused where the processor has instructions for that.
+constexpr int64_t kChannels[] = {8, 16};
+
+Problem tiny_problem(int64_t depth, uint64_t seed = 3, int64_t channels = 8) {
+  return make_problem(std::vector<FunctionSpec>(static_cast<size_t>(depth), tiny_function(channels)), depth,
+                      {8, channels, 6, 6}, seed);
 }
 
 struct Row {
   const char* name;
   FunctionSpec function;
   Shape shape;
-  bool has_relu;
 };
 
 std::vector<Row> rows() {
   const auto gelu = activation(LayerKind::gelu), tanh = activation(LayerKind::tanh), relu = activation(LayerKind::relu);
   return {
-      {"dense", {{linear(16, 24), tanh, linear(24, 16, false)}}, {32, 16}, false},
-      {"images", {{conv(8, 8), gelu, conv(8, 8, 1)}}, {8, 8, 6, 6}, false},
-      {"normalized", {{conv(8, 8), batch_norm(8), gelu, conv(8, 8), batch_norm(8)}}, {8, 8, 6, 6}, false},
-      {"normalized without weights", {{batch_norm(8, false), conv(8, 8)}}, {8, 8, 6, 6}, false},
-      {"normalized by the batch alone", {{batch_norm(8, false, false), conv(8, 8, 3, 1, 8)}}, {8, 8, 6, 6}, false},
-      {"residual function", tiny_function(8), {8, 8, 6, 6}, true},
-      {"activation last", {{linear(16, 16), relu}}, {32, 16}, true},
+      {"dense", {{linear(16, 24), tanh, linear(24, 16, false)}}, {32, 16}},
+      {"images", {{conv(8, 8), gelu, conv(8, 8, 1)}}, {8, 8, 6, 6}},
+      {"normalized", {{conv(8, 8), batch_norm(8), gelu, conv(8, 8), batch_norm(8)}}, {8, 8, 6, 6}},
+      {"normalized without weights", {{batch_norm(8, false), conv(8, 8)}}, {8, 8, 6, 6}},
+      {"normalized by the batch alone", {{batch_norm(8, false, false), conv(8, 8, 3, 1, 8)}}, {8, 8, 6, 6}},
+      {"residual function", tiny_function(8), {8, 8, 6, 6}},
+      {"fused residual function", tiny_function(16), {8, 16, 6, 6}},
+      {"fused bottleneck", bottleneck(32, 16), {8, 32, 5, 5}},
+      {"activation last", {{linear(16, 16), relu}}, {32, 16}},
   };
 }
 
 class MixedRows : public testing::TestWithParam<size_t> {};
 
-// Each of a function's L <= 5 layers rounds its input and its weights or output: sqrt(2 L) u of f_n, sqrt(4 L) u of a
-// product that goes through all layers twice. Where its input is off by d = 2 u, a ReLU's mask flips for a share of
-// 0.8 d, whose entries are off by all of themselves: sqrt(0.8 * 2 u). Tolerance 0.02 of an increment adds 0.02 h.
+// Tolerance 0.02 of an increment adds 0.02 h.
 TEST_P(MixedRows, AgreeWithFloat64) {
   const Row row = rows()[GetParam()];
-  const double output_bound = std::sqrt(2.0 * 5) * kUnit;
-  const double gradient_bound = row.has_relu ? std::sqrt(1.6 * kUnit) : std::sqrt(4.0 * 5) * kUnit;
+  const BFloat16Bounds bounds(row.function);
   const int64_t depth = 8;
   const std::vector<std::string> solvers = solver_names();
   for (int variant = 0; variant < 4 * static_cast<int>(solvers.size()); ++variant) {
@@ -82,9 +85,9 @@ TEST_P(MixedRows, AgreeWithFloat64) {
       options.count = count;
       options.tolerance = 0.02;
       const Outcome found = run(as(exact, ScalarType::Float), options);
-      EXPECT_LT(relative_error(values(found.output), values(expected.output)), output_bound);
-      EXPECT_LT(relative_error(values(found.input_gradient), values(expected.input_gradient)), gradient_bound);
-      EXPECT_LT(relative_error(values(found.gradients), values(expected.gradients)), gradient_bound);
+      EXPECT_LT(relative_error(values(found.output), values(expected.output)), bounds.output);
+      EXPECT_LT(relative_error(values(found.input_gradient), values(expected.input_gradient)), bounds.gradient);
+      EXPECT_LT(relative_error(values(found.gradients), values(expected.gradients)), bounds.gradient);
     }
   }
 }
@@ -97,18 +100,21 @@ bool is_bfloat16(const Tensor& tensor) {
 }
 
 TEST(MixedPrecision, StatesAndGradientsAreFloat32) {
-  for (const ReconstructionPlan& plan : reconstruction_plans()) {
-    const Outcome outcome = run(as(tiny_problem(6), ScalarType::Float), mixed(plan.kind));
-    EXPECT_EQ(outcome.output.scalar_type(), ScalarType::Float) << plan.name;
-    EXPECT_FALSE(is_bfloat16(outcome.output)) << plan.name;
-    EXPECT_EQ(outcome.input_gradient.scalar_type(), ScalarType::Float) << plan.name;
-    for (const Tensor& gradient : outcome.gradients) EXPECT_EQ(gradient.scalar_type(), ScalarType::Float) << plan.name;
+  for (const int64_t channels : kChannels) {
+    for (const ReconstructionPlan& plan : reconstruction_plans()) {
+      SCOPED_TRACE(plan.name + ", " + std::to_string(channels) + " channels");
+      const Outcome outcome = run(as(tiny_problem(6, 3, channels), ScalarType::Float), mixed(plan.kind));
+      EXPECT_EQ(outcome.output.scalar_type(), ScalarType::Float);
+      EXPECT_FALSE(is_bfloat16(outcome.output));
+      EXPECT_EQ(outcome.input_gradient.scalar_type(), ScalarType::Float);
+      for (const Tensor& gradient : outcome.gradients) EXPECT_EQ(gradient.scalar_type(), ScalarType::Float);
+    }
   }
 }
 
 // 16 contributions of a shared function: bfloat16 has 8 bits, and could add none of them to 4096.
-TEST(MixedPrecision, GradientsAddUpInFloat32) {
-  const Problem problem = as(make_problem({tiny_function(8)}, 16, {8, 8, 6, 6}, 5), ScalarType::Float);
+void expect_gradients_add_up(int64_t channels) {
+  const Problem problem = as(make_problem({tiny_function(channels)}, 16, {8, channels, 6, 6}, 5), ScalarType::Float);
   const Outcome returned = run(problem, mixed());
   const Stage stage(problem.functions, problem.depth, mixed());
   const auto context = stage.forward(problem.x, problem.parameters, copies(problem.buffers), problem.training);
@@ -126,8 +132,12 @@ TEST(MixedPrecision, GradientsAddUpInFloat32) {
   }
 }
 
-TEST(MixedPrecision, RunningStatisticsChangeOnceAndStayFloat32) {
-  const Problem exact = tiny_problem(6, 8), problem = as(exact, ScalarType::Float);
+TEST(MixedPrecision, GradientsAddUpInFloat32) {
+  for (const int64_t channels : kChannels) expect_gradients_add_up(channels);
+}
+
+void expect_statistics_change_once(int64_t channels) {
+  const Problem exact = tiny_problem(6, 8, channels), problem = as(exact, ScalarType::Float);
   const std::vector<Tensor> truth = copies(exact.buffers);
   Stage(exact.functions, exact.depth, StageOptions()).evaluate(exact.x, exact.parameters, truth, exact.training);
   for (const ReconstructionPlan& plan : reconstruction_plans()) {
@@ -143,12 +153,17 @@ TEST(MixedPrecision, RunningStatisticsChangeOnceAndStayFloat32) {
   }
 }
 
+TEST(MixedPrecision, RunningStatisticsChangeOnceAndStayFloat32) {
+  for (const int64_t channels : kChannels) expect_statistics_change_once(channels);
+}
+
 // Narrow copies belong to one pass: the same stage with other parameters gives what a fresh stage gives.
-TEST(MixedPrecision, ResultsDependOnArgumentsAlone) {
+void expect_results_of_arguments_alone(int64_t channels) {
   for (const std::string& solver : solver_names()) {
     StageOptions options = mixed();
     options.solver = solver;
-    const Problem first = as(tiny_problem(5, 1), ScalarType::Float), second = as(tiny_problem(5, 2), ScalarType::Float);
+    const Problem first = as(tiny_problem(5, 1, channels), ScalarType::Float);
+    const Problem second = as(tiny_problem(5, 2, channels), ScalarType::Float);
     const Stage stage(first.functions, first.depth, options);
     const std::vector<int32_t> wanted(first.parameters.size(), 1);
     const auto one = stage.forward(first.x, first.parameters, copies(first.buffers), first.training);
@@ -161,10 +176,14 @@ TEST(MixedPrecision, ResultsDependOnArgumentsAlone) {
   }
 }
 
+TEST(MixedPrecision, ResultsDependOnArgumentsAlone) {
+  for (const int64_t channels : kChannels) expect_results_of_arguments_alone(channels);
+}
+
 // A state of float32 is reconstructed, one of bfloat16 is lost in its own rounding: the state moves by h f_n, its
 // rounding stays. At depth 128: u = 4e-3 in each step against some u h.
-TEST(MixedPrecision, Float32StateIsReconstructed) {
-  const Problem exact = tiny_problem(128);
+void expect_state_is_reconstructed(int64_t channels) {
+  const Problem exact = tiny_problem(128, 3, channels);
   StageOptions options = mixed();
   options.keep_input = true;
   options.reconstruction = ReconstructionKind::corrected;
@@ -174,6 +193,10 @@ TEST(MixedPrecision, Float32StateIsReconstructed) {
   EXPECT_LT(report.reconstruction_error, kUnit / 4);
   options.compute_type = ComputeType::same_as_state;
   EXPECT_GT(run(as(exact, ScalarType::BFloat16), options).report.reconstruction_error, kUnit);
+}
+
+TEST(MixedPrecision, Float32StateIsReconstructed) {
+  for (const int64_t channels : kChannels) expect_state_is_reconstructed(channels);
 }
 
 void expect_refused(const std::function<void()>& call, const std::string& message) {
@@ -200,6 +223,10 @@ TEST(MixedPrecision, PathSaysSo) {
   const Stage stage(problem.functions, 2, mixed());
   const std::string steps = cuda_kernels_for(problem.x) != nullptr ? ", cuda steps" : "";
   EXPECT_EQ(stage.function_path(0, problem.x), "operators, channels_last, bfloat16" + steps);
+  if (!problem.x.is_cpu() || active_kernels().conv16_bfloat16 == nullptr) return;
+  const Problem wide = as(tiny_problem(2, 3, 16), ScalarType::Float);
+  EXPECT_EQ(Stage(wide.functions, 2, mixed()).function_path(0, wide.x),
+            "fused conv3x3-conv3x3, 16 channels, " + std::string(active_kernels().name) + ", bfloat16");
 }
 
 }  // namespace

@@ -155,23 +155,23 @@ void add_parts(Footprint& found, const LayerTable::Function& function, const Row
   found.from_replay = found.replayed_tape + cotangents_between(function, rows, parts) + part + found.input;
 }
 
-// Bytes of one number a pixel and channel of a state's images.
-int64_t image_bytes(const Tensor& x, int64_t channels) {
-  return x.size(0) * x.size(2) * x.size(3) * channels * static_cast<int64_t>(x.element_size());
+// Bytes of a number for each pixel of x and each of so many channels, in the type of `like`.
+int64_t image_bytes(const Tensor& x, int64_t channels, const Tensor& like) {
+  return x.size(0) * x.size(2) * x.size(3) * channels * static_cast<int64_t>(like.element_size());
 }
 
-// What the convolutions of a fused chain give.
-int64_t value_bytes(const ConvChain& chain, const Tensor& x) {
+// What the convolutions of a fused chain give, in the type that its layers compute in.
+int64_t value_bytes(const ConvChain& chain, const Tensor& input) {
   int64_t channels = 0;
   for (const ConvUnit& unit : chain.units) channels += unit.out;
-  return image_bytes(x, channels);
+  return image_bytes(input, channels, input);
 }
 
 // The gradients between its units: one goes from the last to the next, and two take turns where there are more.
 int64_t gradient_bytes(const ConvChain& chain, const Tensor& x) {
   int64_t most = 0;
   for (size_t i = 1; i < chain.units.size(); ++i) most = std::max(most, chain.units[i].in);
-  return std::min<int64_t>(2, static_cast<int64_t>(chain.units.size()) - 1) * image_bytes(x, most);
+  return std::min<int64_t>(2, static_cast<int64_t>(chain.units.size()) - 1) * image_bytes(x, most, x);
 }
 
 }  // namespace
@@ -191,7 +191,7 @@ Footprint footprint_of(const LayerTable& table, int64_t n, const Tensor& x, int6
   if (const Fusion fusion = table.fusion(n, x); fusion != Fusion::none) {
     // What stands behind each convolution, or the hidden numbers; the rest goes some images at a time.
     const bool is_mlp = fusion == Fusion::mlp;
-    const int64_t values = is_mlp ? rows.bytes(0) : value_bytes(function.chain, x);
+    const int64_t values = is_mlp ? rows.bytes(0) : value_bytes(function.chain, input);
     const int64_t gradients = is_mlp ? found.output : gradient_bytes(function.chain, x);
     const int64_t evaluation = is_mlp ? 2 * found.output : values;
     found.tape = found.replayed_tape = values;

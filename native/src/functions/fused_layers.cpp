@@ -21,6 +21,8 @@ ConvBlockCall LayerFunctions::conv_block_call(Use use, bool gradients) {
     const LayerTable::Row &convolution = function.rows[first], &norm = function.rows[first + 1];
     ConvBlockCall::Unit& unit = call.units[i];
     unit.convolution = call_for(use, convolution);
+    // As they are: the loops narrow them where they pack them.
+    unit.convolution.parameters = parameters_.data() + convolution.first_parameter;
     unit.norm = call_for(use, norm);
     unit.norm_spec = norm.layer->spec();
     unit.has_bias = convolution.layer->spec().bias;
@@ -63,7 +65,10 @@ auto LayerFunctions::by_path(Use use, const Tensor& x, bool gradients, const Fus
   };
   switch (table_->fusion(use.function, x)) {
     case Fusion::conv_block:
-      return run.template operator()<ConvBlock>(conv_block_call(use, gradients), workspaces_->conv);
+      if (table_->is_mixed()) {
+        return run.template operator()<ConvBlock<BFloat16>>(conv_block_call(use, gradients), workspaces_->conv);
+      }
+      return run.template operator()<ConvBlock<float>>(conv_block_call(use, gradients), workspaces_->conv);
     case Fusion::mlp:
       return run.template operator()<Mlp>(mlp_call(use, gradients), workspaces_->mlp);
     case Fusion::none:

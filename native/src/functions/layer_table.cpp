@@ -141,9 +141,9 @@ std::string LayerTable::parameter_place(int64_t index) const {
 
 Fusion LayerTable::fusion(int64_t n, const Tensor& x) const {
   const Function& f = function(n);
-  if (!fusing_ || is_mixed()) return Fusion::none;
-  const bool fits = f.fusion == Fusion::conv_block ? fuses_conv_block(x, f.chain)
-                    : f.fusion == Fusion::mlp      ? fuses_mlp(x, f.channels())
+  if (!fusing_) return Fusion::none;
+  const bool fits = f.fusion == Fusion::conv_block ? fuses_conv_block(x, f.chain, is_mixed())
+                    : f.fusion == Fusion::mlp      ? !is_mixed() && fuses_mlp(x, f.channels())
                                                    : false;
   return fits ? f.fusion : Fusion::none;
 }
@@ -152,7 +152,7 @@ std::string LayerTable::path(int64_t n, const Tensor& x) const {
   const Function& f = function(n);
   switch (fusion(n, x)) {
     case Fusion::conv_block:
-      return conv_block_path_name(f.chain);
+      return conv_block_path_name(f.chain, is_mixed());
     case Fusion::mlp:
       return mlp_path_name(f.spec(1).kind, f.spec(0).out_features);
     case Fusion::none:

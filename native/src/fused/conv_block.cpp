@@ -1,6 +1,7 @@
 #include "fused/conv_block.h"
 
 #include <limits>
+#include <type_traits>
 
 #include "tensors/active_kernels.h"
 #include "tensors/elementwise.h"
@@ -17,16 +18,30 @@ bool is_dense_state(const Tensor& x) {
          (x.size(0) == 1 || x.stride(0) == h * w * c);
 }
 
+template <typename Number>
+const ConvKernels<Number>& kernels_for(const ConvChain& chain) {
+  const KernelPath& path = active_kernels();
+  if constexpr (std::is_same_v<Number, float>) {
+    return chain.fills_blocks_of(16) ? path.conv16 : path.conv8;
+  } else {
+    return *path.conv16_bfloat16;
+  }
+}
+
+template <typename Number>
+constexpr ScalarType kTypeOf = std::is_same_v<Number, float> ? ScalarType::Float : ScalarType::BFloat16;
+
 }  // namespace
 
-bool fuses_conv_block(const Tensor& x, const ConvChain& chain) {
+bool fuses_conv_block(const Tensor& x, const ConvChain& chain, bool narrow) {
+  if (narrow && (active_kernels().conv16_bfloat16 == nullptr || !chain.fills_blocks_of(16))) return false;
   if (!x.is_cpu() || x.scalar_type() != ScalarType::Float || x.dim() != 4 || x.size(1) != chain.channels())
     return false;
   // A single value a channel has no statistics: the operators say so.
   return x.size(0) * x.size(2) * x.size(3) >= 2;
 }
 
-std::string conv_block_path_name(const ConvChain& chain) {
+std::string conv_block_path_name(const ConvChain& chain, bool narrow) {
   std::string name = "fused ";
   int64_t most = 0, least = chain.channels();
   for (const ConvUnit& unit : chain.units) {
@@ -37,23 +52,36 @@ std::string conv_block_path_name(const ConvChain& chain) {
   }
   name.append(", ").append(std::to_string(most));
   if (least < most) name.append("/").append(std::to_string(least));
-  return name.append(" channels, ").append(active_kernels().name);
+  return name.append(" channels, ").append(active_kernels().name).append(narrow ? ", bfloat16" : "");
 }
 
-ConvBlock::ConvBlock(ConvWorkspace& workspace, const ConvBlockCall& call, const Tensor& x)
-    : workspace_(workspace), call_(call) {
-  workspace_.prepare(ConvPlan(*call.chain, x.size(0), x.size(2), x.size(3)), active_kernels());
+template <typename Number>
+ConvBlock<Number>::ConvBlock(ConvWorkspace& workspace, const ConvBlockCall& call, const Tensor& x)
+    : workspace_(workspace), call_(call), kernels_(kernels_for<Number>(*call.chain)) {
+  constexpr int64_t kDepth = sizeof(float) / sizeof(Number);
+  workspace_.prepare(ConvPlan(*call.chain, x.size(0), x.size(2), x.size(3), kDepth));
 }
 
-Tensor ConvBlock::dense(const Tensor& x) { return is_dense_state(x) ? x : state_layout(x); }
+template <typename Number>
+Tensor ConvBlock<Number>::dense(const Tensor& x) {
+  return is_dense_state(x) ? x : state_layout(x);
+}
 
-std::vector<int64_t> ConvBlock::value_counts() const {
+template <typename Number>
+std::vector<int64_t> ConvBlock<Number>::value_counts() const {
   std::vector<int64_t> counts;
   for (size_t i = 0; i < units(); ++i) counts.push_back(workspace_.plan().pixels() * channels(i));
   return counts;
 }
 
-ConvBlock::Convolution ConvBlock::convolution(size_t unit) const {
+template <typename Number>
+const Number* ConvBlock<Number>::packed(size_t unit, bool transposed) const {
+  return workspace_.packed().get(workspace_.plan(), kernels(), call_.key, unit, transposed,
+                                 call_.units[unit].convolution.parameters[0]);
+}
+
+template <typename Number>
+typename ConvBlock<Number>::Convolution ConvBlock<Number>::convolution(size_t unit) const {
   const ConvBlockCall::Unit& own = call_.units[unit];
   float* bias = nullptr;
   if (own.has_bias) {
@@ -61,10 +89,11 @@ ConvBlock::Convolution ConvBlock::convolution(size_t unit) const {
     const Numbers numbers(own.convolution.parameters[1]);
     for (int64_t c = 0; c < channels(unit); ++c) bias[c] = numbers[c];
   }
-  return {workspace_.packed(call_.key, unit, false, own.convolution.parameters[0]), bias};
+  return {packed(unit, false), bias};
 }
 
-bool ConvBlock::uses_any_batch() const {
+template <typename Number>
+bool ConvBlock<Number>::uses_any_batch() const {
   for (size_t i = 0; i < units(); ++i) {
     if (uses_batch(i)) return true;
   }
@@ -72,64 +101,70 @@ bool ConvBlock::uses_any_batch() const {
 }
 
 // What the unit's convolution reads: the block's input, or the normalization before, through a ReLU.
-void ConvBlock::activate(size_t unit, float* blocked, const float* x, const ConvShape& shape) const {
+template <typename Number>
+void ConvBlock<Number>::activate(size_t unit, Number* blocked, const float* state, const Number* before,
+                                 const ConvShape& shape) const {
   if (unit == 0) {
     const float floor = call_.chain->starts_with_relu ? 0.0f : -std::numeric_limits<float>::infinity();
-    workspace_.kernels().block(blocked, x, floor, shape);
+    kernels().block(blocked, state, floor, shape);
   } else {
-    const Norm before = norm(unit - 1);
-    workspace_.kernels().affine_relu(blocked, x, before.scale, before.shift, shape);
+    const Norm norm = this->norm(unit - 1);
+    kernels().affine_relu(blocked, before, norm.scale, norm.shift, shape);
   }
 }
 
-void ConvBlock::convolve(size_t unit, const Convolution& by, const ConvGroup& group, Slot& slot, const float* x,
-                         float* out) const {
+template <typename Number>
+void ConvBlock<Number>::convolve(size_t unit, const Convolution& by, const ConvGroup& group, Slot& slot,
+                                 const float* state, const Number* before, Number* out) const {
   const ConvPass pass = workspace_.plan().pass(unit, group.images);
-  float* blocked = workspace_.blocked(slot, 0, unit);
-  activate(unit, blocked, x, pass.in);
-  workspace_.kernels().convolve(out, blocked, by.weights, by.bias, nullptr, slot.scratch.data(), pass);
+  auto* blocked = workspace_.blocked<Number>(slot, 0, unit);
+  activate(unit, blocked, state, before, pass.in);
+  kernels().convolve(out, blocked, by.weights, by.bias, slot.scratch.data(), pass);
 }
 
-Tensor ConvBlock::forward(const Tensor& base_state, const Tensor& state, double a, FusedTape* tape) {
+template <typename Number>
+Tensor ConvBlock<Number>::forward(const Tensor& base_state, const Tensor& state, double a, FusedTape* tape) {
   if (!uses_any_batch()) return replay(base_state, state, a, tape);
   const Tensor x = dense(state), base = base_state.defined() ? dense(base_state) : Tensor();
   const ConvPlan& plan = workspace_.plan();
-  const ConvKernels& kernels = workspace_.kernels();
   const Tensor out = call_.states->like(x);
-  if (tape != nullptr) tape->keep(x, value_counts());
-  const float* from = data(x);
+  if (tape != nullptr) tape->keep(x, value_counts(), kTypeOf<Number>);
+  const Number* before = nullptr;
   int64_t in = plan.chain().channels();
   for (size_t i = 0; i < units(); ++i) {
-    float* to = tape != nullptr ? target(tape->values[i]) : workspace_.values(i);
+    Number* to = tape != nullptr ? numbers<Number>(tape->values[i]) : workspace_.values<Number>(i);
     const Convolution by = convolution(i);
     const int64_t own = channels(i);
     workspace_.for_groups([&](const ConvGroup& group, Slot& slot) {
-      float *values = to + group.first_pixel * own, *sums = workspace_.sums() + group.index * 2 * own;
-      convolve(i, by, group, slot, from + group.first_pixel * in, values);
-      kernels.moments(sums, sums + own, values, plan.dense(own, group.images));
+      Number* values = to + group.first_pixel * own;
+      float* sums = workspace_.sums() + group.index * 2 * own;
+      const int64_t first = group.first_pixel * in;
+      convolve(i, by, group, slot, data(x) + first, before != nullptr ? before + first : nullptr, values);
+      kernels().moments(sums, sums + own, values, plan.dense(own, group.images));
     });
     if (uses_batch(i)) {
       batch_norm(i);
     } else {
       load_norm(i);
     }
-    from = to;
+    before = to;
     in = own;
   }
   const Norm step = scaled(units() - 1, a);
   workspace_.for_groups([&](const ConvGroup& group, Slot&) {
     const int64_t first = group.first_pixel * in;
-    kernels.affine(target(out) + first, base.defined() ? data(base) + first : nullptr, from + first, step.scale,
-                   step.shift, plan.dense(in, group.images));
+    kernels().affine(target(out) + first, base.defined() ? data(base) + first : nullptr, before + first, step.scale,
+                     step.shift, plan.dense(in, group.images));
   });
   return out;
 }
 
 // f at x with known statistics, some images at a time: nothing crosses images. finish(group, value) takes what the last
 // convolution gave.
+template <typename Number>
 template <typename Finish>
-void ConvBlock::evaluate(const Tensor& x, FusedTape* tape, const Finish& finish) {
-  if (tape != nullptr) tape->keep(x, value_counts());
+void ConvBlock<Number>::evaluate(const Tensor& x, FusedTape* tape, const Finish& finish) {
+  if (tape != nullptr) tape->keep(x, value_counts(), kTypeOf<Number>);
   std::vector<Convolution> by;
   for (size_t i = 0; i < units(); ++i) {
     by.push_back(convolution(i));
@@ -137,33 +172,36 @@ void ConvBlock::evaluate(const Tensor& x, FusedTape* tape, const Finish& finish)
   }
   const int64_t group_pixels = workspace_.plan().group_images() * workspace_.plan().image_pixels();
   workspace_.for_groups([&](const ConvGroup& group, Slot& slot) {
-    const float* from = data(x) + group.first_pixel * workspace_.plan().chain().channels();
+    const float* state = data(x) + group.first_pixel * workspace_.plan().chain().channels();
+    const Number* before = nullptr;
     for (size_t i = 0; i < units(); ++i) {
-      float* to = tape != nullptr ? target(tape->values[i]) + group.first_pixel * channels(i)
-                                  : slot.values[i].grow(group_pixels * channels(i));
-      convolve(i, by[i], group, slot, from, to);
-      from = to;
+      Number* to = tape != nullptr ? numbers<Number>(tape->values[i]) + group.first_pixel * channels(i)
+                                   : slot.values[i].template grow_for<Number>(group_pixels * channels(i));
+      convolve(i, by[i], group, slot, state, before, to);
+      before = to;
     }
-    finish(group, from);
+    finish(group, before);
   });
 }
 
-Tensor ConvBlock::replay(const Tensor& base_state, const Tensor& state, double a, FusedTape* tape) {
+template <typename Number>
+Tensor ConvBlock<Number>::replay(const Tensor& base_state, const Tensor& state, double a, FusedTape* tape) {
   const Tensor x = dense(state), base = base_state.defined() ? dense(base_state) : Tensor();
   const int64_t own = workspace_.plan().chain().channels();
   const Tensor out = call_.states->like(x);
   load_norm(units() - 1);
   const Norm step = scaled(units() - 1, a);
-  evaluate(x, tape, [&](const ConvGroup& group, const float* value) {
+  evaluate(x, tape, [&](const ConvGroup& group, const Number* value) {
     const int64_t first = group.first_pixel * own;
-    workspace_.kernels().affine(target(out) + first, base.defined() ? data(base) + first : nullptr, value, step.scale,
-                                step.shift, workspace_.plan().dense(own, group.images));
+    kernels().affine(target(out) + first, base.defined() ? data(base) + first : nullptr, value, step.scale, step.shift,
+                     workspace_.plan().dense(own, group.images));
   });
   return out;
 }
 
-Corrected ConvBlock::correct(const Tensor& y_state, const Tensor& predicted_state, double a, bool keep_slope,
-                             const Tensor& cotangent_state, FusedTape& tape) {
+template <typename Number>
+Corrected ConvBlock<Number>::correct(const Tensor& y_state, const Tensor& predicted_state, double a, bool keep_slope,
+                                     const Tensor& cotangent_state, FusedTape& tape) {
   const Tensor y = dense(y_state), predicted = dense(predicted_state), cotangent = dense(cotangent_state);
   const ConvPlan& plan = workspace_.plan();
   const int64_t own = plan.chain().channels();
@@ -171,9 +209,9 @@ Corrected ConvBlock::correct(const Tensor& y_state, const Tensor& predicted_stat
   const Norm last = norm(units() - 1);
   std::vector<StepNorms> norms(static_cast<size_t>(plan.groups()));
   float* sums = tape.sums.resize(plan.groups() * 2 * own);
-  evaluate(predicted, &tape, [&](const ConvGroup& group, const float* value) {
+  evaluate(predicted, &tape, [&](const ConvGroup& group, const Number* value) {
     const int64_t first = group.first_pixel * own;
-    norms[static_cast<size_t>(group.index)] = workspace_.kernels().correct(
+    norms[static_cast<size_t>(group.index)] = kernels().correct(
         target(result.state) + first, keep_slope ? target(result.slope) + first : nullptr, data(y) + first,
         data(predicted) + first, value, last.scale, last.shift, a, plan.dense(own, group.images));
     product_sums(units() - 1, group, data(cotangent) + first, value, sums);
@@ -182,5 +220,8 @@ Corrected ConvBlock::correct(const Tensor& y_state, const Tensor& predicted_stat
   result.norms = sum_of(norms);
   return result;
 }
+
+template class ConvBlock<float>;
+template class ConvBlock<BFloat16>;
 
 }  // namespace resnet_nodes

@@ -1,5 +1,6 @@
 // conv_block.h: a residual function of convolutions, batch normalizations and ReLUs, some images at a time in the
-// second-level cache. float32 on the CPU. Only batch normalization's sums cross images.
+// second-level cache. float32 on the CPU, or bfloat16 around a float32 state. Only batch normalization's sums cross
+// images.
 #pragma once
 
 #include <string>
@@ -12,10 +13,10 @@
 
 namespace resnet_nodes {
 
-/// Whether such functions can be fused on this state.
-bool fuses_conv_block(const Tensor& x, const ConvChain& chain);
-/// "fused conv3x3-conv3x3, 16 channels, avx512".
-std::string conv_block_path_name(const ConvChain& chain);
+/// Whether such functions can be fused on this state. `narrow`: in bfloat16.
+bool fuses_conv_block(const Tensor& x, const ConvChain& chain, bool narrow);
+/// "fused conv3x3-conv3x3, 16 channels, avx512"; ", bfloat16".
+std::string conv_block_path_name(const ConvChain& chain, bool narrow);
 
 /// One function in one call.
 struct ConvBlockCall {
@@ -33,6 +34,9 @@ struct ConvBlockCall {
   std::vector<Unit> units;
 };
 
+/// `Number`: float, or BFloat16: the type of what convolutions read and give, and of the factors of their products. All
+/// sums are float32.
+template <typename Number>
 class ConvBlock {
  public:
   /// For states like x, which `fuses` took. All live as long as the function.
@@ -66,7 +70,7 @@ class ConvBlock {
     float* shift;
   };
   struct Convolution {
-    const float* weights;
+    const Number* weights;
     const float* bias;
   };
   struct NormGradient {
@@ -77,18 +81,19 @@ class ConvBlock {
   // The way back through one unit.
   struct Back {
     size_t unit;
-    const float* g;      // of the normalization's output
-    const float* x;      // the unit's input, before the activation
-    const float* value;  // what its convolution gave
-    float* to;           // the gradient of its input
-    const float* base;   // what that is added to; may be null
+    const float* g;        // of the normalization's output
+    const float* state;    // the first unit's input
+    const Number* before;  // the other units': what the convolution before gave
+    const Number* value;   // what its convolution gave
+    float* to;             // the gradient of its input
+    const float* base;     // what that is added to; may be null
     NormGradient norm;
-    const float* weights;  // of the input's gradient
+    const Number* weights;  // of the input's gradient
   };
   // The tiles of a weight gradient by channels: those of a span of groups.
   struct Span {
-    const float* inputs;
-    const float* gradients;
+    const Number* inputs;
+    const Number* gradients;
     TileShape input_tiles;
     TileShape gradient_tiles;
     int64_t tiles;
@@ -98,22 +103,28 @@ class ConvBlock {
   std::vector<int64_t> value_counts() const;
   size_t units() const { return workspace_.plan().units(); }
   int64_t channels(size_t unit) const { return workspace_.plan().unit(unit).out; }
+  const ConvKernels<Number>& kernels() const { return kernels_; }
+  const Number* packed(size_t unit, bool transposed) const;
   Convolution convolution(size_t unit) const;
   bool uses_any_batch() const;
-  void activate(size_t unit, float* blocked, const float* x, const ConvShape& shape) const;
-  void convolve(size_t unit, const Convolution& by, const ConvGroup& group, Slot& slot, const float* x,
-                float* out) const;
+  void activate(size_t unit, Number* blocked, const float* state, const Number* before, const ConvShape& shape) const;
+  void convolve(size_t unit, const Convolution& by, const ConvGroup& group, Slot& slot, const float* state,
+                const Number* before, Number* out) const;
   template <typename Finish>
   void evaluate(const Tensor& x, FusedTape* tape, const Finish& finish);
 
   // conv_block_product.cpp
-  void product_sums(size_t unit, const ConvGroup& group, const float* g, const float* value, float* sums) const;
+  void product_sums(size_t unit, const ConvGroup& group, const float* g, const Number* value, float* sums) const;
   void go_back(const Back& back);
-  void input_gradient(const Back& back, const ConvGroup& group, Slot& slot, const ConvPass& pass, float* gradient,
-                      float* activation);
-  void sum_by_part(const Back& back, const ConvGroup& group, Slot& slot, const float* gradient,
-                   const float* activation);
+  void input_gradient(const Back& back, const ConvGroup& group, Slot& slot, const ConvPass& pass, Number* gradient,
+                      Number* activation);
+  const Number* factor(size_t which, const Number* tiles, TileShape& shape, int64_t positions, int64_t channels,
+                       int64_t count, Slot& slot) const;
+  void sum_by_part(const Back& back, const ConvGroup& group, Slot& slot, const Number* gradient,
+                   const Number* activation);
   void go_back_by_channels(const Back& back);
+  void put_tiles(const Back& back, const ConvGroup& group, Slot& slot, const Span& span, Number* inputs,
+                 Number* gradients);
   void add_span(const Back& back, const Span& span, bool add);
   bool masks(size_t unit) const { return unit > 0 || call_.chain->starts_with_relu; }
 
@@ -130,6 +141,7 @@ class ConvBlock {
 
   ConvWorkspace& workspace_;
   const ConvBlockCall& call_;
+  const ConvKernels<Number>& kernels_;
 };
 
 }  // namespace resnet_nodes

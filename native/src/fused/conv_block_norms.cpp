@@ -18,26 +18,31 @@ constexpr float kOne = 1, kZero = 0;
 
 }  // namespace
 
-bool ConvBlock::uses_batch(size_t unit) const {
+template <typename Number>
+bool ConvBlock<Number>::uses_batch(size_t unit) const {
   return call_.units[unit].norm.training || !call_.units[unit].norm_spec.track_statistics;
 }
 
-ConvBlock::Numbers ConvBlock::gamma(size_t unit) const {
+template <typename Number>
+typename ConvBlock<Number>::Numbers ConvBlock<Number>::gamma(size_t unit) const {
   const ConvBlockCall::Unit& own = call_.units[unit];
   return own.norm_spec.affine ? Numbers(own.norm.parameters[0]) : Numbers(kOne);
 }
 
-float ConvBlock::invstd(double variance, size_t unit) const {
+template <typename Number>
+float ConvBlock<Number>::invstd(double variance, size_t unit) const {
   return static_cast<float>(1 / std::sqrt(variance + call_.units[unit].norm_spec.epsilon));
 }
 
-ConvBlock::Norm ConvBlock::norm(size_t unit) const {
+template <typename Number>
+typename ConvBlock<Number>::Norm ConvBlock<Number>::norm(size_t unit) const {
   const size_t first = kFirst + unit * kOfNorm;
   return {workspace_.coefficients(first), workspace_.coefficients(first + 1), workspace_.coefficients(first + 2),
           workspace_.coefficients(first + 3)};
 }
 
-void ConvBlock::bind(size_t unit, const Norm& norm) const {
+template <typename Number>
+void ConvBlock<Number>::bind(size_t unit, const Norm& norm) const {
   const ConvBlockCall::Unit& own = call_.units[unit];
   const Numbers weight = gamma(unit);
   const Numbers bias = own.norm_spec.affine ? Numbers(own.norm.parameters[1]) : Numbers(kZero);
@@ -48,7 +53,8 @@ void ConvBlock::bind(size_t unit, const Norm& norm) const {
 }
 
 // With the forward pass's statistics.
-void ConvBlock::load_norm(size_t unit) const {
+template <typename Number>
+void ConvBlock<Number>::load_norm(size_t unit) const {
   const Norm norm = this->norm(unit);
   const LayerCall& call = call_.units[unit].norm;
   const bool batch = uses_batch(unit);
@@ -65,7 +71,8 @@ void ConvBlock::load_norm(size_t unit) const {
 
 // From the groups' means and sums of squared distances from them to the batch's, without the cancellation of sums of
 // squares.
-void ConvBlock::batch_norm(size_t unit) {
+template <typename Number>
+void ConvBlock<Number>::batch_norm(size_t unit) {
   const ConvPlan& plan = workspace_.plan();
   const LayerSpec& spec = call_.units[unit].norm_spec;
   const LayerCall& call = call_.units[unit].norm;
@@ -115,7 +122,8 @@ void ConvBlock::batch_norm(size_t unit) {
 }
 
 // scale and shift of a f(x) = a (scale value + shift).
-ConvBlock::Norm ConvBlock::scaled(size_t unit, double a) const {
+template <typename Number>
+typename ConvBlock<Number>::Norm ConvBlock<Number>::scaled(size_t unit, double a) const {
   const Norm norm = this->norm(unit);
   const Norm step{norm.mean, norm.invstd, workspace_.coefficients(kStepScale), workspace_.coefficients(kStepShift)};
   for (int64_t c = 0; c < channels(unit); ++c) {
@@ -127,7 +135,8 @@ ConvBlock::Norm ConvBlock::scaled(size_t unit, double a) const {
 
 // From the groups' sums of g and g (x - mean): the normalization's own gradients, and the coefficients of
 // by_g g + by_x (x - mean) + constant, the gradient of its input where its output's is a g.
-ConvBlock::NormGradient ConvBlock::norm_gradient(size_t unit, double a, const float* sums) {
+template <typename Number>
+typename ConvBlock<Number>::NormGradient ConvBlock<Number>::norm_gradient(size_t unit, double a, const float* sums) {
   const int64_t channels = this->channels(unit);
   const Norm norm = this->norm(unit);
   const auto count = static_cast<double>(workspace_.plan().pixels());
@@ -153,5 +162,8 @@ ConvBlock::NormGradient ConvBlock::norm_gradient(size_t unit, double a, const fl
   put(call_.units[unit].norm_bias, sum);
   return result;
 }
+
+template class ConvBlock<float>;
+template class ConvBlock<BFloat16>;
 
 }  // namespace resnet_nodes

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "fused/memory.h"
-
 namespace resnet_nodes {
 namespace {
 
@@ -11,9 +9,9 @@ namespace {
 constexpr int64_t kGroupPixels = 128;
 // Tiles that Winograd's algorithm transforms together, at least one row.
 constexpr int64_t kBandTiles = 32;
-// Floats of the inputs that a 1x1 convolution multiplies by all weights before it takes the next: half of the
+// Bytes of the inputs that a 1x1 convolution multiplies by all weights before it takes the next: half of the
 // second-level cache.
-constexpr int64_t kBandFloats = int64_t{1} << 16;
+constexpr int64_t kBandBytes = int64_t{1} << 18;
 // Weights of one convolution beyond which sums for each part of a batch cost more than they spare.
 constexpr int64_t kMostWeightsOfParts = 9 * 128 * 128;
 // Pixels of a span.
@@ -48,11 +46,20 @@ ConvChain conv_chain(const std::vector<LayerSpec>& layers) {
   return chain;
 }
 
-ConvPlan::ConvPlan(const ConvChain& chain, int64_t images, int64_t height, int64_t width)
-    : chain_(chain), images_(images), height_(height), width_(width), lanes_(16) {
+bool ConvChain::fills_blocks_of(int64_t lanes) const {
+  return std::all_of(units.begin(), units.end(),
+                     [&](const ConvUnit& unit) { return unit.in % lanes == 0 && unit.out % lanes == 0; });
+}
+
+ConvPlan::ConvPlan(const ConvChain& chain, int64_t images, int64_t height, int64_t width, int64_t depth)
+    : chain_(chain),
+      images_(images),
+      height_(height),
+      width_(width),
+      depth_(depth),
+      lanes_(chain.fills_blocks_of(16) ? 16 : 8) {
   int64_t weights = 0;
   for (const ConvUnit& unit : chain.units) {
-    if (unit.in % 16 != 0 || unit.out % 16 != 0) lanes_ = 8;
     most_channels_ = std::max({most_channels_, unit.in, unit.out});
     weights = std::max(weights, unit.taps * unit.in * unit.out);
   }
@@ -73,9 +80,7 @@ int64_t ConvPlan::most_inner_channels() const {
   return most;
 }
 
-int64_t ConvPlan::packed_position(size_t unit) const {
-  return odd_lines(chain_.units[unit].in * chain_.units[unit].out);
-}
+int64_t ConvPlan::packed_position(size_t unit) const { return odd(chain_.units[unit].in * chain_.units[unit].out); }
 
 int64_t ConvPlan::images_of(int64_t group) const { return std::min(group_images_, images_ - first_image(group)); }
 
@@ -97,7 +102,7 @@ ConvShape ConvPlan::blocked(int64_t channels, int64_t images, bool bordered, int
     shape.plane = (2 * tile_rows() + 2) * shape.row;
     shape.block = group_images_ * shape.plane;
   } else {
-    shape.block = block > 0 ? block : odd_lines(group_images_ * image_pixels() * lanes_);
+    shape.block = block > 0 ? block : odd(group_images_ * image_pixels() * lanes_);
   }
   return shape;
 }
@@ -108,12 +113,14 @@ ConvPass ConvPlan::pass_of(size_t unit, int64_t in, int64_t out, int64_t images,
   pass.in = blocked(in, images, winograd, block);
   pass.out = blocked(out, images, winograd, block);
   if (!winograd) {
-    pass.band = std::max<int64_t>(kBandFloats / in, 32);
+    pass.band = std::max<int64_t>(kBandBytes * depth_ / (4 * in), 32);
     return pass;
   }
   pass.tile_rows = tile_rows();
   pass.tile_columns = tile_columns();
   pass.band = std::clamp<int64_t>(kBandTiles / tile_columns(), 1, group_images_ * tile_rows());
+  // Only the last band may have a tile without a partner.
+  if (tile_columns() % depth_ != 0) pass.band = room_of(pass.band);
   const int64_t tiles = pass.band * tile_columns();
   pass.inputs = tile_shape(in, tiles);
   pass.outputs = tile_shape(out, tiles);
@@ -122,8 +129,8 @@ ConvPass ConvPlan::pass_of(size_t unit, int64_t in, int64_t out, int64_t images,
 }
 
 TileShape ConvPlan::tile_shape(int64_t channels, int64_t tiles) const {
-  const int64_t block = odd_lines(tiles * lanes_);
-  return {odd_lines(channels / lanes_ * block), block};
+  const int64_t block = odd(room_of(tiles) * lanes_);
+  return {odd(channels / lanes_ * block), block};
 }
 
 ConvPass ConvPlan::pass(size_t unit, int64_t images, int64_t block) const {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "fused/memory.h"
 #include "kernels/conv/conv_kernels.h"
 #include "layers/layer.h"
 
@@ -25,6 +26,8 @@ struct ConvChain {
   bool operator==(const ConvChain&) const = default;
 
   int64_t channels() const { return units.front().in; }
+  /// Whether all numbers of channels are multiples of this one.
+  bool fills_blocks_of(int64_t lanes) const;
   /// The number of its first convolution among the function's layers.
   size_t first_layer() const { return starts_with_relu ? 1 : 0; }
 };
@@ -33,11 +36,13 @@ struct ConvChain {
 /// every output has a reader.
 ConvChain conv_chain(const std::vector<LayerSpec>& layers);
 
-/// What only the chain and the state's sizes decide, so that results do not depend on threads.
+/// What only the chain, the state's sizes and the type of what is multiplied decide, so that results do not depend on
+/// threads.
 class ConvPlan {
  public:
   ConvPlan() = default;
-  ConvPlan(const ConvChain& chain, int64_t images, int64_t height, int64_t width);
+  /// `depth`: numbers that are multiplied to a lane at a time, 1 of float32 or 2 of bfloat16.
+  ConvPlan(const ConvChain& chain, int64_t images, int64_t height, int64_t width, int64_t depth = 1);
   bool operator==(const ConvPlan&) const = default;
 
   const ConvChain& chain() const { return chain_; }
@@ -68,7 +73,7 @@ class ConvPlan {
   /// Whether this convolution goes by Winograd's algorithm. On images of one pixel a 3x3 convolution is its middle tap.
   bool is_winograd(size_t unit) const { return chain_.units[unit].taps == 9 && image_pixels() > 1; }
   int64_t positions(size_t unit) const { return is_winograd(unit) ? 16 : 1; }
-  /// Packed weights: the distance of two positions, and all of them, in floats.
+  /// Packed weights: the distance of two positions, and all of them, in numbers.
   int64_t packed_position(size_t unit) const;
   int64_t packed_size(size_t unit) const { return positions(unit) * packed_position(unit); }
 
@@ -78,7 +83,7 @@ class ConvPlan {
   ConvPass back_pass(size_t unit, int64_t images, int64_t block) const;
   /// Any tensor of so many channels, dense.
   ConvShape dense(int64_t channels, int64_t images) const;
-  /// Floats of one blocked tensor of a group, of the unit's input or output, whichever is larger.
+  /// Numbers of one blocked tensor of a group, of the unit's input or output, whichever is larger.
   int64_t blocked_size(size_t unit) const;
   /// Floats that a convolution works in.
   int64_t scratch_size(size_t unit) const;
@@ -86,8 +91,13 @@ class ConvPlan {
   TileShape tile_shape(int64_t channels, int64_t tiles) const;
   /// Tiles of one image.
   int64_t tiles(size_t unit) const { return is_winograd(unit) ? tile_rows() * tile_columns() : image_pixels(); }
+  /// So many numbers take the room of this many floats.
+  int64_t floats_of(int64_t numbers) const { return (numbers + depth_ - 1) / depth_; }
+  /// So many tiles of a weight gradient take the room of this many: pairs of them are whole.
+  int64_t room_of(int64_t tiles) const { return (tiles + depth_ - 1) / depth_ * depth_; }
 
  private:
+  int64_t odd(int64_t numbers) const { return odd_lines(numbers, depth_ * kLine); }
   int64_t tile_rows() const { return (height_ + 1) / 2; }
   int64_t tile_columns() const { return (width_ + 1) / 2; }
   ConvShape blocked(int64_t channels, int64_t images, bool bordered, int64_t block) const;
@@ -95,7 +105,7 @@ class ConvPlan {
 
   ConvChain chain_;
   int64_t images_ = 0, height_ = 0, width_ = 0;
-  int64_t lanes_ = 8, most_channels_ = 0;
+  int64_t depth_ = 1, lanes_ = 8, most_channels_ = 0;
   int64_t group_images_ = 1, parts_ = 1, span_groups_ = 1;
   bool sums_by_parts_ = true;
 };

@@ -3,6 +3,7 @@
 #include <torch/csrc/stable/ops.h>
 
 #include <algorithm>
+#include <type_traits>
 
 namespace resnet_nodes {
 namespace {
@@ -46,14 +47,15 @@ void PackedWeights::prepare(const ConvPlan& plan) {
   places_.resize(std::max(places_.size(), plan.units() * (has_two_places(plan) ? 2 : 1)));
 }
 
-const float* PackedWeights::get(const ConvPlan& plan, const ConvKernels& kernels, const PackedKey& key, size_t unit,
-                                bool transposed, const Tensor& weight) {
+template <typename Number>
+const Number* PackedWeights::get(const ConvPlan& plan, const ConvKernels<Number>& kernels, const PackedKey& key,
+                                 size_t unit, bool transposed, const Tensor& weight) {
   if (!(key == key_)) {
     key_ = key;
     for (Place& place : places_) place.is_ready = false;
   }
   Place& place = places_[has_two_places(plan) ? 2 * unit + (transposed ? 1 : 0) : unit];
-  float* packed = place.weights.grow(plan.packed_size(unit));
+  auto* packed = place.weights.grow_for<Number>(plan.packed_size(unit));
   if (place.is_ready && place.is_transposed == transposed) return packed;
   const ConvUnit& sizes = plan.unit(unit);
   const float* source = data(weight);
@@ -70,40 +72,51 @@ const float* PackedWeights::get(const ConvPlan& plan, const ConvKernels& kernels
     }
     return {room, lanes * taps};
   };
-  const int64_t position = plan.packed_position(unit);
+  const ConvLayouts& layouts = kernels.layouts;
   // From a row, of one reduced channel and all taps of the lanes', to each tap's lanes.
-  const auto pack_row = [&](float* to, const float* row) {
+  const auto pack_row = [&](float* to, int64_t position, const float* row) {
     if (taps == 1) {
       for (int64_t lane = 0; lane < lanes; ++lane) to[lane] = row[lane];
     } else if (winograd) {
       float by_tap[16 * kMostLanes];
-      kernels.taps_to_lanes(by_tap, row);
+      layouts.taps_to_lanes(by_tap, row);
       // The input's gradient is a convolution with the taps mirrored.
-      kernels.transform_weights(to, position, by_tap + 8 * lanes, -lanes, lanes);
+      layouts.transform_weights(to, position, by_tap + 8 * lanes, -lanes, lanes);
     } else {
       for (int64_t lane = 0; lane < lanes; ++lane) to[lane] = row[lane * taps + middle];
     }
   };
+  // One square, whose positions lie so far apart.
+  const auto pack = [&](float* to, int64_t position, int64_t of_lanes, int64_t reduced) {
+    float room[kSquareRoom], columns[kSquareRoom];
+    if (transposed) {
+      const Square own = square_at(room, reduced, of_lanes);
+      for (int64_t i = 0; i < lanes; ++i) pack_row(to + i * lanes, position, own.first + i * own.row);
+      return;
+    }
+    const Square own = square_at(room, of_lanes, reduced);
+    layouts.transpose(taps == 1 ? to : columns, own.first, own.row, lanes * taps);
+    for (int64_t i = 0; taps > 1 && i < lanes; ++i) {
+      const float* of_input = columns + i * taps * lanes;
+      if (winograd) {
+        layouts.transform_weights(to + i * lanes, position, of_input, lanes, lanes);
+      } else {
+        std::copy_n(of_input + middle * lanes, lanes, to + i * lanes);
+      }
+    }
+  };
+  const int64_t position = plan.packed_position(unit), positions = plan.positions(unit);
   const int64_t grain = std::max<int64_t>(1, kGrain / (taps * square));
   torch::stable::parallel_for(0, blocks * (out / lanes), grain, [&](int64_t first, int64_t end) {
-    float room[kSquareRoom], columns[kSquareRoom];
     for (int64_t index = first; index < end; ++index) {
       const int64_t of_lanes = index / blocks * lanes, reduced = index % blocks * lanes;
-      float* to = packed + index * square;
-      if (transposed) {
-        const Square own = square_at(room, reduced, of_lanes);
-        for (int64_t i = 0; i < lanes; ++i) pack_row(to + i * lanes, own.first + i * own.row);
-        continue;
-      }
-      const Square own = square_at(room, of_lanes, reduced);
-      kernels.transpose(taps == 1 ? to : columns, own.first, own.row, lanes * taps);
-      for (int64_t i = 0; taps > 1 && i < lanes; ++i) {
-        const float* of_input = columns + i * taps * lanes;
-        if (winograd) {
-          kernels.transform_weights(to + i * lanes, position, of_input, lanes, lanes);
-        } else {
-          std::copy_n(of_input + middle * lanes, lanes, to + i * lanes);
-        }
+      Number* to = packed + index * square;
+      if constexpr (std::is_same_v<Number, float>) {
+        pack(to, position, of_lanes, reduced);
+      } else {
+        float squares[16 * kMostLanes * kMostLanes];
+        pack(squares, square, of_lanes, reduced);
+        for (int64_t p = 0; p < positions; ++p) kernels.pairs.weights(to + p * position, squares + p * square);
       }
     }
   });
@@ -112,7 +125,12 @@ const float* PackedWeights::get(const ConvPlan& plan, const ConvKernels& kernels
   return packed;
 }
 
-void put_weight_gradient(const GradientTarget& to, const ConvPlan& plan, const ConvKernels& kernels, size_t unit,
+template const float* PackedWeights::get(const ConvPlan& plan, const ConvKernels<float>& kernels, const PackedKey& key,
+                                         size_t unit, bool transposed, const Tensor& weight);
+template const BFloat16* PackedWeights::get(const ConvPlan& plan, const ConvKernels<BFloat16>& kernels,
+                                            const PackedKey& key, size_t unit, bool transposed, const Tensor& weight);
+
+void put_weight_gradient(const GradientTarget& to, const ConvPlan& plan, const ConvLayouts& layouts, size_t unit,
                          const TapSums& sums, int64_t parts, int64_t next_part, bool add) {
   const ConvUnit& sizes = plan.unit(unit);
   const int64_t lanes = plan.lanes(), out = sizes.out, rows = sums.in / lanes * out, taps = sizes.taps;
@@ -139,7 +157,7 @@ void put_weight_gradient(const GradientTarget& to, const ConvPlan& plan, const C
         next_tap = lanes;
       }
       if (taps == 9) {
-        kernels.lanes_to_taps(in_order, values, next_tap);
+        layouts.lanes_to_taps(in_order, values, next_tap);
         values = in_order;
       }
       const int64_t o = row % out, in = sums.first + row / out * lanes;

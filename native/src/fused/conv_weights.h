@@ -16,8 +16,9 @@ class PackedWeights {
  public:
   void prepare(const ConvPlan& plan);
   /// Packs them anew where the key has changed. `transposed`: those of the input's gradient.
-  const float* get(const ConvPlan& plan, const ConvKernels& kernels, const PackedKey& key, size_t unit, bool transposed,
-                   const Tensor& weight);
+  template <typename Number>
+  const Number* get(const ConvPlan& plan, const ConvKernels<Number>& kernels, const PackedKey& key, size_t unit,
+                    bool transposed, const Tensor& weight);
 
  private:
   struct Place {
@@ -37,7 +38,7 @@ struct TapSums {
 };
 
 /// To a weight's gradient, or in its place. `parts`: further sums lie `next_part` numbers on, and all are added up.
-void put_weight_gradient(const GradientTarget& to, const ConvPlan& plan, const ConvKernels& kernels, size_t unit,
+void put_weight_gradient(const GradientTarget& to, const ConvPlan& plan, const ConvLayouts& layouts, size_t unit,
                          const TapSums& sums, int64_t parts, int64_t next_part, bool add);
 
 }  // namespace resnet_nodes

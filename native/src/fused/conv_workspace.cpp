@@ -10,8 +10,7 @@ constexpr size_t coefficient_rows(size_t units) { return 4 * units + 5; }
 
 }  // namespace
 
-void ConvWorkspace::prepare(const ConvPlan& plan, const KernelPath& path) {
-  kernels_ = plan.lanes() == 16 ? &path.conv16 : &path.conv8;
+void ConvWorkspace::prepare(const ConvPlan& plan) {
   workers_.resize();
   if (plan == plan_) return;
   plan_ = plan;
@@ -37,9 +36,11 @@ void ConvWorkspace::prepare(Slot& slot) const {
     size = std::max(size, plan_.blocked_size(i));
     scratch = std::max(scratch, plan_.scratch_size(i));
   }
-  for (FloatBuffer& buffer : slot.flat) buffer.grow(flat);
+  for (FloatBuffer& buffer : slot.flat) buffer.grow(plan_.floats_of(flat));
   // Another image has its border elsewhere.
-  for (FloatBuffer& buffer : slot.bordered) std::fill_n(buffer.grow(bordered), bordered, 0.0f);
+  for (FloatBuffer& buffer : slot.bordered) {
+    std::fill_n(buffer.grow(plan_.floats_of(bordered)), plan_.floats_of(bordered), 0.0f);
+  }
   slot.scratch.grow(scratch);
 }
 

@@ -12,7 +12,6 @@
 #include "fused/conv_plan.h"
 #include "fused/conv_weights.h"
 #include "fused/memory.h"
-#include "kernels/paths/kernel_path.h"
 
 namespace resnet_nodes {
 
@@ -36,18 +35,14 @@ class ConvWorkspace {
     FloatBuffer scratch;                // of the convolutions
     FloatBuffer sums;                   // of products, by position
     FloatBuffer taps;                   // what they come to, by tap
+    std::array<FloatBuffer, 2> pairs;   // tiles of inputs and gradients in pairs
     uint64_t plan_number = 0;           // the plan whose images its borders surround
     std::atomic<int64_t> next_part{0};  // of those that this thread has the first claim to
   };
 
-  void prepare(const ConvPlan& plan, const KernelPath& path);
+  void prepare(const ConvPlan& plan);
   const ConvPlan& plan() const { return plan_; }
-  const ConvKernels& kernels() const { return *kernels_; }
-
-  /// The weights of a convolution in the kernels' order; with `transposed`, those of its input gradient.
-  const float* packed(const PackedKey& key, size_t unit, bool transposed, const Tensor& weight) {
-    return packed_.get(plan_, *kernels_, key, unit, transposed, weight);
-  }
+  PackedWeights& packed() { return packed_; }
 
   /// For each group, one after the other, two numbers a channel.
   float* sums() { return sums_.data(); }
@@ -56,7 +51,10 @@ class ConvWorkspace {
   }
   float* bias(size_t unit) { return biases_[unit].grow(plan_.unit(unit).out); }
   /// Of the whole batch: what convolutions give in a forward pass without a tape.
-  float* values(size_t unit) { return values_[unit].grow(plan_.pixels() * plan_.unit(unit).out); }
+  template <typename Number>
+  Number* values(size_t unit) {
+    return values_[unit].grow_for<Number>(plan_.pixels() * plan_.unit(unit).out);
+  }
   /// Of the whole batch: the gradient of a unit's input.
   float* gradient(size_t unit) { return gradients_[unit % 2].grow(plan_.pixels() * plan_.most_inner_channels()); }
 
@@ -83,8 +81,9 @@ class ConvWorkspace {
   Workers<Slot>& workers() { return workers_; }
 
   /// A group's blocked input (0) or output gradient (1) of a unit.
-  float* blocked(Slot& slot, size_t which, size_t unit) const {
-    return (plan_.is_winograd(unit) ? slot.bordered : slot.flat)[which].data();
+  template <typename Number>
+  Number* blocked(Slot& slot, size_t which, size_t unit) const {
+    return (plan_.is_winograd(unit) ? slot.bordered : slot.flat)[which].template data_of<Number>();
   }
   /// Sums of a part, by tap; tiles of a span: of inputs (0) and gradients (1).
   FloatBuffer& part_sums() { return part_sums_; }
@@ -95,7 +94,6 @@ class ConvWorkspace {
 
   ConvPlan plan_;
   uint64_t plan_number_ = 0;
-  const ConvKernels* kernels_ = nullptr;
   PackedWeights packed_;
   std::vector<FloatBuffer> biases_, values_;
   FloatBuffer sums_, coefficients_, bias_sums_, part_sums_;

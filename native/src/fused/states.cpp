@@ -10,11 +10,11 @@
 
 namespace resnet_nodes {
 
-void FusedTape::keep(const Tensor& state, const std::vector<int64_t>& counts) {
+void FusedTape::keep(const Tensor& state, const std::vector<int64_t>& counts, torch::headeronly::ScalarType type) {
   values.resize(counts.size());
   for (size_t i = 0; i < counts.size(); ++i) {
     if (values[i].defined() && values[i].numel() == counts[i]) continue;
-    values[i] = torch::stable::empty(std::vector<int64_t>{counts[i]}, torch::headeronly::ScalarType::Float);
+    values[i] = torch::stable::empty(std::vector<int64_t>{counts[i]}, type);
   }
   x = state;
   has_sums = false;

@@ -22,8 +22,9 @@ struct FusedTape {
   FloatBuffer sums;
   bool has_sums = false;
 
-  /// Of f at x, with values of so many numbers: their memory is used again where it fits.
-  void keep(const Tensor& x, const std::vector<int64_t>& counts);
+  /// Of f at x, with values of so many numbers of this type: their memory is used again where it fits.
+  void keep(const Tensor& x, const std::vector<int64_t>& counts,
+            torch::headeronly::ScalarType type = torch::headeronly::ScalarType::Float);
 };
 
 /// Where a parameter's gradient goes; undefined: it is not wanted.

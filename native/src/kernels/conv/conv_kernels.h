@@ -1,5 +1,6 @@
 // conv_kernels.h: what a fused function of convolutions does with a group of images: the convolutions and the loops
-// between them. float32. No LibTorch type in here.
+// between them. States, sums and gradients between units are float32; what convolutions read and give, and what they
+// multiply, is float32 or bfloat16. No LibTorch type in here.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +8,11 @@
 #include "kernels/step_norms.h"
 
 namespace resnet_nodes {
+
+/// The upper half of a float32.
+struct BFloat16 {
+  uint16_t bits = 0;
+};
 
 /// One tensor of a group of images, in two layouts. Dense: [image][y][x][channel], a piece of a channels_last tensor.
 /// Blocked: [channel / lanes][image][y][x][channel % lanes]; what a 3x3 convolution reads has a border of zeros around
@@ -24,7 +30,8 @@ struct ConvShape {
   int64_t block = 0;         ///< blocked: distance of two blocks of channels
 };
 
-/// Where the tiles of a convolution stand that are multiplied: [position][block][tile][lane].
+/// Where the tiles of a convolution stand that are multiplied: [position][block][tile][lane]; those of a weight
+/// gradient where numbers are multiplied in pairs: [position][block][tile / 2][lane][tile % 2].
 struct TileShape {
   int64_t position = 0;  ///< distance of two positions
   int64_t block = 0;     ///< distance of two blocks of channels
@@ -51,7 +58,7 @@ struct TileRows {
 
 /// The products of one weight gradient: sums over tiles of an input's and an output gradient's.
 struct SumShape {
-  int64_t tiles = 0;
+  int64_t tiles = 0;  ///< in pairs: an even number
   int64_t positions = 1;
   int64_t in = 0;        ///< channels
   int64_t out = 0;       ///< channels
@@ -60,47 +67,70 @@ struct SumShape {
   TileShape gradients;
 };
 
-/// The loops for blocks of one number of lanes. Pointers to scales, shifts, means and sums hold `channels` numbers.
-struct ConvKernels {
-  /// Dense to blocked, numbers below `floor` raised to it: 0 is a ReLU, minus infinity a copy.
-  void (*block)(float* blocked, const float* dense, float floor, const ConvShape& shape);
-  /// blocked = max(0, scale x + shift).
-  void (*affine_relu)(float* blocked, const float* x, const float* scale, const float* shift, const ConvShape& shape);
-  /// out = base + bias + convolution of the blocked images with packed weights, dense; base and bias may be null, base
-  /// may be out. Weights: [position][out / lanes][in][out % lanes]. Scratch: inputs' and outputs' tiles, Winograd only.
-  void (*convolve)(float* out, const float* blocked, const float* weights, const float* bias, const float* base,
-                   float* scratch, const ConvPass& pass);
-  /// The transformed tiles of a bordered convolution's input, and of its output's gradient.
-  void (*input_tiles)(float* tiles, const float* bordered, TileRows rows, const TileShape& to, const ConvPass& pass);
-  void (*gradient_tiles)(float* tiles, const float* bordered, TileRows rows, const TileShape& to, const ConvPass& pass);
-  /// sums = or += the products of these tiles. Sums: [position][in / lanes][out][in % lanes].
-  void (*sum_products)(float* sums, const float* inputs, const float* gradients, bool add, const SumShape& shape);
+/// The loops that reorder weights and their gradients, which are float32.
+struct ConvLayouts {
   /// From nine taps, `tap` numbers apart, to 16 positions, `position` numbers apart: `count` weights at a time. A
   /// negative `tap` mirrors them.
   void (*transform_weights)(float* weights, int64_t position, const float* taps, int64_t tap, int64_t count);
   /// From sums for 16 positions to those of nine taps, likewise.
   void (*transform_sums)(float* taps, int64_t tap, const float* sums, int64_t position, int64_t count);
-  /// Mean of each channel, and the sum of squared distances from it.
-  void (*moments)(float* mean, float* squares, const float* x, const ConvShape& shape);
-  /// out = base + scale x + shift; base may be null, and any may be out.
-  void (*affine)(float* out, const float* base, const float* x, const float* scale, const float* shift,
-                 const ConvShape& shape);
-  /// f = scale x + shift, state = y - a f. `slope`, where not null, receives f.
-  StepNorms (*correct)(float* state, float* slope, const float* y, const float* predicted, const float* x,
-                       const float* scale, const float* shift, double a, const ConvShape& shape);
-  /// Sums of g and of g (x - mean) over the group.
-  void (*product_sums)(float* sum, float* product, const float* g, const float* x, const float* mean,
-                       const ConvShape& shape);
-  /// blocked = by_g g + by_x (x - mean) + shift, its sum added to `sum`.
-  void (*norm_gradient)(float* blocked, float* sum, const float* g, const float* x, const float* mean,
-                        const float* by_g, const float* by_x, const float* shift, const ConvShape& shape);
-  /// out = base + g where the blocked activation is above 0, else base; base may be null, and out may be g.
-  void (*mask)(float* out, const float* base, const float* g, const float* activation, const ConvShape& shape);
   /// to[column][lane] = from[lane][column], whose lanes are `row` numbers apart; columns: a multiple of the lanes.
   void (*transpose)(float* to, const float* from, int64_t row, int64_t columns);
   /// From [lane][tap], nine taps, to [tap][lane], 16 taps of which nine count; and back, from taps `tap` numbers apart.
   void (*taps_to_lanes)(float* to, const float* row);
   void (*lanes_to_taps)(float* to, const float* taps, int64_t tap);
+};
+
+/// What exists only where numbers are multiplied in pairs: two to a lane at a time.
+template <typename Number>
+struct PairKernels {
+  /// A square of weights, [in][out]: pairs of input channels to each lane.
+  void (*weights)(Number* to, const float* square);
+  /// Tiles in the order of a weight gradient; behind an odd number of them stands a zero.
+  void (*tiles)(Number* to, const TileShape& to_shape, const Number* from, const TileShape& from_shape,
+                int64_t positions, int64_t blocks, int64_t tiles);
+};
+
+/// The loops for blocks of one number of lanes. Pointers to scales, shifts, means and sums hold `channels` numbers.
+template <typename Number>
+struct ConvKernels {
+  ConvLayouts layouts;
+  /// nullptr for both where numbers are multiplied one by one.
+  PairKernels<Number> pairs;
+  /// Dense to blocked, numbers below `floor` raised to it: 0 is a ReLU, minus infinity a copy.
+  void (*block)(Number* blocked, const float* dense, float floor, const ConvShape& shape);
+  /// blocked = max(0, scale x + shift).
+  void (*affine_relu)(Number* blocked, const Number* x, const float* scale, const float* shift, const ConvShape& shape);
+  /// out = bias + convolution of the blocked images with packed weights, dense; bias may be null. Weights:
+  /// [position][out / lanes][in][out % lanes]; in pairs: [position][out / lanes][in / 2][out % lanes][in % 2]. Scratch:
+  /// inputs' and outputs' tiles, Winograd only.
+  void (*convolve)(Number* out, const Number* blocked, const Number* weights, const float* bias, float* scratch,
+                   const ConvPass& pass);
+  /// The same for a gradient: out = base + convolution; base may be null, and may be out.
+  void (*convolve_back)(float* out, const Number* blocked, const Number* weights, const float* base, float* scratch,
+                        const ConvPass& pass);
+  /// The transformed tiles of a bordered convolution's input, and of its output's gradient.
+  void (*input_tiles)(Number* tiles, const Number* bordered, TileRows rows, const TileShape& to, const ConvPass& pass);
+  void (*gradient_tiles)(Number* tiles, const Number* bordered, TileRows rows, const TileShape& to,
+                         const ConvPass& pass);
+  /// sums = or += the products of these tiles. Sums: [position][in / lanes][out][in % lanes].
+  void (*sum_products)(float* sums, const Number* inputs, const Number* gradients, bool add, const SumShape& shape);
+  /// Mean of each channel, and the sum of squared distances from it.
+  void (*moments)(float* mean, float* squares, const Number* x, const ConvShape& shape);
+  /// out = base + scale x + shift; base may be null.
+  void (*affine)(float* out, const float* base, const Number* x, const float* scale, const float* shift,
+                 const ConvShape& shape);
+  /// f = scale x + shift, state = y - a f. `slope`, where not null, receives f.
+  StepNorms (*correct)(float* state, float* slope, const float* y, const float* predicted, const Number* x,
+                       const float* scale, const float* shift, double a, const ConvShape& shape);
+  /// Sums of g and of g (x - mean) over the group.
+  void (*product_sums)(float* sum, float* product, const float* g, const Number* x, const float* mean,
+                       const ConvShape& shape);
+  /// blocked = by_g g + by_x (x - mean) + shift, its sum added to `sum`.
+  void (*norm_gradient)(Number* blocked, float* sum, const float* g, const Number* x, const float* mean,
+                        const float* by_g, const float* by_x, const float* shift, const ConvShape& shape);
+  /// out = base + g where the blocked activation is above 0, else base; base may be null, and out may be g.
+  void (*mask)(float* out, const float* base, const float* g, const Number* activation, const ConvShape& shape);
 };
 
 }  // namespace resnet_nodes

@@ -20,19 +20,19 @@ void for_tile_rows(TileRows rows, int64_t of_image, const Body& body) {
 }
 
 // Bt d B. What a column of pixels gives by Bt serves two tiles.
-template <int64_t kLanes>
-void input_tiles(float* tiles, const float* bordered, TileRows rows, const TileShape& shape, const ConvPass& pass) {
+template <int64_t kLanes, typename Number>
+void input_tiles(Number* tiles, const Number* bordered, TileRows rows, const TileShape& shape, const ConvPass& pass) {
   constexpr int64_t kWidth = Block<kLanes>::kWidth;
   const int64_t row = pass.in.row, position = shape.position;
   for (int64_t channel = 0; channel < pass.in.channels; channel += kWidth) {
     const int64_t block = channel / kLanes, lane = channel % kLanes;
-    float* to = tiles + block * shape.block + lane;
+    Number* to = tiles + block * shape.block + lane;
     for_tile_rows(rows, pass.tile_rows, [&](int64_t r, int64_t image) {
-      const float* from = bordered + block * pass.in.block + image * pass.in.plane + 2 * r * row + lane;
+      const Number* from = bordered + block * pass.in.block + image * pass.in.plane + 2 * r * row + lane;
       Vector<kLanes> columns[4][4];
       const auto load = [&](Vector<kLanes>* column) {
-        const Vector<kLanes> d0 = at<kLanes>(from), d1 = at<kLanes>(from + row), d2 = at<kLanes>(from + 2 * row),
-                             d3 = at<kLanes>(from + 3 * row);
+        const Vector<kLanes> d0 = numbers_at<kLanes>(from), d1 = numbers_at<kLanes>(from + row),
+                             d2 = numbers_at<kLanes>(from + 2 * row), d3 = numbers_at<kLanes>(from + 3 * row);
         column[0] = d0 - d2;
         column[1] = d1 + d2;
         column[2] = d2 - d1;
@@ -46,10 +46,10 @@ void input_tiles(float* tiles, const float* bordered, TileRows rows, const TileS
         load(columns[3]);
 #pragma GCC unroll 4
         for (int64_t i = 0; i < 4; ++i) {
-          at<kLanes>(to + (4 * i) * position) = columns[0][i] - columns[2][i];
-          at<kLanes>(to + (4 * i + 1) * position) = columns[1][i] + columns[2][i];
-          at<kLanes>(to + (4 * i + 2) * position) = columns[2][i] - columns[1][i];
-          at<kLanes>(to + (4 * i + 3) * position) = columns[3][i] - columns[1][i];
+          put_numbers<kLanes>(to + (4 * i) * position, columns[0][i] - columns[2][i]);
+          put_numbers<kLanes>(to + (4 * i + 1) * position, columns[1][i] + columns[2][i]);
+          put_numbers<kLanes>(to + (4 * i + 2) * position, columns[2][i] - columns[1][i]);
+          put_numbers<kLanes>(to + (4 * i + 3) * position, columns[3][i] - columns[1][i]);
           columns[0][i] = columns[2][i];
           columns[1][i] = columns[3][i];
         }
@@ -59,26 +59,27 @@ void input_tiles(float* tiles, const float* bordered, TileRows rows, const TileS
 }
 
 // A g At.
-template <int64_t kLanes>
-void gradient_tiles(float* tiles, const float* bordered, TileRows rows, const TileShape& shape, const ConvPass& pass) {
+template <int64_t kLanes, typename Number>
+void gradient_tiles(Number* tiles, const Number* bordered, TileRows rows, const TileShape& shape,
+                    const ConvPass& pass) {
   constexpr int64_t kWidth = Block<kLanes>::kWidth;
   const int64_t row = pass.out.row, position = shape.position;
   for (int64_t channel = 0; channel < pass.out.channels; channel += kWidth) {
     const int64_t block = channel / kLanes, lane = channel % kLanes;
-    float* to = tiles + block * shape.block + lane;
+    Number* to = tiles + block * shape.block + lane;
     for_tile_rows(rows, pass.tile_rows, [&](int64_t r, int64_t image) {
-      const float* from =
+      const Number* from =
           bordered + block * pass.out.block + image * pass.out.plane + (2 * r + 1) * row + kLanes + lane;
       for (int64_t c = 0; c < pass.tile_columns; ++c, from += 2 * kLanes, to += kLanes) {
-        const Vector<kLanes> g0 = at<kLanes>(from), g1 = at<kLanes>(from + kLanes), g2 = at<kLanes>(from + row),
-                             g3 = at<kLanes>(from + row + kLanes);
+        const Vector<kLanes> g0 = numbers_at<kLanes>(from), g1 = numbers_at<kLanes>(from + kLanes),
+                             g2 = numbers_at<kLanes>(from + row), g3 = numbers_at<kLanes>(from + row + kLanes);
         const Vector<kLanes> left[4] = {g0, g0 + g2, g0 - g2, g2}, right[4] = {g1, g1 + g3, g1 - g3, g3};
 #pragma GCC unroll 4
         for (int64_t i = 0; i < 4; ++i) {
-          at<kLanes>(to + (4 * i) * position) = left[i];
-          at<kLanes>(to + (4 * i + 1) * position) = left[i] + right[i];
-          at<kLanes>(to + (4 * i + 2) * position) = left[i] - right[i];
-          at<kLanes>(to + (4 * i + 3) * position) = right[i];
+          put_numbers<kLanes>(to + (4 * i) * position, left[i]);
+          put_numbers<kLanes>(to + (4 * i + 1) * position, left[i] + right[i]);
+          put_numbers<kLanes>(to + (4 * i + 2) * position, left[i] - right[i]);
+          put_numbers<kLanes>(to + (4 * i + 3) * position, right[i]);
         }
       }
     });
@@ -86,8 +87,8 @@ void gradient_tiles(float* tiles, const float* bordered, TileRows rows, const Ti
 }
 
 // out = base + bias + At m A; what stands beyond the image is left out.
-template <int64_t kLanes>
-void transform_output(float* out, const float* products, const float* bias, const float* base, TileRows rows,
+template <int64_t kLanes, typename Out>
+void transform_output(Out* out, const float* products, const float* bias, const float* base, TileRows rows,
                       const ConvPass& pass) {
   constexpr int64_t kWidth = Block<kLanes>::kWidth;
   const int64_t pixel = pass.out.channels, row = pass.out.width * pixel, position = pass.outputs.position;
@@ -108,7 +109,7 @@ void transform_output(float* out, const float* products, const float* bias, cons
         const int64_t place = (image * pass.out.height + 2 * r) * row + x * pixel + channel;
         const auto put = [&](int64_t offset, Vector<kLanes> value) {
           if (base != nullptr) value += at<kLanes>(base + place + offset);
-          at<kLanes>(out + place + offset) = value;
+          put_numbers<kLanes>(out + place + offset, value);
         };
         const bool two_columns = x + 1 < pass.out.width;
         put(0, start + (upper[0] + (upper[1] + upper[2])));

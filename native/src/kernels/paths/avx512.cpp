@@ -1,6 +1,7 @@
-// avx512.cpp: x86-64 with AVX-512 F, BW, DQ, VL.
+// avx512.cpp: x86-64 with AVX-512 F, BW, DQ, VL; for bfloat16 with AVX512-BF16 too.
 // processor: x86_64
 // flags: -mavx512f -mavx512bw -mavx512dq -mavx512vl
+// bfloat16: -mavx512bf16
 #include <cstdint>
 
 namespace resnet_nodes::KERNEL_PATH {

@@ -6,13 +6,14 @@
 namespace resnet_nodes {
 
 // What the path's objects define.
-#define KERNEL_PATH(name, runs)                   \
-  namespace name {                                \
-  extern const StepKernels<float> steps_float32;  \
-  extern const StepKernels<double> steps_float64; \
-  extern const ConvKernels conv8;                 \
-  extern const ConvKernels conv16;                \
-  extern const MlpKernels mlp;                    \
+#define KERNEL_PATH(name, runs, bfloat16)             \
+  namespace name {                                    \
+  extern const StepKernels<float> steps_float32;      \
+  extern const StepKernels<double> steps_float64;     \
+  extern const ConvKernels<float> conv8;              \
+  extern const ConvKernels<float> conv16;             \
+  extern const ConvKernels<BFloat16> conv16_bfloat16; \
+  extern const MlpKernels mlp;                        \
   }
 #include "kernels/paths/list.inl"
 #undef KERNEL_PATH
@@ -25,8 +26,9 @@ struct Entry {
 };
 
 #define RUNS(feature) (__builtin_cpu_supports(feature) != 0)
-#define KERNEL_PATH(name, runs) \
-  {{#name, name::steps_float32, name::steps_float64, name::conv8, name::conv16, name::mlp}, [] { return runs; }},
+#define KERNEL_PATH(name, runs, bfloat16)                                                             \
+  {{#name, name::steps_float32, name::steps_float64, name::conv8, name::conv16, name::mlp, bfloat16}, \
+   [] { return runs; }},
 const Entry kEntries[] = {
 #include "kernels/paths/list.inl"
 };

@@ -15,9 +15,10 @@ struct KernelPath {
   const char* name;
   const StepKernels<float>& float32;  ///< the fused steps
   const StepKernels<double>& float64;
-  const ConvKernels& conv8;  ///< the loops of convolutions, by the number of channels in a block
-  const ConvKernels& conv16;
+  const ConvKernels<float>& conv8;  ///< the loops of convolutions, by the number of channels in a block
+  const ConvKernels<float>& conv16;
   const MlpKernels& mlp;
+  const ConvKernels<BFloat16>* conv16_bfloat16;  ///< nullptr where this processor has no instructions for it
 };
 
 /// Every path that was compiled, best first.
