@@ -116,7 +116,11 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>
             : Options.Stage.Reconstruction == Reconstruction.Backprop;
         var recomputes = Options.Recompute ?? (Options.MemoryBudget is not null || !stores);
         var given = RecomputedOptions.Beside(Options.Stage);
-        nn.Module<Tensor, Tensor> Part(nn.Module<Tensor, Tensor> module) => recomputes ? new Recomputed(module, given) : module;
+        // In mixed precision a part's evaluation is the engine's, whether it stores or not.
+        nn.Module<Tensor, Tensor> Part(nn.Module<Tensor, Tensor> module) =>
+            recomputes || given.ComputeType != ComputeType.SameAsState
+                ? new Recomputed(module, given with { Stored = !recomputes })
+                : module;
         nn.Module<Tensor, Tensor> Rectified(params nn.Module<Tensor, Tensor>[] modules) =>
             nn.Sequential(Options.Kind == ResNetKind.Ordinary ? modules : [nn.ReLU(), .. modules]);
 

@@ -88,7 +88,8 @@ internal class PrecisionGroup : OptionGroup
     public PrecisionGroup(params IReadOnlyList<string> allowed) => this.allowed = allowed;
 
     [Option("precision", Default = "float32", MetaValue = "{precisions}", HelpText =
-        "Precision of the residual functions; states, parameters and gradients stay float32.")]
+        "Precision of the residual functions, and of all parts of a network of four stages; "
+        + "states, parameters and gradients stay float32.")]
     [Section("method")]
     public string Precision { get => Given(); set => Set(value); }
 

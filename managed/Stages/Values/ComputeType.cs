@@ -8,7 +8,8 @@ public enum ComputeType
 
     /// <summary>
     /// Mixed precision: bfloat16 inside the functions. States, parameters (the master weights), batch normalization's
-    /// statistics and gradients stay float32: a state in bfloat16 could not be reconstructed.
+    /// statistics and gradients stay float32: a state in bfloat16 could not be reconstructed. Products are added up in float32.
+    /// In a <c>ResNet</c> stem, first blocks and head go by it too.
     /// </summary>
     BFloat16,
 }

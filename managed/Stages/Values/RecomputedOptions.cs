@@ -37,9 +37,8 @@ public sealed record RecomputedOptions
         Stored = options.Reconstruction == Reconstruction.Backprop,
     };
 
-    /// <summary>Those of a part of a network beside a stage with such options: in the state's type, and nothing stored.</summary>
-    internal static RecomputedOptions Beside(StageOptions stage) =>
-        Of(stage) with { ComputeType = ComputeType.SameAsState, Stored = false };
+    /// <summary>Those of a part of a network beside a stage with such options: in the same type, and nothing stored.</summary>
+    internal static RecomputedOptions Beside(StageOptions stage) => Of(stage) with { Stored = false };
 
     /// <summary>The same for a stage of one function.</summary>
     internal StageOptions ToStage() => new()
