@@ -20,10 +20,9 @@ ConvBlockCall LayerFunctions::conv_block_call(Use use, bool gradients) {
     const size_t first = function.chain.first_layer() + 3 * i;
     const LayerTable::Row &convolution = function.rows[first], &norm = function.rows[first + 1];
     ConvBlockCall::Unit& unit = call.units[i];
-    unit.convolution = call_for(use, convolution);
-    // As they are: the loops narrow them where they pack them.
-    unit.convolution.parameters = parameters_.data() + convolution.first_parameter;
-    unit.norm = call_for(use, norm);
+    // Weights are narrowed where they are packed.
+    unit.convolution = wide_call(use, convolution);
+    unit.norm = wide_call(use, norm);
     unit.norm_spec = norm.layer->spec();
     unit.has_bias = convolution.layer->spec().bias;
     if (!gradients) continue;

@@ -52,13 +52,17 @@ void LayerFunctions::keep_frozen_statistics() {
 std::unique_ptr<Tape> LayerFunctions::make_tape() { return std::make_unique<LayerTape>(); }
 
 LayerCall LayerFunctions::call_for(Use use, const LayerTable::Row& row) {
-  LayerCall call;
+  LayerCall call = wide_call(use, row);
   if (table_->is_mixed() && row.layer->parameters_follow_input()) {
     const int64_t first = table_->function(use.function).first_parameter();
     call.parameters = narrow_parameters(use.function).data() + (row.first_parameter - first);
-  } else {
-    call.parameters = parameters_.data() + row.first_parameter;
   }
+  return call;
+}
+
+LayerCall LayerFunctions::wide_call(Use use, const LayerTable::Row& row) {
+  LayerCall call;
+  call.parameters = parameters_.data() + row.first_parameter;
   call.buffers = buffers_.data() + row.first_buffer;
   if (row.statistics >= 0 && !statistics_.empty()) {
     std::vector<Statistics>& of_use = statistics_[static_cast<size_t>(use.index)];
@@ -167,6 +171,7 @@ void LayerFunctions::add_gradient(int64_t index, const Tensor& computed) {
 
 std::vector<Tensor> LayerFunctions::take_gradients() {
   given_.clear();
+  narrow_ = {};
   return std::move(gradients_);
 }
 

@@ -52,6 +52,7 @@ class LayerFunctions final : public ResidualFunctions {
   void want_gradients(const std::vector<int32_t>& wanted, const std::vector<Tensor>& accumulate_into,
                       bool input) override;
   std::vector<Tensor> take_gradients() override;
+  void end_forward() override { narrow_ = {}; }
 
  private:
   /// Parameters of one function, those that follow their input in the type that functions compute in.
@@ -62,6 +63,8 @@ class LayerFunctions final : public ResidualFunctions {
 
   void keep_frozen_statistics();
   LayerCall call_for(Use use, const LayerTable::Row& row);
+  /// With parameters as they were given, whatever functions compute in.
+  LayerCall wide_call(Use use, const LayerTable::Row& row);
   const std::vector<Tensor>& narrow_parameters(int64_t function);
   Tensor narrowed(const Tensor& tensor) const;
   /// Back in the state's type.

@@ -78,6 +78,9 @@ class ResidualFunctions {
   /// The gradients that have no given place; undefined elsewhere.
   virtual std::vector<Tensor> take_gradients() { return {}; }
 
+  /// After the last evaluation of a forward pass: copies that served these go.
+  virtual void end_forward() {}
+
   /// Tells that nobody reads `state` any more. Where it is a result of the running pass, its memory may be used again;
   /// where it is anything else, nothing happens.
   virtual void recycle(const Tensor&) {}

@@ -27,6 +27,7 @@ void run_alone(const PassPlan& plan, const Tensor& x, ForwardPass& pass) {
     pass.stored.states[0] = x;
   }
   pass.output = pass.functions->forward(kAlone, x, tape);
+  pass.functions->end_forward();
 }
 
 BackwardPass back_alone(const PassPlan& plan, ForwardPass& pass, const Tensor& grad) {
@@ -103,6 +104,7 @@ void run_forward(const PassPlan& plan, const Tensor& x, ForwardPass& pass) {
     }
   }
   pass.output = state;
+  functions.end_forward();
 }
 
 BackwardPass run_backward(const PassPlan& plan, ForwardPass& pass, const Tensor& grad, const Choices& choices) {
