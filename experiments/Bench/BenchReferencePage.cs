@@ -15,8 +15,8 @@ internal static class BenchReferencePage
         Written by `scripts/compare-reference.sh`. PyTorch and this library train the same network (parameters and arithmetic of a forward
         pass are compared), in rounds that take turns on the same machine with the same number of threads; a round gives the median of its
         steps. Ratio: the median of the rounds over that of the better of `pytorch-eager` and `pytorch-channels-last` in the same
-        precision; in brackets the least and the most of a round. bfloat16 is `torch.autocast` there, and mixed precision of the residual
-        functions here. `pytorch-checkpoint` has round(√blocks) segments.
+        precision; in brackets the least and the most of a round. bfloat16 is `torch.autocast` there, and mixed precision here: of all
+        parts of a network of four stages, else of the residual functions. `pytorch-checkpoint` has round(√blocks) segments.
 
 
         """;
