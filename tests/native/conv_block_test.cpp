@@ -274,6 +274,10 @@ TEST(ConvBlock, IsTakenWhereItFitsAndCanBeTurnedOff) {
     FunctionSpec dilated = tiny_function(16);
     dilated.layers[0] = conv(16, 16, 3, 2);
     EXPECT_EQ(path(dilated, x), "operators, channels_last");
+    const bool narrow = active_kernels().conv16_bfloat16 != nullptr;
+    EXPECT_EQ(Stage({tiny_function(16)}, 1, in_bfloat16()).function_path(0, x),
+              narrow ? "fused conv3x3-conv3x3, 16 channels, " + active_kernel_path() + ", bfloat16"
+                     : "operators, channels_last, bfloat16");
     EXPECT_EQ(path(bottleneck(16, 8), x), "fused conv1x1-conv3x3-conv1x1, 16/8 channels, " + active_kernel_path());
   }
   const Problem problem = float32(make_problem({tiny_function(16)}, 3, {4, 16, 5, 6}, 19));
