@@ -71,7 +71,8 @@ public sealed class TinyResNet : nn.Module<Tensor, Tensor>
         RegisterComponents();
         if (options.MemoryBudget is { } budget)
         {
-            var given = RecomputedOptions.Beside(options.Stage);
+            // In float32, as without a budget.
+            var given = RecomputedOptions.Beside(options.Stage) with { ComputeType = ComputeType.SameAsState };
             var end = new Recomputed(nn.Sequential(pool, nn.Flatten(), head), given);
             parts = [("stem", new Recomputed(stem, given)), ("stage", stage), ("head", end)];
             Planner = new MemoryPlanner(parts, budget);
