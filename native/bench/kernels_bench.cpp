@@ -124,8 +124,7 @@ void measure_convolutions(const std::string& path, const KernelsOf& kernels_of) 
                               {128, 128, 9, 8}, {256, 256, 9, 14}, {512, 512, 9, 4}, {64, 64, 9, 16}, {256, 64, 1, 14},
                               {64, 256, 1, 14}, {1024, 256, 1, 4}, {256, 1024, 1, 4}};
   for (const Sizes& sizes : kSizes) {
-    const ConvPlan plan({false, {{sizes.in, sizes.out, sizes.taps}}}, 128, sizes.pixels, sizes.pixels,
-                        sizeof(float) / sizeof(Number));
+    const ConvPlan plan({false, {{sizes.in, sizes.out, sizes.taps}}}, 128, sizes.pixels, sizes.pixels, kDepth<Number>);
     const ConvKernels<Number>* const kernels = kernels_of(plan.lanes());
     if (kernels == nullptr) continue;
     const ConvPass pass = plan.pass(0, plan.group_images());
@@ -138,14 +137,14 @@ void measure_convolutions(const std::string& path, const KernelsOf& kernels_of) 
         input.resize(plan.blocked_size(0)), gradient.resize(plan.blocked_size(0));
         weights.resize(plan.packed_size(0)), dense.resize(pixels * sizes.out), scratch.resize(plan.scratch_size(0));
         for (auto _ : state) {
-          body(input.data_of<Number>(), gradient.data_of<Number>(), weights, dense.data(), scratch.data());
+          body(input.data<Number>(), gradient.data<Number>(), weights, dense.data(), scratch.data());
           benchmark::ClobberMemory();
         }
         count_operations(state, 2.0 * static_cast<double>(pixels * sizes.in * sizes.out * sizes.taps));
       });
     };
     add("convolve", [=](Number* input, Number*, const FloatBuffer& weights, float* dense, float* scratch) {
-      kernels->convolve_back(dense, input, weights.data_of<Number>(), nullptr, scratch, pass);
+      kernels->convolve_back(dense, input, weights.data<Number>(), nullptr, scratch, pass);
     });
     // Of one band of tiles that are transformed.
     add("sum_products", [=](Number* input, Number* gradient, const FloatBuffer& weights, float*, float*) {

@@ -165,7 +165,7 @@ void expect_as_plain_loops(int64_t multiple, double unit, const KernelsOf& kerne
                   drawn_from(1, 4),
                   drawn_from(1, 9),
                   drawn_from(2, 9)};
-    const ConvPlan plan({false, {{s.in, s.out, s.taps}}}, s.images, s.height, s.width, sizeof(float) / sizeof(Number));
+    const ConvPlan plan({false, {{s.in, s.out, s.taps}}}, s.images, s.height, s.width, kDepth<Number>);
     if (plan.group_images() < s.images) continue;
     const ConvShape of_input = plan.dense(s.in, s.images), of_output = plan.dense(s.out, s.images);
     const int64_t pixels = s.images * s.height * s.width, lanes = plan.lanes(), count = s.in * s.out;

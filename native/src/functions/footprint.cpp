@@ -155,23 +155,22 @@ void add_parts(Footprint& found, const LayerTable::Function& function, const Row
   found.from_replay = found.replayed_tape + cotangents_between(function, rows, parts) + part + found.input;
 }
 
-// Bytes of a number for each pixel of x and each of so many channels, in the type of `like`.
-int64_t image_bytes(const Tensor& x, int64_t channels, const Tensor& like) {
-  return x.size(0) * x.size(2) * x.size(3) * channels * static_cast<int64_t>(like.element_size());
+// Bytes of one number a pixel and channel of images like x, in its type.
+int64_t image_bytes(const Tensor& x, int64_t channels) {
+  return x.size(0) * x.size(2) * x.size(3) * channels * static_cast<int64_t>(x.element_size());
 }
 
 // What the convolutions of a fused chain give, in the type that its layers compute in.
 int64_t value_bytes(const ConvChain& chain, const Tensor& input) {
   int64_t channels = 0;
   for (const ConvUnit& unit : chain.units) channels += unit.out;
-  return image_bytes(input, channels, input);
+  return image_bytes(input, channels);
 }
 
 // The gradients between its units: one goes from the last to the next, and two take turns where there are more.
 int64_t gradient_bytes(const ConvChain& chain, const Tensor& x) {
-  int64_t most = 0;
-  for (size_t i = 1; i < chain.units.size(); ++i) most = std::max(most, chain.units[i].in);
-  return std::min<int64_t>(2, static_cast<int64_t>(chain.units.size()) - 1) * image_bytes(x, most, x);
+  return std::min<int64_t>(2, static_cast<int64_t>(chain.units.size()) - 1) *
+         image_bytes(x, chain.most_inner_channels());
 }
 
 }  // namespace

@@ -130,7 +130,6 @@ void LayerFunctions::want_gradients(const std::vector<int32_t>& wanted, const st
                                     bool input) {
   wants_input_ = input;
   pass_ = next_pass();
-  narrow_ = {};     // where the forward pass is a graph, parameters have changed since these were made
   states_.leave();  // the forward pass's output is the caller's
   wanted_ = wanted;
   given_ = accumulate_into;

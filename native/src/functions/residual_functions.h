@@ -78,7 +78,8 @@ class ResidualFunctions {
   /// The gradients that have no given place; undefined elsewhere.
   virtual std::vector<Tensor> take_gradients() { return {}; }
 
-  /// After the last evaluation of a forward pass: copies that served these go.
+  /// After the last evaluation of a forward pass: copies that served these go. Where the pass is a graph, parameters
+  /// change before the way back.
   virtual void end_forward() {}
 
   /// Tells that nobody reads `state` any more. Where it is a result of the running pass, its memory may be used again;

@@ -58,8 +58,7 @@ std::string conv_block_path_name(const ConvChain& chain, bool narrow) {
 template <typename Number>
 ConvBlock<Number>::ConvBlock(ConvWorkspace& workspace, const ConvBlockCall& call, const Tensor& x)
     : workspace_(workspace), call_(call), kernels_(kernels_for<Number>(*call.chain)) {
-  constexpr int64_t kDepth = sizeof(float) / sizeof(Number);
-  workspace_.prepare(ConvPlan(*call.chain, x.size(0), x.size(2), x.size(3), kDepth));
+  workspace_.prepare(ConvPlan(*call.chain, x.size(0), x.size(2), x.size(3), kDepth<Number>));
 }
 
 template <typename Number>
@@ -132,7 +131,7 @@ Tensor ConvBlock<Number>::forward(const Tensor& base_state, const Tensor& state,
   const Number* before = nullptr;
   int64_t in = plan.chain().channels();
   for (size_t i = 0; i < units(); ++i) {
-    Number* to = tape != nullptr ? numbers<Number>(tape->values[i]) : workspace_.values<Number>(i);
+    Number* to = tape != nullptr ? target<Number>(tape->values[i]) : workspace_.values<Number>(i);
     const Convolution by = convolution(i);
     const int64_t own = channels(i);
     workspace_.for_groups([&](const ConvGroup& group, Slot& slot) {
@@ -175,8 +174,8 @@ void ConvBlock<Number>::evaluate(const Tensor& x, FusedTape* tape, const Finish&
     const float* state = data(x) + group.first_pixel * workspace_.plan().chain().channels();
     const Number* before = nullptr;
     for (size_t i = 0; i < units(); ++i) {
-      Number* to = tape != nullptr ? numbers<Number>(tape->values[i]) + group.first_pixel * channels(i)
-                                   : slot.values[i].template grow_for<Number>(group_pixels * channels(i));
+      Number* to = tape != nullptr ? target<Number>(tape->values[i]) + group.first_pixel * channels(i)
+                                   : slot.values[i].template grow<Number>(group_pixels * channels(i));
       convolve(i, by[i], group, slot, state, before, to);
       before = to;
     }

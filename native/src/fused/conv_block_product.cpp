@@ -34,7 +34,7 @@ Tensor ConvBlock<Number>::vjp(const Tensor& base_state, const Tensor& cotangent_
     float* sums = tape.sums.resize(plan.groups() * 2 * channels(last));
     workspace_.for_groups([&](const ConvGroup& group, Slot&) {
       const int64_t first = group.first_pixel * channels(last);
-      product_sums(last, group, g + first, const_numbers<Number>(tape.values[last]) + first, sums);
+      product_sums(last, group, g + first, data<Number>(tape.values[last]) + first, sums);
     });
   }
   tape.has_sums = false;
@@ -44,8 +44,8 @@ Tensor ConvBlock<Number>::vjp(const Tensor& base_state, const Tensor& cotangent_
     Back back{unit,
               g,
               data(tape.x),
-              is_first ? nullptr : const_numbers<Number>(tape.values[unit - 1]),
-              const_numbers<Number>(tape.values[unit]),
+              is_first ? nullptr : data<Number>(tape.values[unit - 1]),
+              data<Number>(tape.values[unit]),
               is_first ? target(out) : workspace_.gradient(unit),
               is_first && base.defined() ? data(base) : nullptr,
               norm_gradient(unit, unit == last ? a : 1.0, sums),
@@ -114,7 +114,7 @@ const Number* ConvBlock<Number>::factor(size_t which, const Number* tiles, TileS
                                         int64_t channels, int64_t count, Slot& slot) const {
   if (kernels().pairs.tiles == nullptr) return tiles;
   const TileShape own = workspace_.plan().tile_shape(channels, count);
-  auto* pairs = slot.pairs[which].template grow_for<Number>(positions * own.position);
+  auto* pairs = slot.pairs[which].template grow<Number>(positions * own.position);
   kernels().pairs.tiles(pairs, own, tiles, shape, positions, channels / workspace_.plan().lanes(), count);
   shape = own;
   return pairs;
@@ -146,7 +146,7 @@ void ConvBlock<Number>::sum_by_part(const Back& back, const ConvGroup& group, Sl
   const int64_t count = sizes.in * sizes.out;
   shape.position = odd_lines(count);
   float* sums = slot.sums.grow(16 * shape.position);
-  auto* inputs = slot.scratch.data_of<Number>();
+  auto* inputs = slot.scratch.data<Number>();
   Number* gradients = inputs + 16 * pass.inputs.position;
   const int64_t rows = group.images * pass.tile_rows;
   for (int64_t first = 0; first < rows; first += pass.band) {
@@ -169,8 +169,8 @@ void ConvBlock<Number>::go_back_by_channels(const Back& back) {
   const int64_t of_group = plan.room_of(plan.group_images() * of_image);
   const int64_t most_tiles = plan.span_groups() * of_group;
   Span span{nullptr, nullptr, plan.tile_shape(sizes.in, most_tiles), plan.tile_shape(sizes.out, most_tiles), 0};
-  auto* all_inputs = workspace_.span_tiles(0).grow_for<Number>(positions * span.input_tiles.position);
-  auto* all_gradients = workspace_.span_tiles(1).grow_for<Number>(positions * span.gradient_tiles.position);
+  auto* all_inputs = workspace_.span_tiles(0).grow<Number>(positions * span.input_tiles.position);
+  auto* all_gradients = workspace_.span_tiles(1).grow<Number>(positions * span.gradient_tiles.position);
   span.inputs = all_inputs;
   span.gradients = all_gradients;
   for (int64_t first = 0; first < plan.groups(); first += plan.span_groups()) {
@@ -212,7 +212,7 @@ void ConvBlock<Number>::put_tiles(const Back& back, const ConvGroup& group, Slot
     kernels().gradient_tiles(gradients, gradient, all, span.gradient_tiles, pass);
     return;
   }
-  auto* input_tiles = slot.scratch.data_of<Number>();
+  auto* input_tiles = slot.scratch.data<Number>();
   Number* gradient_tiles = input_tiles + 16 * pass.inputs.position;
   for (int64_t first = 0; first < all.count; first += pass.band) {
     const TileRows band{first, std::min(pass.band, all.count - first)};

@@ -46,6 +46,12 @@ ConvChain conv_chain(const std::vector<LayerSpec>& layers) {
   return chain;
 }
 
+int64_t ConvChain::most_inner_channels() const {
+  int64_t most = 0;
+  for (size_t i = 1; i < units.size(); ++i) most = std::max(most, units[i].in);
+  return most;
+}
+
 bool ConvChain::fills_blocks_of(int64_t lanes) const {
   return std::all_of(units.begin(), units.end(),
                      [&](const ConvUnit& unit) { return unit.in % lanes == 0 && unit.out % lanes == 0; });
@@ -72,12 +78,6 @@ ConvPlan::ConvPlan(const ConvChain& chain, int64_t images, int64_t height, int64
     parts_ = std::min(most, parts_);
   }
   span_groups_ = std::clamp<int64_t>(kSpanPixels / (group_images_ * image_pixels()), 1, groups());
-}
-
-int64_t ConvPlan::most_inner_channels() const {
-  int64_t most = 0;
-  for (size_t i = 1; i < units(); ++i) most = std::max(most, unit(i).in);
-  return most;
 }
 
 int64_t ConvPlan::packed_position(size_t unit) const { return odd(chain_.units[unit].in * chain_.units[unit].out); }

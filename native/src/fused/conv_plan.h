@@ -26,6 +26,8 @@ struct ConvChain {
   bool operator==(const ConvChain&) const = default;
 
   int64_t channels() const { return units.front().in; }
+  /// Between two units.
+  int64_t most_inner_channels() const;
   /// Whether all numbers of channels are multiples of this one.
   bool fills_blocks_of(int64_t lanes) const;
   /// The number of its first convolution among the function's layers.
@@ -52,8 +54,6 @@ class ConvPlan {
   int64_t image_pixels() const { return height_ * width_; }
   int64_t pixels() const { return images_ * image_pixels(); }
   int64_t most_channels() const { return most_channels_; }
-  /// Between two units.
-  int64_t most_inner_channels() const;
 
   /// Images that go through the loops together: enough to use each weight often, few enough for the cache.
   int64_t group_images() const { return group_images_; }

@@ -55,7 +55,7 @@ const Number* PackedWeights::get(const ConvPlan& plan, const ConvKernels<Number>
     for (Place& place : places_) place.is_ready = false;
   }
   Place& place = places_[has_two_places(plan) ? 2 * unit + (transposed ? 1 : 0) : unit];
-  auto* packed = place.weights.grow_for<Number>(plan.packed_size(unit));
+  auto* packed = place.weights.grow<Number>(plan.packed_size(unit));
   if (place.is_ready && place.is_transposed == transposed) return packed;
   const ConvUnit& sizes = plan.unit(unit);
   const float* source = data(weight);

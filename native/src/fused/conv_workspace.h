@@ -53,10 +53,12 @@ class ConvWorkspace {
   /// Of the whole batch: what convolutions give in a forward pass without a tape.
   template <typename Number>
   Number* values(size_t unit) {
-    return values_[unit].grow_for<Number>(plan_.pixels() * plan_.unit(unit).out);
+    return values_[unit].grow<Number>(plan_.pixels() * plan_.unit(unit).out);
   }
   /// Of the whole batch: the gradient of a unit's input.
-  float* gradient(size_t unit) { return gradients_[unit % 2].grow(plan_.pixels() * plan_.most_inner_channels()); }
+  float* gradient(size_t unit) {
+    return gradients_[unit % 2].grow(plan_.pixels() * plan_.chain().most_inner_channels());
+  }
 
   /// Each part has sums of its own, added up in order: results do not depend on threads.
   float* bias_sums(int64_t part) { return bias_sums_.data() + part * plan_.most_channels(); }
@@ -83,7 +85,7 @@ class ConvWorkspace {
   /// A group's blocked input (0) or output gradient (1) of a unit.
   template <typename Number>
   Number* blocked(Slot& slot, size_t which, size_t unit) const {
-    return (plan_.is_winograd(unit) ? slot.bordered : slot.flat)[which].template data_of<Number>();
+    return (plan_.is_winograd(unit) ? slot.bordered : slot.flat)[which].template data<Number>();
   }
   /// Sums of a part, by tap; tiles of a span: of inputs (0) and gradients (1).
   FloatBuffer& part_sums() { return part_sums_; }

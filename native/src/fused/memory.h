@@ -22,43 +22,36 @@ constexpr int64_t kMostSums = int64_t{1} << 19;
 
 /// Floats of a cache line.
 constexpr int64_t kLine = 16;
-constexpr int64_t lines_of(int64_t floats) { return (floats + kLine - 1) / kLine; }
-/// The distance of two rows of so many numbers, of which `line` fill a cache line: an odd number of lines, so that rows
-/// fall into different sets of the cache.
-constexpr int64_t odd_lines(int64_t numbers, int64_t line = kLine) { return ((numbers + line - 1) / line | 1) * line; }
+/// Cache lines of so many numbers, of which `line` fill one.
+constexpr int64_t lines_of(int64_t numbers, int64_t line = kLine) { return (numbers + line - 1) / line; }
+/// The distance of two rows of so many: an odd number of lines, so that rows fall into different sets of the cache.
+constexpr int64_t odd_lines(int64_t numbers, int64_t line = kLine) { return (lines_of(numbers, line) | 1) * line; }
 
 /// The elements of a tensor of this type.
-template <typename Number>
-Number* numbers(const torch::stable::Tensor& tensor) {
-  return static_cast<Number*>(tensor.mutable_data_ptr());
-}
-template <typename Number>
-const Number* const_numbers(const torch::stable::Tensor& tensor) {
+template <typename Number = float>
+const Number* data(const torch::stable::Tensor& tensor) {
   return static_cast<const Number*>(tensor.const_data_ptr());
 }
-/// The elements of a float32 tensor.
-inline const float* data(const torch::stable::Tensor& tensor) {
-  return static_cast<const float*>(tensor.const_data_ptr());
+template <typename Number = float>
+Number* target(const torch::stable::Tensor& tensor) {
+  return static_cast<Number*>(tensor.mutable_data_ptr());
 }
-inline float* target(const torch::stable::Tensor& tensor) { return static_cast<float*>(tensor.mutable_data_ptr()); }
 
 /// Floats at the start of a cache line; zeros when they are new.
 class FloatBuffer {
  public:
   float* resize(int64_t count);
-  /// For so many at least.
-  float* grow(int64_t count) { return count > count_ ? resize(count) : data(); }
-  float* data() const { return data_.get(); }
-
-  /// The same for numbers of another type.
-  template <typename Number>
-  Number* grow_for(int64_t count) {
+  /// For so many at least, of any type.
+  template <typename Number = float>
+  Number* grow(int64_t count) {
     constexpr auto kSize = static_cast<int64_t>(sizeof(Number)), kFloat = static_cast<int64_t>(sizeof(float));
-    return reinterpret_cast<Number*>(grow((count * kSize + kFloat - 1) / kFloat));
+    const int64_t floats = (count * kSize + kFloat - 1) / kFloat;
+    if (floats > count_) resize(floats);
+    return data<Number>();
   }
-  template <typename Number>
-  Number* data_of() const {
-    return reinterpret_cast<Number*>(data());
+  template <typename Number = float>
+  Number* data() const {
+    return reinterpret_cast<Number*>(data_.get());
   }
 
  private:

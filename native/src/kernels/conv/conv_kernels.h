@@ -14,6 +14,10 @@ struct BFloat16 {
   uint16_t bits = 0;
 };
 
+/// Numbers of this type that are multiplied to a lane, of 32 bits, at a time.
+template <typename Number>
+constexpr int64_t kDepth = sizeof(float) / sizeof(Number);
+
 /// One tensor of a group of images, in two layouts. Dense: [image][y][x][channel], a piece of a channels_last tensor.
 /// Blocked: [channel / lanes][image][y][x][channel % lanes]; what a 3x3 convolution reads has a border of zeros around
 /// each image, one pixel wide and two behind an odd width or height, so that a tile's 4x4 neighbourhood always exists.

@@ -10,10 +10,6 @@ void put_numbers(float* p, Vector<kLanes> values) {
   at<kLanes>(p) = values;
 }
 
-// Numbers that are multiplied for each lane at a time.
-template <typename Number>
-constexpr int64_t kDepth = 1;
-
 // One factor of a product: of each lane, and one for all of them.
 template <int64_t kLanes>
 Vector<kLanes> operand(const float* p) {

@@ -19,9 +19,6 @@ void put_numbers(BFloat16* p, Vector<kLanes> values) {
   *reinterpret_cast<HalvesInMemory*>(p) = narrowed(values);
 }
 
-template <>
-constexpr int64_t kDepth<BFloat16> = 2;
-
 template <int64_t kLanes>
 __m512bh operand(const BFloat16* p) {
   return reinterpret_cast<__m512bh>(_mm512_loadu_si512(p));
