@@ -16,7 +16,9 @@ public sealed class CompareReferenceTests : IDisposable
 
     public void Dispose() => Directory.Delete(folder, recursive: true);
 
-    /// <summary>Both sides take turns; ratios are to the better layout of the same precision; a compiler that is not there is told.</summary>
+    /// <summary>
+    /// Both sides take turns; ratios are to the better layout of the same precision; a compiler that is not there is told.
+    /// </summary>
     [Fact]
     public void Rounds_GiveRatiosOnThePage()
     {
@@ -25,9 +27,14 @@ public sealed class CompareReferenceTests : IDisposable
         Assert.True(code == 0, error);
         Assert.Equal(
             ["round 1 of 2: pytorch", "round 1 of 2: ours", "round 2 of 2: ours", "round 2 of 2: pytorch"],
-            error.Split('\n').Where(line => line.Contains(": round ", StringComparison.Ordinal)).Select(line => line[line.IndexOf("round", StringComparison.Ordinal)..]));
+            error.Split('\n')
+                .Where(line => line.Contains(": round ", StringComparison.Ordinal))
+                .Select(line => line[line.IndexOf("round", StringComparison.Ordinal)..]));
         Assert.Equal(
-            ["--network tiny --batch 8 --train-steps 1 --precision float32,bfloat16 --threads 1 --classes 10 --planes 4 --depth 4 --steps 2"],
+            [
+                "--network tiny --batch 8 --train-steps 1 --precision float32,bfloat16 --threads 1 --classes 10 "
+                + "--planes 4 --depth 4 --steps 2",
+            ],
             File.ReadLines(At("words")).Select(line => line[..line.IndexOf(" --methods", StringComparison.Ordinal)]).Distinct());
 
         var text = File.ReadAllText(page);
@@ -73,15 +80,21 @@ public sealed class CompareReferenceTests : IDisposable
     [Theory]
     [InlineData("bottleneck", "\"planes\": 256, \"depth\": 32, \"batch\": 16, \"train_steps\": 0", "float32", "backprop", 0.55)]
     [InlineData("tiny", "\"planes\": 64, \"depth\": 64, \"classes\": 10, \"batch\": 128, \"train_steps\": 0", "float32", "adaptive", 0.6)]
-    [InlineData("ode", "\"planes\": 64, \"size\": \"101\", \"classes\": 1000, \"image\": 32, \"batch\": 128, \"train_steps\": 20", "float32", "adaptive", 1.0)]
-    [InlineData("ode", "\"planes\": 64, \"size\": \"34\", \"classes\": 1000, \"image\": 128, \"batch\": 8, \"train_steps\": 20", "bfloat16", "adaptive", 1.6)]
+    [InlineData(
+        "ode", "\"planes\": 64, \"size\": \"101\", \"classes\": 1000, \"image\": 32, \"batch\": 128, \"train_steps\": 20",
+        "float32", "adaptive", 1.0)]
+    [InlineData(
+        "ode", "\"planes\": 64, \"size\": \"34\", \"classes\": 1000, \"image\": 128, \"batch\": 8, \"train_steps\": 20",
+        "bfloat16", "adaptive", 1.6)]
     public void Goals_AreAgainstTheBetterLayout(string network, string setting, string precision, string method, double most)
     {
         string Row(string name, double seconds) => string.Create(CultureInfo.InvariantCulture,
-            $"{{\"network\": \"{network}\", {setting}, \"precision\": \"{precision}\", \"method\": \"{name}\", \"version\": \"2.99\", \"parameters\": 1, \"forward_gflop\": 1, \"step_seconds\": {seconds}}}\n");
+            $"{{\"network\": \"{network}\", {setting}, \"precision\": \"{precision}\", \"method\": \"{name}\", "
+            + $"\"version\": \"2.99\", \"parameters\": 1, \"forward_gflop\": 1, \"step_seconds\": {seconds}}}\n");
         foreach (var (ratio, verdict) in new[] { (most - 0.01, "reached"), (most + 0.01, "missed") })
         {
-            File.WriteAllText(At("pytorch-1.json"), Row("pytorch-eager", 4) + Row("pytorch-channels-last", 3) + Row("pytorch-checkpoint", 1));
+            File.WriteAllText(
+                At("pytorch-1.json"), Row("pytorch-eager", 4) + Row("pytorch-channels-last", 3) + Row("pytorch-checkpoint", 1));
             File.WriteAllText(At("ours-1.json"), Row(method, 3 * ratio));
             var (code, _, error) = Executable.Run("bench-reference", "--rounds", folder);
             Assert.True(code == 0, error);
@@ -96,7 +109,8 @@ public sealed class CompareReferenceTests : IDisposable
     {
         var data = Path.ChangeExtension(page, null);
         var lines = File.ReadAllLines(Path.Combine(Assert.Single(Directory.GetDirectories(data)), "reference.csv"));
-        return [.. lines.Skip(1).Select(line => lines[0].Split(',').Zip(line.Split(',')).ToDictionary(pair => pair.First, pair => pair.Second))];
+        return [.. lines.Skip(1)
+            .Select(line => lines[0].Split(',').Zip(line.Split(',')).ToDictionary(pair => pair.First, pair => pair.Second))];
     }
 
     private string At(string name) => Path.Combine(folder, name);
@@ -130,8 +144,8 @@ public sealed class CompareReferenceTests : IDisposable
     {
         var start = new ProcessStartInfo(
             Path.Combine(Executable.Root, "scripts", "compare-reference.sh"),
-            [python, "--network", "tiny", "--planes", "4", "--depth", "4", "--batch", "8", "--rounds", "2", "--steps", "2", "--train-steps", "1", "--threads", "1",
-                "--methods", "torchsharp-backprop,adaptive", .. words])
+            [python, "--network", "tiny", "--planes", "4", "--depth", "4", "--batch", "8", "--rounds", "2", "--steps", "2",
+                "--train-steps", "1", "--threads", "1", "--methods", "torchsharp-backprop,adaptive", .. words])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,

@@ -13,7 +13,8 @@ public sealed class DescribeFunctionsTests
     private static readonly string Path = NativeRuntime.ActiveKernelPath;
 
     // As the system tells of the processor.
-    private static bool HasBFloat16 => Path == "avx512" && File.ReadAllText("/proc/cpuinfo").Contains(" avx512_bf16", StringComparison.Ordinal);
+    private static bool HasBFloat16 =>
+        Path == "avx512" && File.ReadAllText("/proc/cpuinfo").Contains(" avx512_bf16", StringComparison.Ordinal);
 
     public static TheoryData<string, ScalarType, ComputeType, string> Cases => new()
     {
@@ -35,7 +36,8 @@ public sealed class DescribeFunctionsTests
     {
         if (expected.StartsWith("fused", StringComparison.Ordinal) && Environment.GetEnvironmentVariable("RESNET_NODES_FUSED") == "off")
         {
-            expected = (function == "linear" ? "operators" : "operators, channels_last") + (compute == ComputeType.BFloat16 ? ", bfloat16" : "");
+            expected = (function == "linear" ? "operators" : "operators, channels_last")
+                + (compute == ComputeType.BFloat16 ? ", bfloat16" : "");
         }
 
         using var scope = NewDisposeScope();
