@@ -66,7 +66,7 @@ FunctionSpec chain_function(bool starts_with_relu, const std::vector<ConvUnit>& 
 }
 
 // Chains, and sizes on either side of what decides how a batch is cut: images of one pixel, several images to a group,
-// sums by parts and by channels, in one span and in several.
+// sums by parts and by channels, in one span and in several; small tiles, and large ones that fill an image or do not.
 struct ChainCase {
   std::string name;
   bool starts_with_relu;
@@ -75,6 +75,9 @@ struct ChainCase {
 };
 std::vector<ChainCase> chain_cases() {
   return {{"basic", true, {{24, 24, 9}, {24, 24, 9}}, {5, 24, 9, 7}},
+          {"basic in large tiles", true, {{24, 24, 9}, {24, 24, 9}}, {4, 24, 27, 30}},
+          {"bottleneck in large tiles", true, {{64, 32, 1}, {32, 32, 9}, {32, 64, 1}}, {70, 64, 4, 8}},
+          {"large tiles by channels", false, {{136, 136, 9}}, {6, 136, 19, 16}},
           {"basic of 256 channels", true, {{256, 256, 9}, {256, 256, 9}}, {3, 256, 4, 4}},
           {"bottleneck", true, {{64, 16, 1}, {16, 16, 9}, {16, 64, 1}}, {7, 64, 8, 6}},
           {"bottleneck of many groups", true, {{64, 32, 1}, {32, 32, 9}, {32, 64, 1}}, {70, 64, 4, 4}},

@@ -7,6 +7,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <random>
 #include <string>
 #include <type_traits>
@@ -84,7 +85,7 @@ struct ByLoops {
     std::vector<float> transformed = weights;
     if (winograd) {
       transformed = floats(plan.packed_size(0));
-      kernels.layouts.transform_weights(transformed.data(), pass.weights, weights.data(), count, count);
+      kernels.layouts.transform_weights(transformed.data(), pass.weights, weights.data(), count, count, pass.positions);
     }
     const std::vector<Number> packed = in_order(kernels, transformed);
     kernels.convolve(given.data(), input.data(), packed.data(), bias.data(), scratch.data(), pass);
@@ -118,18 +119,19 @@ struct ByLoops {
     // In two pieces, of which the second is added to the first.
     const int64_t rows = s.images * pass.tile_rows, first_rows = rows / 2;
     std::vector<float> by_position = floats(plan.packed_size(0));
-    shape.positions = 16;
+    shape.positions = pass.positions;
     shape.position = pass.weights;
     const TileShape of_inputs = plan.tile_shape(s.in, rows * pass.tile_columns);
     const TileShape of_gradients = plan.tile_shape(s.out, rows * pass.tile_columns);
-    std::vector<Number> inputs = room(16 * of_inputs.position), gradients = room(16 * of_gradients.position);
+    std::vector<Number> inputs = room(pass.positions * of_inputs.position),
+                        gradients = room(pass.positions * of_gradients.position);
     for (const TileRows piece : {TileRows{0, first_rows}, TileRows{first_rows, rows - first_rows}}) {
       kernels.input_tiles(inputs.data(), input.data(), piece, of_inputs, pass);
       kernels.gradient_tiles(gradients.data(), gradient.data(), piece, of_gradients, pass);
       add(by_position.data(), inputs.data(), of_inputs, gradients.data(), of_gradients, piece.count * pass.tile_columns,
           piece.first > 0);
     }
-    kernels.layouts.transform_sums(sums.data(), count, by_position.data(), shape.position, count);
+    kernels.layouts.transform_sums(sums.data(), count, by_position.data(), shape.position, count, pass.positions);
   }
 
  private:
@@ -155,6 +157,7 @@ class ConvKernelsTest : public testing::TestWithParam<const KernelPath*> {};
 template <typename Number, typename KernelsOf>
 void expect_as_plain_loops(int64_t multiple, double unit, const KernelsOf& kernels_of) {
   std::mt19937 generator(5);
+  std::map<int64_t, int> turns_by_positions;
   const auto drawn_from = [&](int64_t least, int64_t most) {
     return std::uniform_int_distribution<int64_t>(least, most)(generator);
   };
@@ -165,8 +168,11 @@ void expect_as_plain_loops(int64_t multiple, double unit, const KernelsOf& kerne
                   drawn_from(1, 4),
                   drawn_from(1, 9),
                   drawn_from(2, 9)};
-    const ConvPlan plan({false, {{s.in, s.out, s.taps}}}, s.images, s.height, s.width, kDepth<Number>);
+    // As part of a large batch, where large tiles are cheaper, and by itself.
+    const int64_t batch = turn % 2 == 0 ? 1024 : s.images;
+    const ConvPlan plan({false, {{s.in, s.out, s.taps}}}, batch, s.height, s.width, kDepth<Number>);
     if (plan.group_images() < s.images) continue;
+    ++turns_by_positions[plan.positions(0)];
     const ConvShape of_input = plan.dense(s.in, s.images), of_output = plan.dense(s.out, s.images);
     const int64_t pixels = s.images * s.height * s.width, lanes = plan.lanes(), count = s.in * s.out;
     const std::vector<float> x = rounded<Number>(drawn(pixels * s.in, generator)),
@@ -178,9 +184,11 @@ void expect_as_plain_loops(int64_t multiple, double unit, const KernelsOf& kerne
     // those of a whole tile. Without them products are exact.
     const double of_tiles = plan.is_winograd(0) ? 2 * unit : 0, inputs = std::sqrt(static_cast<double>(s.taps * s.in));
     const double tile_pixels = std::sqrt(static_cast<double>(4 * s.images * plan.tiles(0)));
-    const double convolved = bound_of(s.taps * s.in) + 10 * inputs * of_tiles;
+    // The transforms of large tiles lose four times as much as products do (docs/architecture.md).
+    const double lost = plan.positions(0) == 36 ? 4 : 1;
+    const double convolved = lost * bound_of(s.taps * s.in) + 10 * inputs * of_tiles;
     const double given = convolved + 10 * inputs * unit;
-    const double summed = bound_of(pixels) + 10 * tile_pixels * of_tiles;
+    const double summed = lost * bound_of(pixels) + 10 * tile_pixels * of_tiles;
     double off = 0, off_back = 0, off_sums = 0;
     const auto shift = [&](int64_t tap) {
       return s.taps == 1 ? std::pair(0L, 0L) : std::pair(tap / 3 - 1, tap % 3 - 1);
@@ -226,6 +234,24 @@ void expect_as_plain_loops(int64_t multiple, double unit, const KernelsOf& kerne
     EXPECT_LT(off_back, convolved) << description(s);
     EXPECT_LT(off_sums, summed) << description(s);
   }
+  EXPECT_GT(turns_by_positions[1], 5);
+  EXPECT_GT(turns_by_positions[16], 5);
+  if (kDepth<Number> == 1) {
+    EXPECT_GT(turns_by_positions[36], 5);
+  }
+}
+
+TEST(ConvPlan, TakesLargeTilesWhereTheyAreCheaper) {
+  const auto positions = [](int64_t channels, int64_t images, int64_t pixels, int64_t depth = 1) {
+    return ConvPlan({true, {{channels, channels, 9}}}, images, pixels, pixels, depth).positions(0);
+  };
+  EXPECT_EQ(positions(64, 8, 32), 36);
+  EXPECT_EQ(positions(64, 8, 32, kDepth<BFloat16>), 16) << "too narrow for them";
+  EXPECT_EQ(positions(64, 128, 4), 36);
+  EXPECT_EQ(positions(64, 128, 2), 16) << "a tile would stand out";
+  EXPECT_EQ(positions(64, 128, 6), 16) << "four tiles of 36 positions or nine of 16";
+  EXPECT_EQ(positions(512, 8, 4), 16) << "weights outweigh tiles";
+  EXPECT_EQ(positions(64, 128, 1), 1);
 }
 
 TEST_P(ConvKernelsTest, ConvolveAndDifferentiateAsPlainLoopsDo) {

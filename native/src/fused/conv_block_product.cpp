@@ -145,9 +145,9 @@ void ConvBlock<Number>::sum_by_part(const Back& back, const ConvGroup& group, Sl
   }
   const int64_t count = sizes.in * sizes.out;
   shape.position = odd_lines(count);
-  float* sums = slot.sums.grow(16 * shape.position);
+  float* sums = slot.sums.grow(shape.positions * shape.position);
   auto* inputs = slot.scratch.data<Number>();
-  Number* gradients = inputs + 16 * pass.inputs.position;
+  Number* gradients = inputs + pass.positions * pass.inputs.position;
   const int64_t rows = group.images * pass.tile_rows;
   for (int64_t first = 0; first < rows; first += pass.band) {
     const TileRows band{first, std::min(pass.band, rows - first)};
@@ -156,7 +156,7 @@ void ConvBlock<Number>::sum_by_part(const Back& back, const ConvGroup& group, Sl
     add(sums, inputs, pass.inputs, gradients, pass.outputs, band.count * pass.tile_columns,
         !group.starts_part || first > 0);
   }
-  if (group.ends_part) kernels().layouts.transform_sums(of_part, count, sums, shape.position, count);
+  if (group.ends_part) kernels().layouts.transform_sums(of_part, count, sums, shape.position, count, shape.positions);
 }
 
 // Where weights are many: first the input's gradient of a span of groups, which leaves its tiles, then the products of
@@ -213,14 +213,14 @@ void ConvBlock<Number>::put_tiles(const Back& back, const ConvGroup& group, Slot
     return;
   }
   auto* input_tiles = slot.scratch.data<Number>();
-  Number* gradient_tiles = input_tiles + 16 * pass.inputs.position;
+  Number* gradient_tiles = input_tiles + pass.positions * pass.inputs.position;
   for (int64_t first = 0; first < all.count; first += pass.band) {
     const TileRows band{first, std::min(pass.band, all.count - first)};
     const int64_t place = first * pass.tile_columns * lanes, tiles = band.count * pass.tile_columns;
     kernels().input_tiles(input_tiles, activation, band, pass.inputs, pass);
     kernels().gradient_tiles(gradient_tiles, gradient, band, pass.outputs, pass);
-    pair(inputs + place, span.input_tiles, input_tiles, pass.inputs, 16, in, tiles);
-    pair(gradients + place, span.gradient_tiles, gradient_tiles, pass.outputs, 16, out, tiles);
+    pair(inputs + place, span.input_tiles, input_tiles, pass.inputs, pass.positions, in, tiles);
+    pair(gradients + place, span.gradient_tiles, gradient_tiles, pass.outputs, pass.positions, out, tiles);
   }
 }
 
@@ -239,7 +239,7 @@ void ConvBlock<Number>::add_span(const Back& back, const Span& span, bool add) {
     const float* taps = sums;
     if (positions > 1) {
       float* own = slot.taps.grow(9 * count);
-      kernels().layouts.transform_sums(own, count, sums, shape.position, count);
+      kernels().layouts.transform_sums(own, count, sums, shape.position, count, positions);
       taps = own;
     }
     put_weight_gradient(call_.units[back.unit].weight, plan, kernels().layouts, back.unit, {taps, first * lanes, in}, 1,

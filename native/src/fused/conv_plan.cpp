@@ -28,6 +28,20 @@ bool is_unit(const LayerSpec& conv, const LayerSpec& norm) {
          conv.in_features % 8 == 0 && conv.out_features % 8 == 0 && norm.in_features == conv.out_features;
 }
 
+// What the 3x3 convolutions take by Winograd's algorithm with tiles of this side, in products of two numbers, measured
+// on Zen 4: to transform a number takes as long as 2 `tile` products, and to transform and fetch a weight as long
+// as 64.
+int64_t cost_of(const ConvChain& chain, int64_t images, int64_t height, int64_t width, int64_t tile) {
+  const int64_t tiles = images * ((height + tile - 1) / tile) * ((width + tile - 1) / tile);
+  int64_t cost = 0;
+  for (const ConvUnit& unit : chain.units) {
+    if (unit.taps != 9) continue;
+    const int64_t weights = unit.in * unit.out;
+    cost += (tile + 2) * (tile + 2) * (tiles * (weights + 2 * tile * (unit.in + unit.out)) + 64 * weights);
+  }
+  return cost;
+}
+
 }  // namespace
 
 ConvChain conv_chain(const std::vector<LayerSpec>& layers) {
@@ -64,6 +78,7 @@ ConvPlan::ConvPlan(const ConvChain& chain, int64_t images, int64_t height, int64
       width_(width),
       depth_(depth),
       lanes_(chain.fills_blocks_of(16) ? 16 : 8) {
+  if (depth == 1 && cost_of(chain, images, height, width, 4) < cost_of(chain, images, height, width, 2)) tile_ = 4;
   int64_t weights = 0;
   for (const ConvUnit& unit : chain.units) {
     most_channels_ = std::max({most_channels_, unit.in, unit.out});
@@ -98,8 +113,8 @@ ConvShape ConvPlan::blocked(int64_t channels, int64_t images, bool bordered, int
   ConvShape shape = dense(channels, images);
   shape.is_bordered = bordered;
   if (bordered) {
-    shape.row = (2 * tile_columns() + 2) * lanes_;
-    shape.plane = (2 * tile_rows() + 2) * shape.row;
+    shape.row = (tile_ * tile_columns() + 2) * lanes_;
+    shape.plane = (tile_ * tile_rows() + 2) * shape.row;
     shape.block = group_images_ * shape.plane;
   } else {
     shape.block = block > 0 ? block : odd(group_images_ * image_pixels() * lanes_);
@@ -116,6 +131,7 @@ ConvPass ConvPlan::pass_of(size_t unit, int64_t in, int64_t out, int64_t images,
     pass.band = std::max<int64_t>(kBandBytes * depth_ / (4 * in), 32);
     return pass;
   }
+  pass.positions = positions(unit);
   pass.tile_rows = tile_rows();
   pass.tile_columns = tile_columns();
   pass.band = std::clamp<int64_t>(kBandTiles / tile_columns(), 1, group_images_ * tile_rows());
@@ -148,7 +164,7 @@ int64_t ConvPlan::blocked_size(size_t unit) const {
 
 int64_t ConvPlan::scratch_size(size_t unit) const {
   const ConvPass of_group = pass(unit, group_images_);
-  return 16 * (of_group.inputs.position + of_group.outputs.position);
+  return positions(unit) * (of_group.inputs.position + of_group.outputs.position);
 }
 
 }  // namespace resnet_nodes

@@ -70,9 +70,10 @@ class ConvPlan {
   /// Groups whose tiles are kept for one weight gradient by channels.
   int64_t span_groups() const { return span_groups_; }
 
-  /// Whether this convolution goes by Winograd's algorithm. On images of one pixel a 3x3 convolution is its middle tap.
+  /// Whether this convolution goes by Winograd's algorithm: F(2x2, 3x3), or in float32 F(4x4, 3x3) where that is
+  /// cheaper. On images of one pixel a 3x3 convolution is its middle tap.
   bool is_winograd(size_t unit) const { return chain_.units[unit].taps == 9 && image_pixels() > 1; }
-  int64_t positions(size_t unit) const { return is_winograd(unit) ? 16 : 1; }
+  int64_t positions(size_t unit) const { return is_winograd(unit) ? (tile_ + 2) * (tile_ + 2) : 1; }
   /// Packed weights: the distance of two positions, and all of them, in numbers.
   int64_t packed_position(size_t unit) const;
   int64_t packed_size(size_t unit) const { return positions(unit) * packed_position(unit); }
@@ -98,14 +99,14 @@ class ConvPlan {
 
  private:
   int64_t odd(int64_t numbers) const { return odd_lines(numbers, depth_ * kLine); }
-  int64_t tile_rows() const { return (height_ + 1) / 2; }
-  int64_t tile_columns() const { return (width_ + 1) / 2; }
+  int64_t tile_rows() const { return (height_ + tile_ - 1) / tile_; }
+  int64_t tile_columns() const { return (width_ + tile_ - 1) / tile_; }
   ConvShape blocked(int64_t channels, int64_t images, bool bordered, int64_t block) const;
   ConvPass pass_of(size_t unit, int64_t in, int64_t out, int64_t images, int64_t block) const;
 
   ConvChain chain_;
   int64_t images_ = 0, height_ = 0, width_ = 0;
-  int64_t depth_ = 1, lanes_ = 8, most_channels_ = 0;
+  int64_t depth_ = 1, lanes_ = 8, tile_ = 2, most_channels_ = 0;
   int64_t group_images_ = 1, parts_ = 1, span_groups_ = 1;
   bool sums_by_parts_ = true;
 };

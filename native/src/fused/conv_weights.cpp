@@ -62,7 +62,8 @@ const Number* PackedWeights::get(const ConvPlan& plan, const ConvKernels<Number>
   const WeightElements elements(weight, sizes.taps);
   const int64_t lanes = plan.lanes(), square = lanes * lanes, taps = sizes.taps, middle = taps / 2;
   const int64_t in = transposed ? sizes.out : sizes.in, out = transposed ? sizes.in : sizes.out, blocks = in / lanes;
-  const bool winograd = plan.is_winograd(unit);
+  const int64_t positions = plan.positions(unit);
+  const bool winograd = positions > 1;
   const auto square_at = [&](float* room, int64_t first_out, int64_t first_in) -> Square {
     if (elements.are_in_rows()) return {source + elements.place(first_out, first_in, 0), elements.row()};
     for (int64_t o = 0; o < lanes; ++o) {
@@ -81,7 +82,7 @@ const Number* PackedWeights::get(const ConvPlan& plan, const ConvKernels<Number>
       float by_tap[16 * kMostLanes];
       layouts.taps_to_lanes(by_tap, row);
       // The input's gradient is a convolution with the taps mirrored.
-      layouts.transform_weights(to, position, by_tap + 8 * lanes, -lanes, lanes);
+      layouts.transform_weights(to, position, by_tap + 8 * lanes, -lanes, lanes, positions);
     } else {
       for (int64_t lane = 0; lane < lanes; ++lane) to[lane] = row[lane * taps + middle];
     }
@@ -99,13 +100,13 @@ const Number* PackedWeights::get(const ConvPlan& plan, const ConvKernels<Number>
     for (int64_t i = 0; taps > 1 && i < lanes; ++i) {
       const float* of_input = columns + i * taps * lanes;
       if (winograd) {
-        layouts.transform_weights(to + i * lanes, position, of_input, lanes, lanes);
+        layouts.transform_weights(to + i * lanes, position, of_input, lanes, lanes, positions);
       } else {
         std::copy_n(of_input + middle * lanes, lanes, to + i * lanes);
       }
     }
   };
-  const int64_t position = plan.packed_position(unit), positions = plan.positions(unit);
+  const int64_t position = plan.packed_position(unit);
   const int64_t grain = std::max<int64_t>(1, kGrain / (taps * square));
   torch::stable::parallel_for(0, blocks * (out / lanes), grain, [&](int64_t first, int64_t end) {
     for (int64_t index = first; index < end; ++index) {

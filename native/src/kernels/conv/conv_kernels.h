@@ -20,7 +20,8 @@ constexpr int64_t kDepth = sizeof(float) / sizeof(Number);
 
 /// One tensor of a group of images, in two layouts. Dense: [image][y][x][channel], a piece of a channels_last tensor.
 /// Blocked: [channel / lanes][image][y][x][channel % lanes]; what a 3x3 convolution reads has a border of zeros around
-/// each image, one pixel wide and two behind an odd width or height, so that a tile's 4x4 neighbourhood always exists.
+/// each image, one pixel wide and more behind a width or height that no tiles fill, so that what a tile reads always
+/// exists.
 /// Plain numbers: functions in here would be compiled for every instruction set, and the linker would keep one of them.
 struct ConvShape {
   int64_t images = 0;
@@ -41,12 +42,13 @@ struct TileShape {
   int64_t block = 0;     ///< distance of two blocks of channels
 };
 
-/// One convolution of a group. By Winograd's F(2x2, 3x3), with 16 positions, where its input is bordered; else by
-/// itself: 1x1, one position, a tile a pixel.
+/// One convolution of a group. By Winograd's F(2x2, 3x3) or F(4x4, 3x3), with 16 or 36 positions, where its input is
+/// bordered; else by itself: 1x1, one position, a tile a pixel.
 struct ConvPass {
   ConvShape in;
   ConvShape out;
-  int64_t tile_rows = 0;  ///< Winograd: tiles of 2x2 pixels that cover an image
+  int64_t positions = 1;
+  int64_t tile_rows = 0;  ///< Winograd: tiles of 2x2 or 4x4 pixels that cover an image
   int64_t tile_columns = 0;
   int64_t band = 0;     ///< tile rows, or pixels, that are multiplied together
   TileShape inputs;     ///< Winograd: of a band
@@ -73,11 +75,13 @@ struct SumShape {
 
 /// The loops that reorder weights and their gradients, which are float32.
 struct ConvLayouts {
-  /// From nine taps, `tap` numbers apart, to 16 positions, `position` numbers apart: `count` weights at a time. A
-  /// negative `tap` mirrors them.
-  void (*transform_weights)(float* weights, int64_t position, const float* taps, int64_t tap, int64_t count);
-  /// From sums for 16 positions to those of nine taps, likewise.
-  void (*transform_sums)(float* taps, int64_t tap, const float* sums, int64_t position, int64_t count);
+  /// From nine taps, `tap` numbers apart, to 16 or 36 positions, `position` numbers apart: `count` weights at a time.
+  /// A negative `tap` mirrors them.
+  void (*transform_weights)(float* weights, int64_t position, const float* taps, int64_t tap, int64_t count,
+                            int64_t positions);
+  /// From sums for as many positions to those of nine taps, likewise.
+  void (*transform_sums)(float* taps, int64_t tap, const float* sums, int64_t position, int64_t count,
+                         int64_t positions);
   /// to[column][lane] = from[lane][column], whose lanes are `row` numbers apart; columns: a multiple of the lanes.
   void (*transpose)(float* to, const float* from, int64_t row, int64_t columns);
   /// From [lane][tap], nine taps, to [tap][lane], 16 taps of which nine count; and back, from taps `tap` numbers apart.

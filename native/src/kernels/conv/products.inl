@@ -129,13 +129,13 @@ void convolve_to(Out* out, const Number* blocked, const Number* weights, const f
   // One block goes in its own place.
   const bool in_place = kDepth<Number> == 1 && blocks == 1 && in == kLanes;
   auto* inputs = reinterpret_cast<Number*>(scratch);
-  float* products = in_place ? scratch : scratch + 16 * pass.inputs.position;
+  float* products = in_place ? scratch : scratch + pass.positions * pass.inputs.position;
   const int64_t rows = pass.in.images * pass.tile_rows;
   for (int64_t first = 0; first < rows; first += pass.band) {
     const TileRows band{first, rows - first < pass.band ? rows - first : pass.band};
     const int64_t tiles = band.count * pass.tile_columns;
     input_tiles<kLanes>(inputs, blocked, band, pass.inputs, pass);
-    for (int64_t p = 0; p < 16; ++p) {
+    for (int64_t p = 0; p < pass.positions; ++p) {
       const Number* of_position = weights + p * pass.weights;
       for_output_blocks<kLanes>(blocks, [&]<int64_t kBlocks>(int64_t block) {
         const ToTiles to{products + p * pass.outputs.position + block * pass.outputs.block, pass.outputs.block};
@@ -143,7 +143,8 @@ void convolve_to(Out* out, const Number* blocked, const Number* weights, const f
                                   tiles, in, to);
       });
     }
-    transform_output<kLanes>(out, products, bias, base, band, pass);
+    with_tile<Number>(pass.positions,
+                      [&]<int64_t kTile>() { transform_output<kLanes, kTile>(out, products, bias, base, band, pass); });
   }
 }
 

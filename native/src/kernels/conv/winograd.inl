@@ -1,10 +1,9 @@
-// winograd.inl: 3x3 convolutions by Winograd's F(2x2, 3x3) (Lavin and Gray, arXiv 1509.09308): tiles of 2x2 outputs
-// from 4x4 inputs by 16 multiplications a pair of channels in place of 36. Part of conv.inl.
+// winograd.inl: 3x3 convolutions by Winograd's F(2x2, 3x3) or F(4x4, 3x3): the algorithms of points.inl in both
+// directions. 16 or 36 multiplications a pair of channels in place of 36 or 144. Part of conv.inl.
 //
 //   output tile   = At [ (G w Gt) . (Bt d B) ] A        w the taps, d the input tile, . the product of equal positions
 //   weights' sums = Gt [ sum over tiles (A g At) . (Bt d B) ] G                         g the output's gradient tile
-//   Bt = [1  0 -1  0;  0 1 1 0;  0 -1 1 0;  0 -1 0 1]      At = [1 1  1 0;  0 1 -1 1]
-//   G  = [1 0 0;  1/2 1/2 1/2;  1/2 -1/2 1/2;  0 0 1]
+#include "kernels/conv/points.inl"
 
 // body(tile row within its image, the image) for each of these tile rows of a group.
 template <typename Body>
@@ -20,38 +19,39 @@ void for_tile_rows(TileRows rows, int64_t of_image, const Body& body) {
 }
 
 // Bt d B. What a column of pixels gives by Bt serves two tiles.
-template <int64_t kLanes, typename Number>
-void input_tiles(Number* tiles, const Number* bordered, TileRows rows, const TileShape& shape, const ConvPass& pass) {
-  constexpr int64_t kWidth = Block<kLanes>::kWidth;
+template <int64_t kLanes, int64_t kTile, typename Number>
+void input_tiles_of(Number* tiles, const Number* bordered, TileRows rows, const TileShape& shape,
+                    const ConvPass& pass) {
+  constexpr int64_t kWidth = Block<kLanes>::kWidth, kTaken = Points<kTile>::kTaken;
   const int64_t row = pass.in.row, position = shape.position;
   for (int64_t channel = 0; channel < pass.in.channels; channel += kWidth) {
     const int64_t block = channel / kLanes, lane = channel % kLanes;
     Number* to = tiles + block * shape.block + lane;
     for_tile_rows(rows, pass.tile_rows, [&](int64_t r, int64_t image) {
-      const Number* from = bordered + block * pass.in.block + image * pass.in.plane + 2 * r * row + lane;
-      Vector<kLanes> columns[4][4];
-      const auto load = [&](Vector<kLanes>* column) {
-        const Vector<kLanes> d0 = numbers_at<kLanes>(from), d1 = numbers_at<kLanes>(from + row),
-                             d2 = numbers_at<kLanes>(from + 2 * row), d3 = numbers_at<kLanes>(from + 3 * row);
-        column[0] = d0 - d2;
-        column[1] = d1 + d2;
-        column[2] = d2 - d1;
-        column[3] = d3 - d1;
+      const Number* from = bordered + block * pass.in.block + image * pass.in.plane + kTile * r * row + lane;
+      Vector<kLanes> rows_of[kTaken][kTaken];  // [position of Bt][column of pixels]
+      const auto load = [&](int64_t column) {
+        Vector<kLanes> d[kTaken], v[kTaken];
+#pragma GCC unroll 6
+        for (int64_t i = 0; i < kTaken; ++i) d[i] = numbers_at<kLanes>(from + i * row);
+        Points<kTile>::inputs(v, d);
+#pragma GCC unroll 6
+        for (int64_t i = 0; i < kTaken; ++i) rows_of[i][column] = v[i];
         from += kLanes;
       };
-      load(columns[0]);
-      load(columns[1]);
+      load(0);
+      load(1);
       for (int64_t c = 0; c < pass.tile_columns; ++c, to += kLanes) {
-        load(columns[2]);
-        load(columns[3]);
 #pragma GCC unroll 4
-        for (int64_t i = 0; i < 4; ++i) {
-          put_numbers<kLanes>(to + (4 * i) * position, columns[0][i] - columns[2][i]);
-          put_numbers<kLanes>(to + (4 * i + 1) * position, columns[1][i] + columns[2][i]);
-          put_numbers<kLanes>(to + (4 * i + 2) * position, columns[2][i] - columns[1][i]);
-          put_numbers<kLanes>(to + (4 * i + 3) * position, columns[3][i] - columns[1][i]);
-          columns[0][i] = columns[2][i];
-          columns[1][i] = columns[3][i];
+        for (int64_t column = 2; column < kTaken; ++column) load(column);
+#pragma GCC unroll 6
+        for (int64_t i = 0; i < kTaken; ++i) {
+          Vector<kLanes> v[kTaken];
+          Points<kTile>::inputs(v, rows_of[i]);
+#pragma GCC unroll 6
+          for (int64_t j = 0; j < kTaken; ++j) put_numbers<kLanes>(to + (kTaken * i + j) * position, v[j]);
+          rows_of[i][0] = rows_of[i][kTile];
+          rows_of[i][1] = rows_of[i][kTile + 1];
         }
       }
     });
@@ -59,27 +59,34 @@ void input_tiles(Number* tiles, const Number* bordered, TileRows rows, const Til
 }
 
 // A g At.
-template <int64_t kLanes, typename Number>
-void gradient_tiles(Number* tiles, const Number* bordered, TileRows rows, const TileShape& shape,
-                    const ConvPass& pass) {
-  constexpr int64_t kWidth = Block<kLanes>::kWidth;
+template <int64_t kLanes, int64_t kTile, typename Number>
+void gradient_tiles_of(Number* tiles, const Number* bordered, TileRows rows, const TileShape& shape,
+                       const ConvPass& pass) {
+  constexpr int64_t kWidth = Block<kLanes>::kWidth, kTaken = Points<kTile>::kTaken;
   const int64_t row = pass.out.row, position = shape.position;
   for (int64_t channel = 0; channel < pass.out.channels; channel += kWidth) {
     const int64_t block = channel / kLanes, lane = channel % kLanes;
     Number* to = tiles + block * shape.block + lane;
     for_tile_rows(rows, pass.tile_rows, [&](int64_t r, int64_t image) {
       const Number* from =
-          bordered + block * pass.out.block + image * pass.out.plane + (2 * r + 1) * row + kLanes + lane;
-      for (int64_t c = 0; c < pass.tile_columns; ++c, from += 2 * kLanes, to += kLanes) {
-        const Vector<kLanes> g0 = numbers_at<kLanes>(from), g1 = numbers_at<kLanes>(from + kLanes),
-                             g2 = numbers_at<kLanes>(from + row), g3 = numbers_at<kLanes>(from + row + kLanes);
-        const Vector<kLanes> left[4] = {g0, g0 + g2, g0 - g2, g2}, right[4] = {g1, g1 + g3, g1 - g3, g3};
+          bordered + block * pass.out.block + image * pass.out.plane + (kTile * r + 1) * row + kLanes + lane;
+      for (int64_t c = 0; c < pass.tile_columns; ++c, from += kTile * kLanes, to += kLanes) {
+        Vector<kLanes> rows_of[kTaken][kTile];
 #pragma GCC unroll 4
-        for (int64_t i = 0; i < 4; ++i) {
-          put_numbers<kLanes>(to + (4 * i) * position, left[i]);
-          put_numbers<kLanes>(to + (4 * i + 1) * position, left[i] + right[i]);
-          put_numbers<kLanes>(to + (4 * i + 2) * position, left[i] - right[i]);
-          put_numbers<kLanes>(to + (4 * i + 3) * position, right[i]);
+        for (int64_t j = 0; j < kTile; ++j) {
+          Vector<kLanes> g[kTile], v[kTaken];
+#pragma GCC unroll 4
+          for (int64_t i = 0; i < kTile; ++i) g[i] = numbers_at<kLanes>(from + i * row + j * kLanes);
+          Points<kTile>::gradients(v, g);
+#pragma GCC unroll 6
+          for (int64_t i = 0; i < kTaken; ++i) rows_of[i][j] = v[i];
+        }
+#pragma GCC unroll 6
+        for (int64_t i = 0; i < kTaken; ++i) {
+          Vector<kLanes> v[kTaken];
+          Points<kTile>::gradients(v, rows_of[i]);
+#pragma GCC unroll 6
+          for (int64_t j = 0; j < kTaken; ++j) put_numbers<kLanes>(to + (kTaken * i + j) * position, v[j]);
         }
       }
     });
@@ -87,82 +94,112 @@ void gradient_tiles(Number* tiles, const Number* bordered, TileRows rows, const 
 }
 
 // out = base + bias + At m A; what stands beyond the image is left out.
-template <int64_t kLanes, typename Out>
+template <int64_t kLanes, int64_t kTile, typename Out>
 void transform_output(Out* out, const float* products, const float* bias, const float* base, TileRows rows,
                       const ConvPass& pass) {
-  constexpr int64_t kWidth = Block<kLanes>::kWidth;
+  constexpr int64_t kWidth = Block<kLanes>::kWidth, kTaken = Points<kTile>::kTaken;
   const int64_t pixel = pass.out.channels, row = pass.out.width * pixel, position = pass.outputs.position;
   for (int64_t channel = 0; channel < pass.out.channels; channel += kWidth) {
     const Vector<kLanes> start = bias != nullptr ? at<kLanes>(bias + channel) : Vector<kLanes>{};
     const float* from = products + channel / kLanes * pass.outputs.block + channel % kLanes;
     for_tile_rows(rows, pass.tile_rows, [&](int64_t r, int64_t image) {
-      const bool two_rows = 2 * r + 1 < pass.out.height;
-      for (int64_t x = 0; x < pass.out.width; x += 2, from += kLanes) {
-        Vector<kLanes> upper[4], lower[4];
+      const int64_t rows_left = pass.out.height - kTile * r;
+      for (int64_t x = 0; x < pass.out.width; x += kTile, from += kLanes) {
+        const int64_t columns_left = pass.out.width - x;
+        Vector<kLanes> rows_of[kTile][kTaken];
+#pragma GCC unroll 6
+        for (int64_t j = 0; j < kTaken; ++j) {
+          Vector<kLanes> m[kTaken], y[kTile];
+#pragma GCC unroll 6
+          for (int64_t i = 0; i < kTaken; ++i) m[i] = at<kLanes>(from + (kTaken * i + j) * position);
+          Points<kTile>::outputs(y, m);
 #pragma GCC unroll 4
-        for (int64_t j = 0; j < 4; ++j) {
-          const Vector<kLanes> m0 = at<kLanes>(from + j * position), m1 = at<kLanes>(from + (4 + j) * position),
-                               m2 = at<kLanes>(from + (8 + j) * position), m3 = at<kLanes>(from + (12 + j) * position);
-          upper[j] = m0 + (m1 + m2);
-          lower[j] = (m1 - m2) + m3;
+          for (int64_t i = 0; i < kTile; ++i) rows_of[i][j] = y[i];
         }
-        const int64_t place = (image * pass.out.height + 2 * r) * row + x * pixel + channel;
-        const auto put = [&](int64_t offset, Vector<kLanes> value) {
-          if (base != nullptr) value += at<kLanes>(base + place + offset);
-          put_numbers<kLanes>(out + place + offset, value);
-        };
-        const bool two_columns = x + 1 < pass.out.width;
-        put(0, start + (upper[0] + (upper[1] + upper[2])));
-        if (two_columns) put(pixel, start + ((upper[1] - upper[2]) + upper[3]));
-        if (!two_rows) continue;
-        put(row, start + (lower[0] + (lower[1] + lower[2])));
-        if (two_columns) put(row + pixel, start + ((lower[1] - lower[2]) + lower[3]));
+        const int64_t place = (image * pass.out.height + kTile * r) * row + x * pixel + channel;
+#pragma GCC unroll 4
+        for (int64_t i = 0; i < kTile; ++i) {
+          if (i >= rows_left) break;
+          Vector<kLanes> y[kTile];
+          Points<kTile>::outputs(y, rows_of[i]);
+#pragma GCC unroll 4
+          for (int64_t j = 0; j < kTile; ++j) {
+            if (j >= columns_left) break;
+            const int64_t own = place + i * row + j * pixel;
+            Vector<kLanes> value = start + y[j];
+            if (base != nullptr) value += at<kLanes>(base + own);
+            put_numbers<kLanes>(out + own, value);
+          }
+        }
       }
     });
   }
 }
 
+template <int64_t kLanes, typename Number>
+void input_tiles(Number* tiles, const Number* bordered, TileRows rows, const TileShape& shape, const ConvPass& pass) {
+  with_tile<Number>(pass.positions,
+                    [&]<int64_t kTile>() { input_tiles_of<kLanes, kTile>(tiles, bordered, rows, shape, pass); });
+}
+
+template <int64_t kLanes, typename Number>
+void gradient_tiles(Number* tiles, const Number* bordered, TileRows rows, const TileShape& shape,
+                    const ConvPass& pass) {
+  with_tile<Number>(pass.positions,
+                    [&]<int64_t kTile>() { gradient_tiles_of<kLanes, kTile>(tiles, bordered, rows, shape, pass); });
+}
+
 // G w Gt.
 template <int64_t kLanes>
-void transform_weights(float* weights, int64_t position, const float* taps, int64_t tap, int64_t count) {
-  for (int64_t i = 0; i < count; i += Block<kLanes>::kWidth) {
-    Vector<kLanes> rows[4][3];
-    const auto expand = [](Vector<kLanes> w0, Vector<kLanes> w1, Vector<kLanes> w2, const auto& put) {
-      const Vector<kLanes> sum = 0.5f * (w0 + w2), half = 0.5f * w1;
-      put(0, w0);
-      put(1, sum + half);
-      put(2, sum - half);
-      put(3, w2);
-    };
-    for (int64_t j = 0; j < 3; ++j) {
-      expand(at<kLanes>(taps + j * tap + i), at<kLanes>(taps + (3 + j) * tap + i), at<kLanes>(taps + (6 + j) * tap + i),
-             [&](int64_t k, Vector<kLanes> value) { rows[k][j] = value; });
+void transform_weights(float* weights, int64_t position, const float* taps, int64_t tap, int64_t count,
+                       int64_t positions) {
+  with_tile<float>(positions, [&]<int64_t kTile>() {
+    constexpr int64_t kTaken = Points<kTile>::kTaken;
+    for (int64_t i = 0; i < count; i += Block<kLanes>::kWidth) {
+      Vector<kLanes> rows[kTaken][3];
+#pragma GCC unroll 3
+      for (int64_t j = 0; j < 3; ++j) {
+        const Vector<kLanes> w[3] = {at<kLanes>(taps + j * tap + i), at<kLanes>(taps + (3 + j) * tap + i),
+                                     at<kLanes>(taps + (6 + j) * tap + i)};
+        Vector<kLanes> v[kTaken];
+        Points<kTile>::weights(v, w);
+#pragma GCC unroll 6
+        for (int64_t k = 0; k < kTaken; ++k) rows[k][j] = v[k];
+      }
+#pragma GCC unroll 6
+      for (int64_t k = 0; k < kTaken; ++k) {
+        Vector<kLanes> v[kTaken];
+        Points<kTile>::weights(v, rows[k]);
+#pragma GCC unroll 6
+        for (int64_t j = 0; j < kTaken; ++j) at<kLanes>(weights + (kTaken * k + j) * position + i) = v[j];
+      }
     }
-    for (int64_t k = 0; k < 4; ++k) {
-      expand(rows[k][0], rows[k][1], rows[k][2],
-             [&](int64_t j, Vector<kLanes> value) { at<kLanes>(weights + (4 * k + j) * position + i) = value; });
-    }
-  }
+  });
 }
 
 // Gt s G.
 template <int64_t kLanes>
-void transform_sums(float* taps, int64_t tap, const float* sums, int64_t position, int64_t count) {
-  for (int64_t i = 0; i < count; i += Block<kLanes>::kWidth) {
-    Vector<kLanes> rows[3][4];
-    const auto fold = [](Vector<kLanes> s0, Vector<kLanes> s1, Vector<kLanes> s2, Vector<kLanes> s3, const auto& put) {
-      const Vector<kLanes> sum = 0.5f * (s1 + s2);
-      put(0, s0 + sum);
-      put(1, 0.5f * (s1 - s2));
-      put(2, sum + s3);
-    };
-    for (int64_t j = 0; j < 4; ++j) {
-      const auto s = [&](int64_t k) { return at<kLanes>(sums + (4 * k + j) * position + i); };
-      fold(s(0), s(1), s(2), s(3), [&](int64_t k, Vector<kLanes> value) { rows[k][j] = value; });
+void transform_sums(float* taps, int64_t tap, const float* sums, int64_t position, int64_t count, int64_t positions) {
+  with_tile<float>(positions, [&]<int64_t kTile>() {
+    constexpr int64_t kTaken = Points<kTile>::kTaken;
+    for (int64_t i = 0; i < count; i += Block<kLanes>::kWidth) {
+      Vector<kLanes> rows[3][kTaken];
+#pragma GCC unroll 6
+      for (int64_t j = 0; j < kTaken; ++j) {
+        Vector<kLanes> s[kTaken], w[3];
+#pragma GCC unroll 6
+        for (int64_t k = 0; k < kTaken; ++k) s[k] = at<kLanes>(sums + (kTaken * k + j) * position + i);
+        Points<kTile>::sums(w, s);
+#pragma GCC unroll 3
+        for (int64_t k = 0; k < 3; ++k) rows[k][j] = w[k];
+      }
+#pragma GCC unroll 3
+      for (int64_t k = 0; k < 3; ++k) {
+        Vector<kLanes> w[3];
+        Points<kTile>::sums(w, rows[k]);
+#pragma GCC unroll 3
+        for (int64_t j = 0; j < 3; ++j) at<kLanes>(taps + (3 * k + j) * tap + i) = w[j];
+      }
     }
-    for (int64_t k = 0; k < 3; ++k) {
-      fold(rows[k][0], rows[k][1], rows[k][2], rows[k][3],
-           [&](int64_t j, Vector<kLanes> value) { at<kLanes>(taps + (3 * k + j) * tap + i) = value; });
-    }
-  }
+  });
 }
