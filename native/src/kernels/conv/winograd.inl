@@ -117,19 +117,25 @@ void transform_output(Out* out, const float* products, const float* bias, const 
           for (int64_t i = 0; i < kTile; ++i) rows_of[i][j] = y[i];
         }
         const int64_t place = (image * pass.out.height + kTile * r) * row + x * pixel + channel;
+        const auto put = [&](const auto& is_inside) {
 #pragma GCC unroll 4
-        for (int64_t i = 0; i < kTile; ++i) {
-          if (i >= rows_left) break;
-          Vector<kLanes> y[kTile];
-          Points<kTile>::outputs(y, rows_of[i]);
+          for (int64_t i = 0; i < kTile; ++i) {
+            Vector<kLanes> y[kTile];
+            Points<kTile>::outputs(y, rows_of[i]);
 #pragma GCC unroll 4
-          for (int64_t j = 0; j < kTile; ++j) {
-            if (j >= columns_left) break;
-            const int64_t own = place + i * row + j * pixel;
-            Vector<kLanes> value = start + y[j];
-            if (base != nullptr) value += at<kLanes>(base + own);
-            put_numbers<kLanes>(out + own, value);
+            for (int64_t j = 0; j < kTile; ++j) {
+              if (!is_inside(i, j)) continue;
+              const int64_t own = place + i * row + j * pixel;
+              Vector<kLanes> value = start + y[j];
+              if (base != nullptr) value += at<kLanes>(base + own);
+              put_numbers<kLanes>(out + own, value);
+            }
           }
+        };
+        if (rows_left >= kTile && columns_left >= kTile) {
+          put([](int64_t, int64_t) { return true; });
+        } else {
+          put([=](int64_t i, int64_t j) { return i < rows_left && j < columns_left; });
         }
       }
     });
