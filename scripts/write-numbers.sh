@@ -93,7 +93,7 @@ block_pytorch() {
   for table in docs/benchmarks/*/reference.csv; do
     [[ -e "$table" ]] || continue
     printf 'Time of a training step relative to the better of PyTorch'\''s two layouts in the same precision, in brackets the least and\n'
-    printf 'the most of a round; both sides took turns (%s):\n\n' "$(machine "${table%.csv}.json" "${table%.csv}.json")"
+    printf 'the most of a round; both sides took turns (latest: %s;\neach row has its date and commit in docs/benchmarks.md):\n\n' "$(machine "${table%.csv}.json" "${table%.csv}.json")"
     printf '| network | `adaptive` (default) | `extrapolated` | `backprop` |\n|---|---|---|---|\n'
     awk "$library"'
       {
