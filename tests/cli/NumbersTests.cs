@@ -81,7 +81,7 @@ public sealed class NumbersTests : IDisposable
             """);
         Assert.Equal((0, string.Empty), Run(copy));
         var text = File.ReadAllText(Path.Combine(copy, "README.md"));
-        Assert.Contains("(Machine, family 25, model 17, 4 cores, kernel path `avx2`, 2030-01-01, commit 0123456789ab)", text);
+        Assert.Contains("(latest: Machine, family 25, model 17, 4 cores, kernel path `avx2`, 2030-01-01, commit 0123456789ab;", text);
         Assert.Contains("| ODE ResNet-101, 32×32, batch 128, after 20 steps | 0.95 (0.90–1.00) | – | 0.75 (0.70–0.80) |", text);
         Assert.Contains("| ODE ResNet-101, 32×32, batch 128, after 20 steps, bfloat16 | 1.50 (1.40–1.60) | – | – |", text);
         Assert.Contains("| TinyResNet, 16 channels, depth 64, batch 128 | – | 0.50 (0.40–0.60) | – |", text);
