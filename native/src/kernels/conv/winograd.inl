@@ -18,6 +18,28 @@ void for_tile_rows(TileRows rows, int64_t of_image, const Body& body) {
   }
 }
 
+// put(i, j, M X Mt at i, j) for X of kFrom rows and columns, load(i, j), and M of kTo rows: transform(M x, x).
+template <int64_t kLanes, int64_t kFrom, int64_t kTo, typename Load, typename Transform, typename Put>
+[[gnu::always_inline]] inline void in_both_directions(const Load& load, const Transform& transform, const Put& put) {
+  Vector<kLanes> rows[kTo][kFrom];
+#pragma GCC unroll 6
+  for (int64_t j = 0; j < kFrom; ++j) {
+    Vector<kLanes> from[kFrom], to[kTo];
+#pragma GCC unroll 6
+    for (int64_t i = 0; i < kFrom; ++i) from[i] = load(i, j);
+    transform(to, from);
+#pragma GCC unroll 6
+    for (int64_t i = 0; i < kTo; ++i) rows[i][j] = to[i];
+  }
+#pragma GCC unroll 6
+  for (int64_t i = 0; i < kTo; ++i) {
+    Vector<kLanes> to[kTo];
+    transform(to, rows[i]);
+#pragma GCC unroll 6
+    for (int64_t j = 0; j < kTo; ++j) put(i, j, to[j]);
+  }
+}
+
 // Bt d B. What a column of pixels gives by Bt serves two tiles.
 template <int64_t kLanes, int64_t kTile, typename Number>
 void input_tiles_of(Number* tiles, const Number* bordered, TileRows rows, const TileShape& shape,
@@ -71,23 +93,10 @@ void gradient_tiles_of(Number* tiles, const Number* bordered, TileRows rows, con
       const Number* from =
           bordered + block * pass.out.block + image * pass.out.plane + (kTile * r + 1) * row + kLanes + lane;
       for (int64_t c = 0; c < pass.tile_columns; ++c, from += kTile * kLanes, to += kLanes) {
-        Vector<kLanes> rows_of[kTaken][kTile];
-#pragma GCC unroll 4
-        for (int64_t j = 0; j < kTile; ++j) {
-          Vector<kLanes> g[kTile], v[kTaken];
-#pragma GCC unroll 4
-          for (int64_t i = 0; i < kTile; ++i) g[i] = numbers_at<kLanes>(from + i * row + j * kLanes);
-          Points<kTile>::gradients(v, g);
-#pragma GCC unroll 6
-          for (int64_t i = 0; i < kTaken; ++i) rows_of[i][j] = v[i];
-        }
-#pragma GCC unroll 6
-        for (int64_t i = 0; i < kTaken; ++i) {
-          Vector<kLanes> v[kTaken];
-          Points<kTile>::gradients(v, rows_of[i]);
-#pragma GCC unroll 6
-          for (int64_t j = 0; j < kTaken; ++j) put_numbers<kLanes>(to + (kTaken * i + j) * position, v[j]);
-        }
+        in_both_directions<kLanes, kTile, kTaken>(
+            [&](int64_t i, int64_t j) { return numbers_at<kLanes>(from + i * row + j * kLanes); },
+            [](auto* v, const auto* g) { Points<kTile>::gradients(v, g); },
+            [&](int64_t i, int64_t j, Vector<kLanes> v) { put_numbers<kLanes>(to + (kTaken * i + j) * position, v); });
       }
     });
   }
@@ -106,36 +115,23 @@ void transform_output(Out* out, const float* products, const float* bias, const 
       const int64_t rows_left = pass.out.height - kTile * r;
       for (int64_t x = 0; x < pass.out.width; x += kTile, from += kLanes) {
         const int64_t columns_left = pass.out.width - x;
-        Vector<kLanes> rows_of[kTile][kTaken];
-#pragma GCC unroll 6
-        for (int64_t j = 0; j < kTaken; ++j) {
-          Vector<kLanes> m[kTaken], y[kTile];
-#pragma GCC unroll 6
-          for (int64_t i = 0; i < kTaken; ++i) m[i] = at<kLanes>(from + (kTaken * i + j) * position);
-          Points<kTile>::outputs(y, m);
-#pragma GCC unroll 4
-          for (int64_t i = 0; i < kTile; ++i) rows_of[i][j] = y[i];
-        }
         const int64_t place = (image * pass.out.height + kTile * r) * row + x * pixel + channel;
-        const auto put = [&](const auto& is_inside) {
-#pragma GCC unroll 4
-          for (int64_t i = 0; i < kTile; ++i) {
-            Vector<kLanes> y[kTile];
-            Points<kTile>::outputs(y, rows_of[i]);
-#pragma GCC unroll 4
-            for (int64_t j = 0; j < kTile; ++j) {
-              if (!is_inside(i, j)) continue;
-              const int64_t own = place + i * row + j * pixel;
-              Vector<kLanes> value = start + y[j];
-              if (base != nullptr) value += at<kLanes>(base + own);
-              put_numbers<kLanes>(out + own, value);
-            }
-          }
+        const auto put_where = [&](const auto& is_inside) {
+          in_both_directions<kLanes, kTaken, kTile>(
+              [&](int64_t i, int64_t j) { return at<kLanes>(from + (kTaken * i + j) * position); },
+              [](auto* y, const auto* m) { Points<kTile>::outputs(y, m); },
+              [&](int64_t i, int64_t j, Vector<kLanes> y) {
+                if (!is_inside(i, j)) return;
+                const int64_t own = place + i * row + j * pixel;
+                Vector<kLanes> value = start + y;
+                if (base != nullptr) value += at<kLanes>(base + own);
+                put_numbers<kLanes>(out + own, value);
+              });
         };
         if (rows_left >= kTile && columns_left >= kTile) {
-          put([](int64_t, int64_t) { return true; });
+          put_where([](int64_t, int64_t) { return true; });
         } else {
-          put([=](int64_t i, int64_t j) { return i < rows_left && j < columns_left; });
+          put_where([=](int64_t i, int64_t j) { return i < rows_left && j < columns_left; });
         }
       }
     });
@@ -162,23 +158,10 @@ void transform_weights(float* weights, int64_t position, const float* taps, int6
   with_tile<float>(positions, [&]<int64_t kTile>() {
     constexpr int64_t kTaken = Points<kTile>::kTaken;
     for (int64_t i = 0; i < count; i += Block<kLanes>::kWidth) {
-      Vector<kLanes> rows[kTaken][3];
-#pragma GCC unroll 3
-      for (int64_t j = 0; j < 3; ++j) {
-        const Vector<kLanes> w[3] = {at<kLanes>(taps + j * tap + i), at<kLanes>(taps + (3 + j) * tap + i),
-                                     at<kLanes>(taps + (6 + j) * tap + i)};
-        Vector<kLanes> v[kTaken];
-        Points<kTile>::weights(v, w);
-#pragma GCC unroll 6
-        for (int64_t k = 0; k < kTaken; ++k) rows[k][j] = v[k];
-      }
-#pragma GCC unroll 6
-      for (int64_t k = 0; k < kTaken; ++k) {
-        Vector<kLanes> v[kTaken];
-        Points<kTile>::weights(v, rows[k]);
-#pragma GCC unroll 6
-        for (int64_t j = 0; j < kTaken; ++j) at<kLanes>(weights + (kTaken * k + j) * position + i) = v[j];
-      }
+      in_both_directions<kLanes, 3, kTaken>(
+          [&](int64_t k, int64_t j) { return at<kLanes>(taps + (3 * k + j) * tap + i); },
+          [](auto* v, const auto* w) { Points<kTile>::weights(v, w); },
+          [&](int64_t k, int64_t j, Vector<kLanes> v) { at<kLanes>(weights + (kTaken * k + j) * position + i) = v; });
     }
   });
 }
@@ -189,23 +172,10 @@ void transform_sums(float* taps, int64_t tap, const float* sums, int64_t positio
   with_tile<float>(positions, [&]<int64_t kTile>() {
     constexpr int64_t kTaken = Points<kTile>::kTaken;
     for (int64_t i = 0; i < count; i += Block<kLanes>::kWidth) {
-      Vector<kLanes> rows[3][kTaken];
-#pragma GCC unroll 6
-      for (int64_t j = 0; j < kTaken; ++j) {
-        Vector<kLanes> s[kTaken], w[3];
-#pragma GCC unroll 6
-        for (int64_t k = 0; k < kTaken; ++k) s[k] = at<kLanes>(sums + (kTaken * k + j) * position + i);
-        Points<kTile>::sums(w, s);
-#pragma GCC unroll 3
-        for (int64_t k = 0; k < 3; ++k) rows[k][j] = w[k];
-      }
-#pragma GCC unroll 3
-      for (int64_t k = 0; k < 3; ++k) {
-        Vector<kLanes> w[3];
-        Points<kTile>::sums(w, rows[k]);
-#pragma GCC unroll 3
-        for (int64_t j = 0; j < 3; ++j) at<kLanes>(taps + (3 * k + j) * tap + i) = w[j];
-      }
+      in_both_directions<kLanes, kTaken, 3>(
+          [&](int64_t k, int64_t j) { return at<kLanes>(sums + (kTaken * k + j) * position + i); },
+          [](auto* w, const auto* s) { Points<kTile>::sums(w, s); },
+          [&](int64_t k, int64_t j, Vector<kLanes> w) { at<kLanes>(taps + (3 * k + j) * tap + i) = w; });
     }
   });
 }
