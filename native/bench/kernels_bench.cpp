@@ -129,12 +129,23 @@ void measure_convolutions(const std::string& path, const KernelsOf& kernels_of) 
     if (kernels == nullptr) continue;
     const ConvPass pass = plan.pass(0, plan.group_images());
     const int64_t pixels = plan.group_images() * plan.image_pixels();
+    // A weight gradient of a group's tiles, transformed before.
+    const TileCounts tiles = plan.tiles_of(0, plan.group_images());
+    const bool winograd = plan.is_winograd(0);
+    const SumShape shape{tiles,
+                         plan.positions(0),
+                         sizes.in,
+                         sizes.out,
+                         plan.packed_position(0),
+                         winograd ? plan.tile_shape(sizes.in, tiles.of[0][0]) : TileShape{0, pass.in.block},
+                         winograd ? plan.tile_shape(sizes.out, tiles.of[0][0]) : TileShape{0, pass.out.block}};
     const auto add = [&](const std::string& loop, const auto& body) {
       const std::string full = loop + "/" + path + "/" + std::to_string(sizes.in) + "-" + std::to_string(sizes.out) +
                                "/" + std::to_string(sizes.taps) + "/" + std::to_string(sizes.pixels);
       benchmark::RegisterBenchmark(full.c_str(), [=](benchmark::State& state) {
         FloatBuffer input, gradient, weights, dense, scratch;
-        input.resize(plan.blocked_size(0)), gradient.resize(plan.blocked_size(0));
+        input.resize(std::max(plan.blocked_size(0), shape.positions * shape.inputs.position));
+        gradient.resize(std::max(plan.blocked_size(0), shape.positions * shape.gradients.position));
         weights.resize(plan.packed_size(0)), dense.resize(pixels * sizes.out), scratch.resize(plan.scratch_size(0));
         for (auto _ : state) {
           body(input.data<Number>(), gradient.data<Number>(), weights, dense.data(), scratch.data());
@@ -146,17 +157,8 @@ void measure_convolutions(const std::string& path, const KernelsOf& kernels_of) 
     add("convolve", [=](Number* input, Number*, const FloatBuffer& weights, float* dense, float* scratch) {
       kernels->convolve_back(dense, input, weights.data<Number>(), nullptr, scratch, pass);
     });
-    // Of one band of tiles that are transformed.
     add("sum_products", [=](Number* input, Number* gradient, const FloatBuffer& weights, float*, float*) {
-      SumShape shape{pixels, 1, sizes.in, sizes.out, plan.packed_position(0), {0, pass.in.block}, {0, pass.out.block}};
-      if (plan.is_winograd(0)) {
-        shape.tiles = plan.room_of(plan.group_images() * plan.tiles(0));
-        shape.inputs = plan.tile_shape(sizes.in, shape.tiles);
-        shape.gradients = plan.tile_shape(sizes.out, shape.tiles);
-      }
-      for (int64_t position = 0; position < plan.positions(0); ++position) {
-        kernels->sum_products(weights.data(), input, gradient, true, shape);
-      }
+      kernels->sum_products(weights.data(), input, gradient, true, shape);
     });
   }
 }

@@ -66,7 +66,8 @@ FunctionSpec chain_function(bool starts_with_relu, const std::vector<ConvUnit>& 
 }
 
 // Chains, and sizes on either side of what decides how a batch is cut: images of one pixel, several images to a group,
-// sums by parts and by channels, in one span and in several; small tiles, and large ones that fill an image or do not.
+// sums by parts and by channels, in one span and in several; small tiles, and large ones that fill an image or do not
+// or have short ones beside.
 struct ChainCase {
   std::string name;
   bool starts_with_relu;
@@ -89,7 +90,9 @@ std::vector<ChainCase> chain_cases() {
           {"one pixel by channels", true, {{160, 144, 9}, {144, 160, 1}}, {90, 160, 1, 1}},
           {"one column", false, {{16, 16, 9}, {16, 16, 9}}, {9, 16, 6, 1}},
           {"one unit", true, {{32, 32, 9}}, {6, 32, 5, 5}},
-          {"four units", false, {{16, 48, 1}, {48, 8, 9}, {8, 8, 1}, {8, 16, 9}}, {6, 16, 5, 6}}};
+          {"four units", false, {{16, 48, 1}, {48, 8, 9}, {8, 8, 1}, {8, 16, 9}}, {6, 16, 5, 6}},
+          {"short tiles", true, {{16, 48, 9}, {48, 16, 9}}, {6, 16, 10, 10}},
+          {"short tiles by channels", false, {{136, 136, 9}}, {24, 136, 6, 10}}};
 }
 
 bool is_fused_in_bfloat16(const ChainCase& one) {

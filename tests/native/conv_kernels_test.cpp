@@ -92,9 +92,10 @@ struct ByLoops {
     for (const Number& number : given) out.push_back(widened(number));
     kernels.convolve_back(back.data(), input.data(), packed.data(), base.data(), scratch.data(), pass);
     sums = floats(s.taps * count);
-    SumShape shape{0, 1, s.in, s.out, 0, {}, {}};
+    SumShape shape{{}, 1, s.in, s.out, 0, {}, {}};
     const auto add = [&](float* to, const Number* inputs, TileShape input_tiles, const Number* gradients,
-                         TileShape gradient_tiles, int64_t tiles, bool adds) {
+                         TileShape gradient_tiles, const TileCounts& counts, bool adds) {
+      const int64_t tiles = counts.of[0][0];
       std::vector<Number> pairs[2];
       const auto in_pairs = [&](std::vector<Number>& pair, const Number* own, TileShape& own_shape, int64_t channels) {
         if (kernels.pairs.tiles == nullptr) return own;
@@ -106,30 +107,30 @@ struct ByLoops {
       };
       inputs = in_pairs(pairs[0], inputs, input_tiles, s.in);
       gradients = in_pairs(pairs[1], gradients, gradient_tiles, s.out);
-      shape.tiles = plan.room_of(tiles);
+      shape.tiles = counts;
       shape.inputs = input_tiles;
       shape.gradients = gradient_tiles;
       kernels.sum_products(to, inputs, gradients, adds, shape);
     };
     if (!winograd) {
       add(sums.data(), input.data(), {0, pass.in.block}, gradient.data(), {0, pass.out.block},
-          s.images * s.height * s.width, false);
+          plan.tiles_of(0, s.images), false);
       return;
     }
     // In two pieces, of which the second is added to the first.
-    const int64_t rows = s.images * pass.tile_rows, first_rows = rows / 2;
+    const int64_t rows = s.images * pass.grid.rows, first_rows = rows / 2;
     std::vector<float> by_position = floats(plan.packed_size(0));
     shape.positions = pass.positions;
     shape.position = pass.weights;
-    const TileShape of_inputs = plan.tile_shape(s.in, rows * pass.tile_columns);
-    const TileShape of_gradients = plan.tile_shape(s.out, rows * pass.tile_columns);
+    const TileShape of_inputs = plan.tile_shape(s.in, rows * pass.grid.columns);
+    const TileShape of_gradients = plan.tile_shape(s.out, rows * pass.grid.columns);
     std::vector<Number> inputs = room(pass.positions * of_inputs.position),
                         gradients = room(pass.positions * of_gradients.position);
     for (const TileRows piece : {TileRows{0, first_rows}, TileRows{first_rows, rows - first_rows}}) {
       kernels.input_tiles(inputs.data(), input.data(), piece, of_inputs, pass);
       kernels.gradient_tiles(gradients.data(), gradient.data(), piece, of_gradients, pass);
-      add(by_position.data(), inputs.data(), of_inputs, gradients.data(), of_gradients, piece.count * pass.tile_columns,
-          piece.first > 0);
+      add(by_position.data(), inputs.data(), of_inputs, gradients.data(), of_gradients,
+          count_tiles(pass.grid, piece.first, piece.count), piece.first > 0);
     }
     kernels.layouts.transform_sums(sums.data(), count, by_position.data(), shape.position, count, pass.positions);
   }
@@ -183,7 +184,7 @@ void expect_as_plain_loops(int64_t multiple, double unit, const KernelsOf& kerne
     // Winograd's transforms of rounded numbers are rounded again, by up to twice a number's own rounding in the mean,
     // those of a whole tile. Without them products are exact.
     const double of_tiles = plan.is_winograd(0) ? 2 * unit : 0, inputs = std::sqrt(static_cast<double>(s.taps * s.in));
-    const double tile_pixels = std::sqrt(static_cast<double>(4 * s.images * plan.tiles(0)));
+    const double tile_pixels = std::sqrt(static_cast<double>(4 * plan.tiles_of(0, s.images).of[0][0]));
     // The transforms of large tiles lose four times as much as products do (docs/architecture.md).
     const double lost = plan.positions(0) == 36 ? 4 : 1;
     const double convolved = lost * bound_of(s.taps * s.in) + 10 * inputs * of_tiles;
@@ -248,8 +249,8 @@ TEST(ConvPlan, TakesLargeTilesWhereTheyAreCheaper) {
   EXPECT_EQ(positions(64, 8, 32), 36);
   EXPECT_EQ(positions(64, 8, 32, kDepth<BFloat16>), 16) << "too narrow for them";
   EXPECT_EQ(positions(64, 128, 4), 36);
-  EXPECT_EQ(positions(64, 128, 2), 16) << "a tile would stand out";
-  EXPECT_EQ(positions(64, 128, 6), 16) << "four tiles of 36 positions or nine of 16";
+  EXPECT_EQ(positions(64, 128, 2), 16) << "one tile of two pixels either way";
+  EXPECT_EQ(positions(64, 128, 6), 36) << "a last tile of two pixels";
   EXPECT_EQ(positions(512, 8, 4), 16) << "weights outweigh tiles";
   EXPECT_EQ(positions(64, 128, 1), 1);
 }

@@ -96,7 +96,7 @@ class ConvBlock {
     const Number* gradients;
     TileShape input_tiles;
     TileShape gradient_tiles;
-    int64_t tiles;
+    TileCounts tiles;
   };
 
   static Tensor dense(const Tensor& x);
@@ -124,7 +124,7 @@ class ConvBlock {
                    const Number* activation);
   void go_back_by_channels(const Back& back);
   void put_tiles(const Back& back, const ConvGroup& group, Slot& slot, const Span& span, Number* inputs,
-                 Number* gradients);
+                 Number* gradients, int64_t behind);
   void add_span(const Back& back, const Span& span, bool add);
   bool masks(size_t unit) const { return unit > 0 || call_.chain->starts_with_relu; }
 

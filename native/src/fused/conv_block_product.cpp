@@ -128,18 +128,18 @@ void ConvBlock<Number>::sum_by_part(const Back& back, const ConvGroup& group, Sl
   const ConvUnit& sizes = plan.unit(back.unit);
   const ConvPass pass = plan.pass(back.unit, group.images);
   float* of_part = workspace_.part_sums().data() + group.part * sizes.taps * sizes.in * sizes.out;
-  SumShape shape{0, plan.positions(back.unit), sizes.in, sizes.out, 0, {}, {}};
+  SumShape shape{{}, plan.positions(back.unit), sizes.in, sizes.out, 0, {}, {}};
   const auto add = [&](float* sums, const Number* inputs, TileShape input_tiles, const Number* gradients,
-                       TileShape gradient_tiles, int64_t tiles, bool adds) {
-    inputs = factor(0, inputs, input_tiles, shape.positions, sizes.in, tiles, slot);
-    gradients = factor(1, gradients, gradient_tiles, shape.positions, sizes.out, tiles, slot);
-    shape.tiles = plan.room_of(tiles);
+                       TileShape gradient_tiles, const TileCounts& tiles, bool adds) {
+    inputs = factor(0, inputs, input_tiles, shape.positions, sizes.in, tiles.of[0][0], slot);
+    gradients = factor(1, gradients, gradient_tiles, shape.positions, sizes.out, tiles.of[0][0], slot);
+    shape.tiles = tiles;
     shape.inputs = input_tiles;
     shape.gradients = gradient_tiles;
     kernels().sum_products(sums, inputs, gradients, adds, shape);
   };
   if (!plan.is_winograd(back.unit)) {
-    add(of_part, activation, {0, pass.in.block}, gradient, {0, pass.out.block}, group.images * plan.image_pixels(),
+    add(of_part, activation, {0, pass.in.block}, gradient, {0, pass.out.block}, plan.tiles_of(back.unit, group.images),
         !group.starts_part);
     return;
   }
@@ -148,12 +148,12 @@ void ConvBlock<Number>::sum_by_part(const Back& back, const ConvGroup& group, Sl
   float* sums = slot.sums.grow(shape.positions * shape.position);
   auto* inputs = slot.scratch.data<Number>();
   Number* gradients = inputs + pass.positions * pass.inputs.position;
-  const int64_t rows = group.images * pass.tile_rows;
+  const int64_t rows = group.images * pass.grid.rows;
   for (int64_t first = 0; first < rows; first += pass.band) {
     const TileRows band{first, std::min(pass.band, rows - first)};
     kernels().input_tiles(inputs, activation, band, pass.inputs, pass);
     kernels().gradient_tiles(gradients, gradient, band, pass.outputs, pass);
-    add(sums, inputs, pass.inputs, gradients, pass.outputs, band.count * pass.tile_columns,
+    add(sums, inputs, pass.inputs, gradients, pass.outputs, count_tiles(pass.grid, band.first, band.count),
         !group.starts_part || first > 0);
   }
   if (group.ends_part) kernels().layouts.transform_sums(of_part, count, sums, shape.position, count, shape.positions);
@@ -165,10 +165,10 @@ template <typename Number>
 void ConvBlock<Number>::go_back_by_channels(const Back& back) {
   const ConvPlan& plan = workspace_.plan();
   const ConvUnit& sizes = plan.unit(back.unit);
-  const int64_t positions = plan.positions(back.unit), of_image = plan.tiles(back.unit);
-  const int64_t of_group = plan.room_of(plan.group_images() * of_image);
+  const int64_t positions = plan.positions(back.unit);
+  const int64_t of_group = plan.room_of(plan.tiles_of(back.unit, plan.group_images()).of[0][0]);
   const int64_t most_tiles = plan.span_groups() * of_group;
-  Span span{nullptr, nullptr, plan.tile_shape(sizes.in, most_tiles), plan.tile_shape(sizes.out, most_tiles), 0};
+  Span span{nullptr, nullptr, plan.tile_shape(sizes.in, most_tiles), plan.tile_shape(sizes.out, most_tiles), {}};
   auto* all_inputs = workspace_.span_tiles(0).grow<Number>(positions * span.input_tiles.position);
   auto* all_gradients = workspace_.span_tiles(1).grow<Number>(positions * span.gradient_tiles.position);
   span.inputs = all_inputs;
@@ -176,23 +176,31 @@ void ConvBlock<Number>::go_back_by_channels(const Back& back) {
   for (int64_t first = 0; first < plan.groups(); first += plan.span_groups()) {
     const int64_t end = std::min(first + plan.span_groups(), plan.groups()), last = end - 1;
     workspace_.for_groups(first, end, [&](const ConvGroup& group, Slot& slot) {
-      const int64_t place = (group.index - first) * of_group * plan.lanes();
-      put_tiles(back, group, slot, span, all_inputs + place, all_gradients + place);
+      put_tiles(back, group, slot, span, all_inputs, all_gradients, group.index - first);
     });
-    span.tiles = (last - first) * of_group + plan.room_of(plan.images_of(last) * of_image);
+    const int64_t images_before = (last - first) * plan.group_images(), images = plan.images_of(last);
+    span.tiles = plan.tiles_of(back.unit, images_before + images);
+    // Pairs are whole in each group.
+    span.tiles.of[0][0] = (last - first) * of_group + plan.tiles_of(back.unit, images).of[0][0];
     add_span(back, span, first > 0 || call_.units[back.unit].weight.add);
   }
 }
 
-// Of one group, at its place in the span.
+// Of one group, behind so many groups of the span.
 template <typename Number>
 void ConvBlock<Number>::put_tiles(const Back& back, const ConvGroup& group, Slot& slot, const Span& span,
-                                  Number* inputs, Number* gradients) {
+                                  Number* inputs, Number* gradients, int64_t behind) {
   const ConvPlan& plan = workspace_.plan();
   const ConvUnit& sizes = plan.unit(back.unit);
   const auto pair = kernels().pairs.tiles;
   const int64_t lanes = plan.lanes(), in = sizes.in / lanes, out = sizes.out / lanes;
-  if (!plan.is_winograd(back.unit) && pair == nullptr) {
+  const bool winograd = plan.is_winograd(back.unit);
+  if (!winograd || pair != nullptr) {
+    const int64_t place = behind * plan.room_of(plan.tiles_of(back.unit, plan.group_images()).of[0][0]) * lanes;
+    inputs += place;
+    gradients += place;
+  }
+  if (!winograd && pair == nullptr) {
     input_gradient(back, group, slot, plan.pass(back.unit, group.images, span.input_tiles.block), gradients, inputs);
     return;
   }
@@ -200,13 +208,13 @@ void ConvBlock<Number>::put_tiles(const Back& back, const ConvGroup& group, Slot
   auto* activation = workspace_.blocked<Number>(slot, 0, back.unit);
   const ConvPass pass = plan.pass(back.unit, group.images);
   input_gradient(back, group, slot, pass, gradient, activation);
-  if (!plan.is_winograd(back.unit)) {
+  if (!winograd) {
     const int64_t pixels = group.images * plan.image_pixels();
     pair(inputs, span.input_tiles, activation, {0, pass.in.block}, 1, in, pixels);
     pair(gradients, span.gradient_tiles, gradient, {0, pass.out.block}, 1, out, pixels);
     return;
   }
-  const TileRows all{0, group.images * pass.tile_rows};
+  const TileRows all{0, group.images * pass.grid.rows, behind * plan.group_images() * pass.grid.rows};
   if (pair == nullptr) {
     kernels().input_tiles(inputs, activation, all, span.input_tiles, pass);
     kernels().gradient_tiles(gradients, gradient, all, span.gradient_tiles, pass);
@@ -216,7 +224,7 @@ void ConvBlock<Number>::put_tiles(const Back& back, const ConvGroup& group, Slot
   Number* gradient_tiles = input_tiles + pass.positions * pass.inputs.position;
   for (int64_t first = 0; first < all.count; first += pass.band) {
     const TileRows band{first, std::min(pass.band, all.count - first)};
-    const int64_t place = first * pass.tile_columns * lanes, tiles = band.count * pass.tile_columns;
+    const int64_t place = first * pass.grid.columns * lanes, tiles = band.count * pass.grid.columns;
     kernels().input_tiles(input_tiles, activation, band, pass.inputs, pass);
     kernels().gradient_tiles(gradient_tiles, gradient, band, pass.outputs, pass);
     pair(inputs + place, span.input_tiles, input_tiles, pass.inputs, pass.positions, in, tiles);

@@ -5,8 +5,10 @@
 namespace resnet_nodes {
 namespace {
 
-// Pixels of a group, at least one image.
-constexpr int64_t kGroupPixels = 128;
+// Pixels of a group, at least one image: more of fewer channels, where enough groups are left for all threads.
+constexpr int64_t kLeastGroupPixels = 128, kMostGroupPixels = 512;
+constexpr int64_t kGroupNumbers = int64_t{1} << 15;
+constexpr int64_t kEnoughGroups = 16;
 // Tiles that Winograd's algorithm transforms together, at least one row.
 constexpr int64_t kBandTiles = 32;
 // Bytes of the inputs that a 1x1 convolution multiplies by all weights before it takes the next: half of the
@@ -28,16 +30,35 @@ bool is_unit(const LayerSpec& conv, const LayerSpec& norm) {
          conv.in_features % 8 == 0 && conv.out_features % 8 == 0 && norm.in_features == conv.out_features;
 }
 
+// Of four pixels, the last where two or less are left of two; or all of two.
+int64_t tiles_along(int64_t pixels, int64_t tile, int64_t& whole) {
+  const int64_t left = pixels % tile;
+  whole = pixels / tile + (left > 2 || (left > 0 && tile == 2) ? 1 : 0);
+  return whole + (whole * tile < pixels ? 1 : 0);
+}
+
+TileGrid grid_of(int64_t height, int64_t width, int64_t tile) {
+  TileGrid grid;
+  grid.rows = tiles_along(height, tile, grid.whole_rows);
+  grid.columns = tiles_along(width, tile, grid.whole_columns);
+  return grid;
+}
+
+// Pixels that so many tiles in a row give.
+int64_t pixels_along(int64_t tiles, int64_t whole, int64_t tile) { return tile * whole + 2 * (tiles - whole); }
+
 // What the 3x3 convolutions take by Winograd's algorithm with tiles of this side, in products of two numbers, measured
 // on Zen 4: to transform a number takes as long as 2 `tile` products, and to transform and fetch a weight as long
 // as 64.
 int64_t cost_of(const ConvChain& chain, int64_t images, int64_t height, int64_t width, int64_t tile) {
-  const int64_t tiles = images * ((height + tile - 1) / tile) * ((width + tile - 1) / tile);
+  const TileGrid grid = grid_of(height, width, tile);
+  const auto taken = [&](int64_t tiles, int64_t whole) { return pixels_along(tiles, whole, tile) + 2 * tiles; };
+  const int64_t numbers = images * taken(grid.rows, grid.whole_rows) * taken(grid.columns, grid.whole_columns);
   int64_t cost = 0;
   for (const ConvUnit& unit : chain.units) {
     if (unit.taps != 9) continue;
     const int64_t weights = unit.in * unit.out;
-    cost += (tile + 2) * (tile + 2) * (tiles * (weights + 2 * tile * (unit.in + unit.out)) + 64 * weights);
+    cost += numbers * (weights + 2 * tile * (unit.in + unit.out)) + (tile + 2) * (tile + 2) * 64 * weights;
   }
   return cost;
 }
@@ -79,12 +100,15 @@ ConvPlan::ConvPlan(const ConvChain& chain, int64_t images, int64_t height, int64
       depth_(depth),
       lanes_(chain.fills_blocks_of(16) ? 16 : 8) {
   if (depth == 1 && cost_of(chain, images, height, width, 4) < cost_of(chain, images, height, width, 2)) tile_ = 4;
+  grid_ = grid_of(height, width, tile_);
   int64_t weights = 0;
   for (const ConvUnit& unit : chain.units) {
     most_channels_ = std::max({most_channels_, unit.in, unit.out});
     weights = std::max(weights, unit.taps * unit.in * unit.out);
   }
-  group_images_ = std::clamp<int64_t>(kGroupPixels / image_pixels(), 1, std::max<int64_t>(images, 1));
+  const int64_t group_pixels = std::clamp(std::min(kGroupNumbers / most_channels_, pixels() / kEnoughGroups),
+                                          kLeastGroupPixels, kMostGroupPixels);
+  group_images_ = std::clamp<int64_t>(group_pixels / image_pixels(), 1, std::max<int64_t>(images, 1));
   sums_by_parts_ = weights <= kMostWeightsOfParts;
   parts_ = groups();
   if (sums_by_parts_) {
@@ -113,8 +137,8 @@ ConvShape ConvPlan::blocked(int64_t channels, int64_t images, bool bordered, int
   ConvShape shape = dense(channels, images);
   shape.is_bordered = bordered;
   if (bordered) {
-    shape.row = (tile_ * tile_columns() + 2) * lanes_;
-    shape.plane = (tile_ * tile_rows() + 2) * shape.row;
+    shape.row = (pixels_along(grid_.columns, grid_.whole_columns, tile_) + 2) * lanes_;
+    shape.plane = (pixels_along(grid_.rows, grid_.whole_rows, tile_) + 2) * shape.row;
     shape.block = group_images_ * shape.plane;
   } else {
     shape.block = block > 0 ? block : odd(group_images_ * image_pixels() * lanes_);
@@ -132,12 +156,11 @@ ConvPass ConvPlan::pass_of(size_t unit, int64_t in, int64_t out, int64_t images,
     return pass;
   }
   pass.positions = positions(unit);
-  pass.tile_rows = tile_rows();
-  pass.tile_columns = tile_columns();
-  pass.band = std::clamp<int64_t>(kBandTiles / tile_columns(), 1, group_images_ * tile_rows());
+  pass.grid = grid_;
+  pass.band = std::clamp<int64_t>(kBandTiles / grid_.columns, 1, group_images_ * grid_.rows);
   // Only the last band may have a tile without a partner.
-  if (tile_columns() % depth_ != 0) pass.band = room_of(pass.band);
-  const int64_t tiles = pass.band * tile_columns();
+  if (grid_.columns % depth_ != 0) pass.band = room_of(pass.band);
+  const int64_t tiles = pass.band * grid_.columns;
   pass.inputs = tile_shape(in, tiles);
   pass.outputs = tile_shape(out, tiles);
   pass.weights = packed_position(unit);
@@ -147,6 +170,11 @@ ConvPass ConvPlan::pass_of(size_t unit, int64_t in, int64_t out, int64_t images,
 TileShape ConvPlan::tile_shape(int64_t channels, int64_t tiles) const {
   const int64_t block = odd(room_of(tiles) * lanes_);
   return {odd(channels / lanes_ * block), block};
+}
+
+TileCounts ConvPlan::tiles_of(size_t unit, int64_t images) const {
+  if (is_winograd(unit)) return count_tiles(grid_, 0, images * grid_.rows);
+  return {{{images * image_pixels(), 0}, {0, 0}}};
 }
 
 ConvPass ConvPlan::pass(size_t unit, int64_t images, int64_t block) const {

@@ -90,8 +90,8 @@ class ConvPlan {
   int64_t scratch_size(size_t unit) const;
   /// So many tiles of a unit's input or output.
   TileShape tile_shape(int64_t channels, int64_t tiles) const;
-  /// Tiles of one image.
-  int64_t tiles(size_t unit) const { return is_winograd(unit) ? tile_rows() * tile_columns() : image_pixels(); }
+  /// Of so many images.
+  TileCounts tiles_of(size_t unit, int64_t images) const;
   /// So many numbers take the room of this many floats.
   int64_t floats_of(int64_t numbers) const { return (numbers + depth_ - 1) / depth_; }
   /// So many tiles of a weight gradient take the room of this many: pairs of them are whole.
@@ -99,14 +99,13 @@ class ConvPlan {
 
  private:
   int64_t odd(int64_t numbers) const { return odd_lines(numbers, depth_ * kLine); }
-  int64_t tile_rows() const { return (height_ + tile_ - 1) / tile_; }
-  int64_t tile_columns() const { return (width_ + tile_ - 1) / tile_; }
   ConvShape blocked(int64_t channels, int64_t images, bool bordered, int64_t block) const;
   ConvPass pass_of(size_t unit, int64_t in, int64_t out, int64_t images, int64_t block) const;
 
   ConvChain chain_;
   int64_t images_ = 0, height_ = 0, width_ = 0;
   int64_t depth_ = 1, lanes_ = 8, tile_ = 2, most_channels_ = 0;
+  TileGrid grid_;
   int64_t group_images_ = 1, parts_ = 1, span_groups_ = 1;
   bool sums_by_parts_ = true;
 };

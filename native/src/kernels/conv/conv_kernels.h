@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "kernels/conv/tiles.h"
 #include "kernels/step_norms.h"
 
 namespace resnet_nodes {
@@ -35,36 +36,22 @@ struct ConvShape {
   int64_t block = 0;         ///< blocked: distance of two blocks of channels
 };
 
-/// Where the tiles of a convolution stand that are multiplied: [position][block][tile][lane]; those of a weight
-/// gradient where numbers are multiplied in pairs: [position][block][tile / 2][lane][tile % 2].
-struct TileShape {
-  int64_t position = 0;  ///< distance of two positions
-  int64_t block = 0;     ///< distance of two blocks of channels
-};
-
 /// One convolution of a group. By Winograd's F(2x2, 3x3) or F(4x4, 3x3), with 16 or 36 positions, where its input is
 /// bordered; else by itself: 1x1, one position, a tile a pixel.
 struct ConvPass {
   ConvShape in;
   ConvShape out;
   int64_t positions = 1;
-  int64_t tile_rows = 0;  ///< Winograd: tiles of 2x2 or 4x4 pixels that cover an image
-  int64_t tile_columns = 0;
+  TileGrid grid;        ///< Winograd: tiles of 2x2 or 4x4 pixels
   int64_t band = 0;     ///< tile rows, or pixels, that are multiplied together
   TileShape inputs;     ///< Winograd: of a band
   TileShape outputs;    ///< likewise
   int64_t weights = 0;  ///< distance of two positions
 };
 
-/// Some of the tile rows of a group, over all of its images.
-struct TileRows {
-  int64_t first = 0;
-  int64_t count = 0;
-};
-
 /// The products of one weight gradient: sums over tiles of an input's and an output gradient's.
 struct SumShape {
-  int64_t tiles = 0;  ///< in pairs: an even number
+  TileCounts tiles;
   int64_t positions = 1;
   int64_t in = 0;        ///< channels
   int64_t out = 0;       ///< channels

@@ -5,14 +5,17 @@
 //   outputs = At [ (G w) . (Bt d) ]      w the taps, d the inputs, . the product of equal positions
 //   taps    = Gt [ (A g) . (Bt d) ]      g the outputs' gradients
 
-// So many outputs from kTaken = kTile + 2 inputs.
-template <int64_t kTile>
+// So many outputs from kTaken = kPixels + 2 inputs, at positions of a tile of kTile outputs: where kPixels are fewer,
+// fewer of the same points are taken, so that both have the same weights.
+template <int64_t kTile, int64_t kPixels = kTile>
 struct Points;
 
 // 0, 1 and -1.
 template <>
 struct Points<2> {
   static constexpr int64_t kTaken = 4;
+  // Which position of a tile the i-th is.
+  static constexpr int64_t position(int64_t i) { return i; }
 
   // v = Bt d.
   template <typename V>
@@ -60,6 +63,7 @@ struct Points<2> {
 template <>
 struct Points<4> {
   static constexpr int64_t kTaken = 6;
+  static constexpr int64_t position(int64_t i) { return i; }
   static constexpr float a = 0.625f, b = 1.5f, a2 = a * a, b2 = b * b, a3 = a2 * a, b3 = b2 * b;
   // The products of a point's distances from the others.
   static constexpr float by_0 = 1 / (a2 * b2), by_a = 1 / (2 * a2 * (a2 - b2)), by_b = 1 / (2 * b2 * (b2 - a2));
@@ -113,6 +117,44 @@ struct Points<4> {
     w[2] = a2 * sum_a + (b2 * sum_b + s[5]);
   }
 };
+
+// 0, a and -a of these: F(2, 3). The weights' factors are those of F(4, 3), and the inputs' make up for them.
+template <>
+struct Points<4, 2> {
+  static constexpr int64_t kTaken = 4;
+  static constexpr int64_t position(int64_t i) { return i < 3 ? i : 5; }
+  static constexpr float a = Points<4>::a, a2 = Points<4>::a2, b2 = Points<4>::b2;
+
+  template <typename V>
+  static void inputs(V* v, const V* d) {
+    const V even = (a2 - b2) * d[2], odd = (a * (a2 - b2)) * d[1];
+    v[0] = (a2 * b2) * d[0] - b2 * d[2];
+    v[1] = even + odd;
+    v[2] = even - odd;
+    v[3] = d[3] - a2 * d[1];
+  }
+  template <typename V>
+  static void gradients(V* v, const V* g) {
+    const V odd = a * g[1];
+    v[0] = g[0];
+    v[1] = g[0] + odd;
+    v[2] = g[0] - odd;
+    v[3] = g[1];
+  }
+  template <typename V>
+  static void outputs(V* y, const V* m) {
+    y[0] = m[0] + (m[1] + m[2]);
+    y[1] = a * (m[1] - m[2]) + m[3];
+  }
+};
+
+// Whether short tiles lack this position of whole ones of six.
+constexpr bool lacks_position(int64_t of_six) { return of_six == 3 || of_six == 4; }
+
+// How many tiles have position p.
+inline int64_t tiles_at(const TileCounts& tiles, int64_t p, int64_t positions) {
+  return positions == 36 ? tiles.of[lacks_position(p / 6)][lacks_position(p % 6)] : tiles.of[0][0];
+}
 
 // body.operator()<pixels of a tile's side>() for this many positions. Numbers that are multiplied in pairs are too
 // narrow for tiles of four.

@@ -130,17 +130,17 @@ void convolve_to(Out* out, const Number* blocked, const Number* weights, const f
   const bool in_place = kDepth<Number> == 1 && blocks == 1 && in == kLanes;
   auto* inputs = reinterpret_cast<Number*>(scratch);
   float* products = in_place ? scratch : scratch + pass.positions * pass.inputs.position;
-  const int64_t rows = pass.in.images * pass.tile_rows;
+  const int64_t rows = pass.in.images * pass.grid.rows;
   for (int64_t first = 0; first < rows; first += pass.band) {
     const TileRows band{first, rows - first < pass.band ? rows - first : pass.band};
-    const int64_t tiles = band.count * pass.tile_columns;
+    const TileCounts tiles = count_tiles(pass.grid, band.first, band.count);
     input_tiles<kLanes>(inputs, blocked, band, pass.inputs, pass);
     for (int64_t p = 0; p < pass.positions; ++p) {
       const Number* of_position = weights + p * pass.weights;
       for_output_blocks<kLanes>(blocks, [&]<int64_t kBlocks>(int64_t block) {
         const ToTiles to{products + p * pass.outputs.position + block * pass.outputs.block, pass.outputs.block};
         multiply<kLanes, kBlocks>(inputs + p * pass.inputs.position, pass.inputs.block, of_position + block * square,
-                                  tiles, in, to);
+                                  tiles_at(tiles, p, pass.positions), in, to);
       });
     }
     with_tile<Number>(pass.positions,
@@ -209,11 +209,12 @@ void sum_products(float* sums, const Number* inputs, const Number* gradients, bo
   for (int64_t p = 0; p < shape.positions; ++p) {
     const Number *x = inputs + p * shape.inputs.position, *g = gradients + p * shape.gradients.position;
     float* to = sums + p * shape.position;
+    const int64_t tiles = tiles_at(shape.tiles, p, shape.positions);
     const auto all_outputs = [&]<int64_t kBlocks, int64_t kSome>(int64_t block) {
       for (int64_t c = 0; c < shape.out; c += kSome) {
         const Number* of_output = g + c / kLanes * shape.gradients.block + c % kLanes * kDepth<Number>;
         add_products<kLanes, kBlocks, kSome>(to + block * square + c * kLanes, square, x + block * shape.inputs.block,
-                                             shape.inputs.block, of_output, shape.tiles, add);
+                                             shape.inputs.block, of_output, tiles, add);
       }
     };
     const int64_t blocks = shape.in / kLanes;

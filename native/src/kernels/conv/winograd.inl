@@ -5,38 +5,110 @@
 //   weights' sums = Gt [ sum over tiles (A g At) . (Bt d B) ] G                         g the output's gradient tile
 #include "kernels/conv/points.inl"
 
-// body(tile row within its image, the image) for each of these tile rows of a group.
+// body(tile row within its image, the image, tiles in memory before the row's) for each of these tile rows of a group.
 template <typename Body>
-void for_tile_rows(TileRows rows, int64_t of_image, const Body& body) {
-  int64_t image = rows.first / of_image, row = rows.first % of_image;
+void for_tile_rows(TileRows rows, const TileGrid& grid, const Body& body) {
+  int64_t image = rows.first / grid.rows, row = rows.first % grid.rows;
+  TileCounts before = count_tiles(grid, 0, rows.behind);
   for (int64_t r = 0; r < rows.count; ++r) {
-    body(row, image);
-    if (++row == of_image) {
+    body(row, image, before);
+    add_row(before, grid, row < grid.whole_rows);
+    if (++row == grid.rows) {
       row = 0;
       ++image;
     }
   }
 }
 
-// put(i, j, M X Mt at i, j) for X of kFrom rows and columns, load(i, j), and M of kTo rows: transform(M x, x).
-template <int64_t kLanes, int64_t kFrom, int64_t kTo, typename Load, typename Transform, typename Put>
-[[gnu::always_inline]] inline void in_both_directions(const Load& load, const Transform& transform, const Put& put) {
-  Vector<kLanes> rows[kTo][kFrom];
+// body.operator()<pixels of its side>() for a whole tile row or a short one.
+template <int64_t kTile, typename Body>
+void with_height(bool is_whole, const Body& body) {
+  if constexpr (kTile > 2) {
+    if (!is_whole) return body.template operator()<2>();
+  }
+  body.template operator()<kTile>();
+}
+
+// body.operator()<pixels of its side>(c) for each tile of a row.
+template <int64_t kTile, typename Body>
+void for_tile_columns(const TileGrid& grid, const Body& body) {
+  for (int64_t c = 0; c < grid.whole_columns; ++c) body.template operator()<kTile>(c);
+  if constexpr (kTile > 2) {
+    if (grid.whole_columns < grid.columns) body.template operator()<2>(grid.whole_columns);
+  }
+}
+
+// Where a row's tiles start at each position.
+template <int64_t kLanes, int64_t kTile, typename Number>
+struct RowTiles {
+  Number* of[2][2];
+  int64_t position;
+
+  RowTiles(Number* tiles, const TileCounts& before, int64_t distance) : position(distance) {
+    for (int64_t i = 0; i < 2; ++i) {
+      for (int64_t j = 0; j < 2; ++j) of[i][j] = tiles + before.of[i][j] * kLanes;
+    }
+  }
+  Number* at(int64_t i, int64_t j, int64_t c) const {
+    constexpr int64_t kTaken = Points<kTile>::kTaken;
+    const bool row = kTaken == 6 && lacks_position(i), column = kTaken == 6 && lacks_position(j);
+    return of[row][column] + (kTaken * i + j) * position + c * kLanes;
+  }
+};
+
+// The maps of one direction, of kFrom vectors to kTo.
+template <typename Points>
+struct Gradients {
+  static constexpr int64_t kFrom = Points::kTaken - 2, kTo = Points::kTaken;
+  template <typename V>
+  static void apply(V* to, const V* from) {
+    Points::gradients(to, from);
+  }
+};
+template <typename Points>
+struct Outputs {
+  static constexpr int64_t kFrom = Points::kTaken, kTo = Points::kTaken - 2;
+  template <typename V>
+  static void apply(V* to, const V* from) {
+    Points::outputs(to, from);
+  }
+};
+template <typename Points>
+struct Weights {
+  static constexpr int64_t kFrom = 3, kTo = Points::kTaken;
+  template <typename V>
+  static void apply(V* to, const V* from) {
+    Points::weights(to, from);
+  }
+};
+template <typename Points>
+struct Sums {
+  static constexpr int64_t kFrom = Points::kTaken, kTo = 3;
+  template <typename V>
+  static void apply(V* to, const V* from) {
+    Points::sums(to, from);
+  }
+};
+
+// put(i, j, R X Ct at i, j) for X = load(i, j), where Rows::apply(R x, x) and Columns::apply(C x, x).
+template <int64_t kLanes, typename Rows, typename Columns, typename Load, typename Put>
+[[gnu::always_inline]] inline void in_both_directions(const Load& load, const Put& put) {
+  Vector<kLanes> rows[Rows::kTo][Columns::kFrom];
 #pragma GCC unroll 6
-  for (int64_t j = 0; j < kFrom; ++j) {
-    Vector<kLanes> from[kFrom], to[kTo];
+  for (int64_t j = 0; j < Columns::kFrom; ++j) {
+    Vector<kLanes> from[Rows::kFrom], to[Rows::kTo];
 #pragma GCC unroll 6
-    for (int64_t i = 0; i < kFrom; ++i) from[i] = load(i, j);
-    transform(to, from);
+    for (int64_t i = 0; i < Rows::kFrom; ++i) from[i] = load(i, j);
+    Rows::apply(to, from);
 #pragma GCC unroll 6
-    for (int64_t i = 0; i < kTo; ++i) rows[i][j] = to[i];
+    for (int64_t i = 0; i < Rows::kTo; ++i) rows[i][j] = to[i];
   }
 #pragma GCC unroll 6
-  for (int64_t i = 0; i < kTo; ++i) {
-    Vector<kLanes> to[kTo];
-    transform(to, rows[i]);
+  for (int64_t i = 0; i < Rows::kTo; ++i) {
+    Vector<kLanes> to[Columns::kTo];
+    Columns::apply(to, rows[i]);
 #pragma GCC unroll 6
-    for (int64_t j = 0; j < kTo; ++j) put(i, j, to[j]);
+    for (int64_t j = 0; j < Columns::kTo; ++j) put(i, j, to[j]);
   }
 }
 
@@ -44,38 +116,45 @@ template <int64_t kLanes, int64_t kFrom, int64_t kTo, typename Load, typename Tr
 template <int64_t kLanes, int64_t kTile, typename Number>
 void input_tiles_of(Number* tiles, const Number* bordered, TileRows rows, const TileShape& shape,
                     const ConvPass& pass) {
-  constexpr int64_t kWidth = Block<kLanes>::kWidth, kTaken = Points<kTile>::kTaken;
-  const int64_t row = pass.in.row, position = shape.position;
+  constexpr int64_t kWidth = Block<kLanes>::kWidth;
+  const int64_t row = pass.in.row;
   for (int64_t channel = 0; channel < pass.in.channels; channel += kWidth) {
     const int64_t block = channel / kLanes, lane = channel % kLanes;
-    Number* to = tiles + block * shape.block + lane;
-    for_tile_rows(rows, pass.tile_rows, [&](int64_t r, int64_t image) {
+    Number* of_channel = tiles + block * shape.block + lane;
+    for_tile_rows(rows, pass.grid, [&](int64_t r, int64_t image, const TileCounts& before) {
+      const RowTiles<kLanes, kTile, Number> to(of_channel, before, shape.position);
       const Number* from = bordered + block * pass.in.block + image * pass.in.plane + kTile * r * row + lane;
-      Vector<kLanes> rows_of[kTaken][kTaken];  // [position of Bt][column of pixels]
-      const auto load = [&](int64_t column) {
-        Vector<kLanes> d[kTaken], v[kTaken];
+      with_height<kTile>(r < pass.grid.whole_rows, [&]<int64_t kHeight>() {
+        using Rows = Points<kTile, kHeight>;
+        Vector<kLanes> rows_of[Rows::kTaken][kTile + 2];  // [position of Bt][column of pixels]
+        const auto load = [&](int64_t column) {
+          Vector<kLanes> d[Rows::kTaken], v[Rows::kTaken];
 #pragma GCC unroll 6
-        for (int64_t i = 0; i < kTaken; ++i) d[i] = numbers_at<kLanes>(from + i * row);
-        Points<kTile>::inputs(v, d);
+          for (int64_t i = 0; i < Rows::kTaken; ++i) d[i] = numbers_at<kLanes>(from + i * row);
+          Rows::inputs(v, d);
 #pragma GCC unroll 6
-        for (int64_t i = 0; i < kTaken; ++i) rows_of[i][column] = v[i];
-        from += kLanes;
-      };
-      load(0);
-      load(1);
-      for (int64_t c = 0; c < pass.tile_columns; ++c, to += kLanes) {
+          for (int64_t i = 0; i < Rows::kTaken; ++i) rows_of[i][column] = v[i];
+          from += kLanes;
+        };
+        load(0);
+        load(1);
+        for_tile_columns<kTile>(pass.grid, [&]<int64_t kPixels>(int64_t c) {
+          using Columns = Points<kTile, kPixels>;
 #pragma GCC unroll 4
-        for (int64_t column = 2; column < kTaken; ++column) load(column);
+          for (int64_t column = 2; column < Columns::kTaken; ++column) load(column);
 #pragma GCC unroll 6
-        for (int64_t i = 0; i < kTaken; ++i) {
-          Vector<kLanes> v[kTaken];
-          Points<kTile>::inputs(v, rows_of[i]);
+          for (int64_t i = 0; i < Rows::kTaken; ++i) {
+            Vector<kLanes> v[Columns::kTaken];
+            Columns::inputs(v, rows_of[i]);
 #pragma GCC unroll 6
-          for (int64_t j = 0; j < kTaken; ++j) put_numbers<kLanes>(to + (kTaken * i + j) * position, v[j]);
-          rows_of[i][0] = rows_of[i][kTile];
-          rows_of[i][1] = rows_of[i][kTile + 1];
-        }
-      }
+            for (int64_t j = 0; j < Columns::kTaken; ++j) {
+              put_numbers<kLanes>(to.at(Rows::position(i), Columns::position(j), c), v[j]);
+            }
+            rows_of[i][0] = rows_of[i][kPixels];
+            rows_of[i][1] = rows_of[i][kPixels + 1];
+          }
+        });
+      });
     });
   }
 }
@@ -84,20 +163,27 @@ void input_tiles_of(Number* tiles, const Number* bordered, TileRows rows, const 
 template <int64_t kLanes, int64_t kTile, typename Number>
 void gradient_tiles_of(Number* tiles, const Number* bordered, TileRows rows, const TileShape& shape,
                        const ConvPass& pass) {
-  constexpr int64_t kWidth = Block<kLanes>::kWidth, kTaken = Points<kTile>::kTaken;
-  const int64_t row = pass.out.row, position = shape.position;
+  constexpr int64_t kWidth = Block<kLanes>::kWidth;
+  const int64_t row = pass.out.row;
   for (int64_t channel = 0; channel < pass.out.channels; channel += kWidth) {
     const int64_t block = channel / kLanes, lane = channel % kLanes;
-    Number* to = tiles + block * shape.block + lane;
-    for_tile_rows(rows, pass.tile_rows, [&](int64_t r, int64_t image) {
-      const Number* from =
+    Number* of_channel = tiles + block * shape.block + lane;
+    for_tile_rows(rows, pass.grid, [&](int64_t r, int64_t image, const TileCounts& before) {
+      const RowTiles<kLanes, kTile, Number> to(of_channel, before, shape.position);
+      const Number* of_row =
           bordered + block * pass.out.block + image * pass.out.plane + (kTile * r + 1) * row + kLanes + lane;
-      for (int64_t c = 0; c < pass.tile_columns; ++c, from += kTile * kLanes, to += kLanes) {
-        in_both_directions<kLanes, kTile, kTaken>(
-            [&](int64_t i, int64_t j) { return numbers_at<kLanes>(from + i * row + j * kLanes); },
-            [](auto* v, const auto* g) { Points<kTile>::gradients(v, g); },
-            [&](int64_t i, int64_t j, Vector<kLanes> v) { put_numbers<kLanes>(to + (kTaken * i + j) * position, v); });
-      }
+      with_height<kTile>(r < pass.grid.whole_rows, [&]<int64_t kHeight>() {
+        for_tile_columns<kTile>(pass.grid, [&]<int64_t kPixels>(int64_t c) {
+          using Rows = Points<kTile, kHeight>;
+          using Columns = Points<kTile, kPixels>;
+          const Number* from = of_row + kTile * c * kLanes;
+          in_both_directions<kLanes, Gradients<Rows>, Gradients<Columns>>(
+              [&](int64_t i, int64_t j) { return numbers_at<kLanes>(from + i * row + j * kLanes); },
+              [&](int64_t i, int64_t j, Vector<kLanes> v) {
+                put_numbers<kLanes>(to.at(Rows::position(i), Columns::position(j), c), v);
+              });
+        });
+      });
     });
   }
 }
@@ -106,34 +192,38 @@ void gradient_tiles_of(Number* tiles, const Number* bordered, TileRows rows, con
 template <int64_t kLanes, int64_t kTile, typename Out>
 void transform_output(Out* out, const float* products, const float* bias, const float* base, TileRows rows,
                       const ConvPass& pass) {
-  constexpr int64_t kWidth = Block<kLanes>::kWidth, kTaken = Points<kTile>::kTaken;
-  const int64_t pixel = pass.out.channels, row = pass.out.width * pixel, position = pass.outputs.position;
+  constexpr int64_t kWidth = Block<kLanes>::kWidth;
+  const int64_t pixel = pass.out.channels, row = pass.out.width * pixel;
   for (int64_t channel = 0; channel < pass.out.channels; channel += kWidth) {
     const Vector<kLanes> start = bias != nullptr ? at<kLanes>(bias + channel) : Vector<kLanes>{};
-    const float* from = products + channel / kLanes * pass.outputs.block + channel % kLanes;
-    for_tile_rows(rows, pass.tile_rows, [&](int64_t r, int64_t image) {
+    const float* of_channel = products + channel / kLanes * pass.outputs.block + channel % kLanes;
+    for_tile_rows(rows, pass.grid, [&](int64_t r, int64_t image, const TileCounts& before) {
+      const RowTiles<kLanes, kTile, const float> from(of_channel, before, pass.outputs.position);
+      const int64_t of_row = (image * pass.out.height + kTile * r) * row + channel;
       const int64_t rows_left = pass.out.height - kTile * r;
-      for (int64_t x = 0; x < pass.out.width; x += kTile, from += kLanes) {
-        const int64_t columns_left = pass.out.width - x;
-        const int64_t place = (image * pass.out.height + kTile * r) * row + x * pixel + channel;
-        const auto put_where = [&](const auto& is_inside) {
-          in_both_directions<kLanes, kTaken, kTile>(
-              [&](int64_t i, int64_t j) { return at<kLanes>(from + (kTaken * i + j) * position); },
-              [](auto* y, const auto* m) { Points<kTile>::outputs(y, m); },
-              [&](int64_t i, int64_t j, Vector<kLanes> y) {
-                if (!is_inside(i, j)) return;
-                const int64_t own = place + i * row + j * pixel;
-                Vector<kLanes> value = start + y;
-                if (base != nullptr) value += at<kLanes>(base + own);
-                put_numbers<kLanes>(out + own, value);
-              });
-        };
-        if (rows_left >= kTile && columns_left >= kTile) {
-          put_where([](int64_t, int64_t) { return true; });
-        } else {
-          put_where([=](int64_t i, int64_t j) { return i < rows_left && j < columns_left; });
-        }
-      }
+      with_height<kTile>(r < pass.grid.whole_rows, [&]<int64_t kHeight>() {
+        for_tile_columns<kTile>(pass.grid, [&]<int64_t kPixels>(int64_t c) {
+          using Rows = Points<kTile, kHeight>;
+          using Columns = Points<kTile, kPixels>;
+          const int64_t columns_left = pass.out.width - kTile * c, place = of_row + kTile * c * pixel;
+          const auto put_where = [&](const auto& is_inside) {
+            in_both_directions<kLanes, Outputs<Rows>, Outputs<Columns>>(
+                [&](int64_t i, int64_t j) { return at<kLanes>(from.at(Rows::position(i), Columns::position(j), c)); },
+                [&](int64_t i, int64_t j, Vector<kLanes> y) {
+                  if (!is_inside(i, j)) return;
+                  const int64_t own = place + i * row + j * pixel;
+                  Vector<kLanes> value = start + y;
+                  if (base != nullptr) value += at<kLanes>(base + own);
+                  put_numbers<kLanes>(out + own, value);
+                });
+          };
+          if (rows_left >= kHeight && columns_left >= kPixels) {
+            put_where([](int64_t, int64_t) { return true; });
+          } else {
+            put_where([=](int64_t i, int64_t j) { return i < rows_left && j < columns_left; });
+          }
+        });
+      });
     });
   }
 }
@@ -158,9 +248,8 @@ void transform_weights(float* weights, int64_t position, const float* taps, int6
   with_tile<float>(positions, [&]<int64_t kTile>() {
     constexpr int64_t kTaken = Points<kTile>::kTaken;
     for (int64_t i = 0; i < count; i += Block<kLanes>::kWidth) {
-      in_both_directions<kLanes, 3, kTaken>(
+      in_both_directions<kLanes, Weights<Points<kTile>>, Weights<Points<kTile>>>(
           [&](int64_t k, int64_t j) { return at<kLanes>(taps + (3 * k + j) * tap + i); },
-          [](auto* v, const auto* w) { Points<kTile>::weights(v, w); },
           [&](int64_t k, int64_t j, Vector<kLanes> v) { at<kLanes>(weights + (kTaken * k + j) * position + i) = v; });
     }
   });
@@ -172,9 +261,8 @@ void transform_sums(float* taps, int64_t tap, const float* sums, int64_t positio
   with_tile<float>(positions, [&]<int64_t kTile>() {
     constexpr int64_t kTaken = Points<kTile>::kTaken;
     for (int64_t i = 0; i < count; i += Block<kLanes>::kWidth) {
-      in_both_directions<kLanes, kTaken, 3>(
+      in_both_directions<kLanes, Sums<Points<kTile>>, Sums<Points<kTile>>>(
           [&](int64_t k, int64_t j) { return at<kLanes>(sums + (kTaken * k + j) * position + i); },
-          [](auto* w, const auto* s) { Points<kTile>::sums(w, s); },
           [&](int64_t k, int64_t j, Vector<kLanes> w) { at<kLanes>(taps + (3 * k + j) * tap + i) = w; });
     }
   });
