@@ -6,7 +6,9 @@ namespace ResNetNodes.Interop;
 /// <summary>How tensors and lists of them cross the boundary: handles are borrowed or handed over, data is never copied.</summary>
 internal static unsafe class TensorMarshal
 {
-    /// <summary>The tensor's handle, together with the tensor, which so stays alive through the call. Null is an undefined tensor.</summary>
+    /// <summary>
+    /// The tensor's handle, together with the tensor, which so stays alive through the call. Null is an undefined tensor.
+    /// </summary>
     public static HandleRef Borrow(torch.Tensor? tensor) =>
         tensor is null ? new HandleRef(null, IntPtr.Zero) : new HandleRef(tensor, tensor.Handle);
 

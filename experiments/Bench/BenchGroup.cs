@@ -23,8 +23,8 @@ internal sealed class BenchGroup : OptionGroup
     public string? Planes { get => Optional(); set => Set(value); }
 
     [Option('n', "network", Default = "tiny,bottleneck,linear", MetaValue = "{networks},...", HelpText =
-        "TinyResNet; 14×14 maps with ReLU–conv1×1–BN–ReLU–conv3×3–BN–ReLU–conv1×1–BN; one shared Linear–tanh–Linear of "
-        + "8 hidden; whole networks of four stages, as 'train' has them.")]
+        "TinyResNet; 14×14 maps with ReLU–conv1×1–BN–ReLU–conv3×3–BN–ReLU–conv1×1–BN; one shared "
+        + "Linear–tanh–Linear of 8 hidden; whole networks of four stages, as 'train' has them.")]
     [Section("model")]
     [MayChange]
     public string Network { get => Given(); set => Set(value); }

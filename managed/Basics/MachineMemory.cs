@@ -16,7 +16,11 @@ internal static class MachineMemory
 
     private static double? Entry(string name)
     {
-        var line = File.Exists(Source) ? File.ReadLines(Source).FirstOrDefault(l => l.StartsWith(name + ":", StringComparison.Ordinal)) : null;
-        return line is null ? null : 1024 * double.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture);
+        var line = File.Exists(Source)
+            ? File.ReadLines(Source).FirstOrDefault(l => l.StartsWith(name + ":", StringComparison.Ordinal))
+            : null;
+        return line is null
+            ? null
+            : 1024 * double.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture);
     }
 }

@@ -71,8 +71,8 @@ internal sealed class RandomNumbers(long seed)
     /// Whether these bytes say where a generator of LibTorch is. LibTorch itself ends the process where they do not, and reads beyond
     /// its numbers where they say that more are left than it has.
     /// </summary>
-    // LibTorch's CPUGeneratorImplState: seed (8 bytes), left (4), seeded (4), next (8), 624 numbers (8 each), three normals (8 each), whether
-    // they are valid (4, and 4 of padding), a normal in float32 (4), whether it is valid (1, and 3 of padding).
+    // LibTorch's CPUGeneratorImplState: seed (8 bytes), left (4), seeded (4), next (8), 624 numbers (8 each), three normals (8
+    // each), whether they are valid (4, and 4 of padding), a normal in float32 (4), whether it is valid (1, and 3 of padding).
     public static bool IsTorchState(ReadOnlySpan<byte> state)
     {
         const int numbers = 624, first = 24, normals = first + (8 * numbers), flag = normals + 24, single = flag + 8, length = single + 8;

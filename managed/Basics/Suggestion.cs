@@ -5,7 +5,8 @@ internal static class Suggestion
 {
     /// <summary>What an error message about an unknown word adds.</summary>
     /// <returns>"; did you mean X?", or nothing where no name is near.</returns>
-    public static string Hint(string word, IEnumerable<string> names) => Nearest(word, names) is { } name ? $"; did you mean {name}?" : string.Empty;
+    public static string Hint(string word, IEnumerable<string> names) =>
+        Nearest(word, names) is { } name ? $"; did you mean {name}?" : string.Empty;
 
     /// <summary>The nearest name; null where none is near.</summary>
     public static string? Nearest(string word, IEnumerable<string> names)

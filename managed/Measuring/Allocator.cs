@@ -7,7 +7,8 @@ public static partial class Allocator
 {
     private const int TrimThreshold = -1, MmapThreshold = -3; // mallopt's names of them
     private const int KeptBytes = 1 << 30, LargestBlock = 32 << 20;
-    private static readonly string[] Variables = ["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES", "LD_PRELOAD"];
+    private static readonly string[] Variables =
+        ["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES", "LD_PRELOAD"];
 
     /// <summary>
     /// Keeps up to 1 GiB of the memory that training steps free for the steps that follow. By default, glibc returns the end of its heap to

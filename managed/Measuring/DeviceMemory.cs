@@ -26,7 +26,9 @@ internal static unsafe class DeviceMemory
             answers &= setDevice(current) == 0;
         }
 
-        return answers ? ((long)free, (long)total) : throw new ResNetNodesException($"device memory: the CUDA runtime gives no answer for {device}");
+        return answers
+            ? ((long)free, (long)total)
+            : throw new ResNetNodesException($"device memory: the CUDA runtime gives no answer for {device}");
     }
 
     private static IntPtr Library()
@@ -35,8 +37,11 @@ internal static unsafe class DeviceMemory
         var loaded = File.ReadLines("/proc/self/maps").Select(line => line[(line.LastIndexOf(' ') + 1)..])
             .FirstOrDefault(path => Path.GetFileName(path).StartsWith("libcudart", StringComparison.Ordinal));
         var library = IntPtr.Zero;
-        return (loaded is not null && NativeLibrary.TryLoad(loaded, out library)) || RunTimes.Any(name => NativeLibrary.TryLoad(name, typeof(torch).Assembly, null, out library))
+        return (loaded is not null && NativeLibrary.TryLoad(loaded, out library))
+            || RunTimes.Any(name => NativeLibrary.TryLoad(name, typeof(torch).Assembly, null, out library))
             ? library
-            : throw new ResNetNodesException($"device memory: none of {string.Join(", ", RunTimes)} can be loaded; add the CUDA runtime's folder to LD_LIBRARY_PATH");
+            : throw new ResNetNodesException(
+                $"device memory: none of {string.Join(", ", RunTimes)} can be loaded; add the CUDA runtime's folder to "
+                + "LD_LIBRARY_PATH");
     }
 }

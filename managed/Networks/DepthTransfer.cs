@@ -4,15 +4,18 @@ using static TorchSharp.torch;
 namespace ResNetNodes.Networks;
 
 /// <summary>
-/// Transfers weights from one depth to another: function i of a stage of depth b takes those of function ⌊i·a/b⌋ of the same stage of depth a
-/// (paper, figure 4), and the one function of a tied stage goes to all (untying; paper, table 2). Everything else is copied as it is.
+/// Transfers weights from one depth to another: function i of a stage of depth b takes those of function ⌊i·a/b⌋ of the same stage
+/// of depth a (paper, figure 4), and the one function of a tied stage goes to all (untying; paper, table 2). Everything else is
+/// copied as it is.
 /// </summary>
 public static class DepthTransfer
 {
     /// <summary>Copies parameters and buffers of a network into one that differs from it only in the depth of its stages.</summary>
     /// <param name="source">The network to copy from; it is not changed.</param>
     /// <param name="target">The network to copy to; its stages may be deeper or shallower, and untied where the source's are tied.</param>
-    /// <exception cref="ArgumentException">The networks differ in more than depth; the message says where. The target is left as it was.</exception>
+    /// <exception cref="ArgumentException">
+    /// The networks differ in more than depth; the message says where. The target is left as it was.
+    /// </exception>
     public static void Copy(nn.Module source, nn.Module target)
     {
         ArgumentNullException.ThrowIfNull(source);
@@ -31,7 +34,8 @@ public static class DepthTransfer
             var (given, taken) = (from[name].Functions, stage.Functions);
             if (taken.Count == 1 && given.Count > 1)
             {
-                throw new ArgumentException($"{name} has {given.Count} functions in the source and one in the target, expected a target that is not tied");
+                throw new ArgumentException(
+                    $"{name} has {given.Count} functions in the source and one in the target, expected a target that is not tied");
             }
 
             for (var i = 0; i < taken.Count; i++)
@@ -53,7 +57,9 @@ public static class DepthTransfer
     private static Dictionary<string, Tensor> Outside(nn.Module network, IEnumerable<string> stages) =>
         network.state_dict().Where(entry => !stages.Any(s => entry.Key.StartsWith(s + ".", StringComparison.Ordinal))).ToDictionary();
 
-    private static void Pair(IReadOnlyDictionary<string, Tensor> source, IReadOnlyDictionary<string, Tensor> target, string where, List<(Tensor From, Tensor To)> pairs)
+    private static void Pair(
+        IReadOnlyDictionary<string, Tensor> source, IReadOnlyDictionary<string, Tensor> target, string where,
+        List<(Tensor From, Tensor To)> pairs)
     {
         foreach (var (name, place) in target)
         {

@@ -23,7 +23,8 @@ public sealed record NetworkSize
 
     private readonly string text;
 
-    private NetworkSize(string text, IReadOnlyList<int> blocks, bool bottleneck) => (this.text, Blocks, Bottleneck) = (text, blocks, bottleneck);
+    private NetworkSize(string text, IReadOnlyList<int> blocks, bool bottleneck) =>
+        (this.text, Blocks, Bottleneck) = (text, blocks, bottleneck);
 
     /// <summary>Blocks of each of the four stages, the first one (which changes the shape) included.</summary>
     public IReadOnlyList<int> Blocks { get; }
@@ -58,7 +59,10 @@ public sealed record NetworkSize
             throw new ArgumentException($"blocks are {string.Join('+', blocks)}, expected four numbers from 1 to {MostBlocks}");
         }
 
-        return new((bottleneck ? "custom:" : "custom-basic:") + string.Join('+', blocks.Select(b => b.ToString(CultureInfo.InvariantCulture))), [.. blocks], bottleneck);
+        return new(
+            (bottleneck ? "custom:" : "custom-basic:") + string.Join('+', blocks.Select(b => b.ToString(CultureInfo.InvariantCulture))),
+            [.. blocks],
+            bottleneck);
     }
 
     /// <summary>Reads a size as users write it; the inverse of <see cref="ToString"/>.</summary>
@@ -75,7 +79,8 @@ public sealed record NetworkSize
         var isWritten = kind switch { "auto" => parts.Length == 1, "custom" or "custom-basic" => parts.Length == StageCount, _ => false };
         if (isWritten && parts.All(part => part.Length > 0 && part.All(char.IsAsciiDigit)) && !numbers.All(Fits))
         {
-            throw new ArgumentException($"size '{text}': a stage has 1 to {MostBlocks} blocks, each of them built and evaluated on its own");
+            throw new ArgumentException(
+                $"size '{text}': a stage has 1 to {MostBlocks} blocks, each of them built and evaluated on its own");
         }
 
         return kind switch
@@ -83,7 +88,8 @@ public sealed record NetworkSize
             "auto" when isWritten && Fits(numbers[0]) => Auto(numbers[0]),
             "custom" or "custom-basic" when isWritten && numbers.All(Fits) => Custom(numbers, kind == "custom"),
             _ => Named.FirstOrDefault(size => size.text == word)
-                ?? throw new ArgumentException($"size '{text}' is unknown; expected 18, 34, 50, 101, 152, auto:8, custom:3+4+10+3 or custom-basic:2+2+10+2"),
+                ?? throw new ArgumentException(
+                    $"size '{text}' is unknown; expected 18, 34, 50, 101, 152, auto:8, custom:3+4+10+3 or custom-basic:2+2+10+2"),
         };
     }
 

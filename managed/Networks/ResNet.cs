@@ -6,8 +6,8 @@ using static TorchSharp.torch;
 namespace ResNetNodes.Networks;
 
 /// <summary>
-/// ImageNet-style networks of four stages (paper, figures 3a and 3b, table 2). Each stage is one block that changes the shape, followed by a
-/// residual stage of blocks − 1 functions, h = 1/(blocks − 1). Input [B, 3, H, W], output [B, classes].
+/// ImageNet-style networks of four stages (paper, figures 3a and 3b, table 2). Each stage is one block that changes the shape,
+/// followed by a residual stage of blocks − 1 functions, h = 1/(blocks − 1). Input [B, 3, H, W], output [B, classes].
 /// </summary>
 public sealed class ResNet : nn.Module<Tensor, Tensor>
 {
@@ -32,7 +32,8 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>
         ArgumentOutOfRangeException.ThrowIfLessThan(options.AdjointFrom, 1);
         if (options.MemoryBudget is not null && options.Recompute is not null)
         {
-            throw new ArgumentException("Recompute is the plan's to decide where there is a MemoryBudget; leave one of them out", nameof(options));
+            throw new ArgumentException(
+                "Recompute is the plan's to decide where there is a MemoryBudget; leave one of them out", nameof(options));
         }
 
         Options = options;
@@ -162,7 +163,8 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>
         }
 
         var stage = depth >= options.AdjointFrom ? options.Stage : options.Stage with { Reconstruction = Reconstruction.Backprop };
-        Sequential Function() => ResidualFunctions.Branch(channels, planes, options.Size.Bottleneck, 1, options.Kind != ResNetKind.Ordinary, options.ZeroInitResidual);
+        Sequential Function() => ResidualFunctions.Branch(
+            channels, planes, options.Size.Bottleneck, 1, options.Kind != ResNetKind.Ordinary, options.ZeroInitResidual);
         return options.Kind == ResNetKind.Tied
             ? ResidualStage.Shared(Function(), depth, stage)
             : new ResidualStage(Enumerable.Range(0, depth).Select(_ => Function()), stage);

@@ -57,6 +57,9 @@ internal static class ResidualFunctions
         var branch = Branch(input, planes, bottleneck, stride, reluFirst: false, zeroInit);
         return new ResidualBlock(branch, stride == 1 && input == output
             ? null
-            : nn.Sequential(("subsample", new Subsample(stride)), ("conv", Convolution(input, output, 1, 1)), ("norm", nn.BatchNorm2d(output))));
+            : nn.Sequential(
+                ("subsample", new Subsample(stride)),
+                ("conv", Convolution(input, output, 1, 1)),
+                ("norm", nn.BatchNorm2d(output))));
     }
 }

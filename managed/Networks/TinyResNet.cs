@@ -23,7 +23,9 @@ public sealed record TinyResNetOptions
     /// <summary>Start the last batch normalization of each function with weight 0: every function starts as 0.</summary>
     public bool ZeroInit { get; init; } = true;
 
-    /// <summary>Bytes that a training step may take beyond rest, as <see cref="ResNetOptions.MemoryBudget"/> has it. Null: no plan.</summary>
+    /// <summary>
+    /// Bytes that a training step may take beyond rest, as <see cref="ResNetOptions.MemoryBudget"/> has it. Null: no plan.
+    /// </summary>
     public long? MemoryBudget { get; init; }
 
     /// <summary>How the stage is integrated and differentiated.</summary>

@@ -70,7 +70,9 @@ internal sealed class PlannedPart
     public PartMethod? Current { get; private set; }
 
     /// <summary>What each method takes at an input like x.</summary>
-    /// <exception cref="ResNetNodesException">Its functions are called, so that nothing is known of them, or x does not fit them.</exception>
+    /// <exception cref="ResNetNodesException">
+    /// Its functions are called, so that nothing is known of them, or x does not fit them.
+    /// </exception>
     public IReadOnlyList<StepCost> Costs(Tensor x)
     {
         try

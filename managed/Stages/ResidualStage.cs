@@ -25,7 +25,8 @@ public sealed class ResidualStage : nn.Module<Tensor, Tensor>, ILearningStage
     {
     }
 
-    private ResidualStage(nn.Module[] functions, int depth, StageOptions? options, Func<nn.Module, Tensor, double, Tensor> call, string unmappable)
+    private ResidualStage(
+        nn.Module[] functions, int depth, StageOptions? options, Func<nn.Module, Tensor, double, Tensor> call, string unmappable)
         : base(nameof(ResidualStage))
     {
         depth = depth > 0 ? depth : Math.Max(functions.Length, 1);

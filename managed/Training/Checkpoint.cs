@@ -14,7 +14,9 @@ public static class Checkpoint
     /// <param name="model">The network whose parameters and buffers are written, whatever their values.</param>
     /// <param name="optimizer">The optimizer whose state is written; null for a network alone.</param>
     /// <param name="history">The finished epochs.</param>
-    /// <exception cref="ResNetNodesException">The file can't be written, or the optimizer keeps what is no tensor, number or flag.</exception>
+    /// <exception cref="ResNetNodesException">
+    /// The file can't be written, or the optimizer keeps what is no tensor, number or flag.
+    /// </exception>
     public static void Save(string path, nn.Module model, OptimizerHelper? optimizer, IReadOnlyList<EpochMetrics> history) =>
         Save(path, model, optimizer, history, null);
 
@@ -44,7 +46,8 @@ public static class Checkpoint
     }
 
     /// <summary>Writes a checkpoint that knows its run.</summary>
-    internal static void Save(string path, nn.Module model, OptimizerHelper? optimizer, IReadOnlyList<EpochMetrics> history, RunFacts? facts)
+    internal static void Save(
+        string path, nn.Module model, OptimizerHelper? optimizer, IReadOnlyList<EpochMetrics> history, RunFacts? facts)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(history);
@@ -61,7 +64,8 @@ public static class Checkpoint
         }
         catch (FormatException exception)
         {
-            throw new ResNetNodesException($"{path}: belongs to another network ({exception.Message}); use the options that it was trained with", exception);
+            throw new ResNetNodesException(
+                $"{path}: belongs to another network ({exception.Message}); use the options that it was trained with", exception);
         }
     }
 }

@@ -102,7 +102,9 @@ internal sealed class CheckpointFile : IDisposable
         catch (IOException exception)
         {
             throw new ResNetNodesException(
-                $"{path}: can no longer be read, and the network has got a part of it: {exception.Message}; read it again, or an earlier one", exception);
+                $"{path}: can no longer be read, and the network has got a part of it: {exception.Message}; read it again, or an "
+                + "earlier one",
+                exception);
         }
     }
 
@@ -156,7 +158,8 @@ internal sealed class CheckpointFile : IDisposable
 
         var text = Encoding.Latin1.GetString(first);
         throw new ResNetNodesException(text.StartsWith(Format, StringComparison.Ordinal) && text.EndsWith('\n')
-            ? $"{path}: is a checkpoint of format {text[Format.Length..^1]}, and this build reads format {Version}; train again, or use the build that wrote it"
+            ? $"{path}: is a checkpoint of format {text[Format.Length..^1]}, and this build reads format {Version}; train again, or "
+                + "use the build that wrote it"
             : $"{path}: is not a checkpoint of this program");
     }
 

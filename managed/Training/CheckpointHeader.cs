@@ -66,7 +66,8 @@ internal sealed record CheckpointHeader(
         var (groups, facts) = (Optimizer?.Groups ?? [], new[] { Facts?.Run ?? [], Facts?.Data ?? [] });
         if (Facts is { Epochs: < 1 } || Learned.Values.Any(numbers => numbers is null)
             || groups.Any(group => group is null || group.Parameters.Any(state => state is null))
-            || facts.Any(list => list.Any(fact => fact is null || fact.Values.Any(value => value is null)) || list.DistinctBy(fact => fact.Name).Count() < list.Count))
+            || facts.Any(list => list.Any(fact => fact is null || fact.Values.Any(value => value is null))
+                || list.DistinctBy(fact => fact.Name).Count() < list.Count))
         {
             throw new FormatException("its header has gaps");
         }
@@ -124,7 +125,9 @@ internal sealed record SavedTensor(TensorRole Role, string Name, ScalarType Type
     public static SavedTensor Of(TensorRole role, string name, Tensor tensor)
     {
         var saved = new SavedTensor(role, name, tensor.dtype, tensor.shape, tensor.NumberOfElements * tensor.ElementSize);
-        return saved.Bytes == saved.BytesOfShape() ? saved : throw new ResNetNodesException($"{name}: a checkpoint can't hold {saved.Text}");
+        return saved.Bytes == saved.BytesOfShape()
+            ? saved
+            : throw new ResNetNodesException($"{name}: a checkpoint can't hold {saved.Text}");
     }
 
     /// <summary>What type and shape make; -1 where they are none.</summary>

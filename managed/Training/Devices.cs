@@ -17,7 +17,8 @@ internal static class Devices
         var index = 0;
         return text == "cpu"
             ? torch.CPU
-            : text == "cuda" || (text.StartsWith(prefix, StringComparison.Ordinal) && int.TryParse(text.AsSpan(prefix.Length), NumberStyles.None, CultureInfo.InvariantCulture, out index))
+            : text == "cuda" || (text.StartsWith(prefix, StringComparison.Ordinal)
+                && int.TryParse(text.AsSpan(prefix.Length), NumberStyles.None, CultureInfo.InvariantCulture, out index))
             ? new torch.Device(DeviceType.CUDA, index)
             : throw new ArgumentException($"device '{text}' is unknown, expected cpu, cuda or cuda:K, K a whole number from 0");
     }
@@ -40,7 +41,9 @@ internal static class Devices
 
         if (!torch.cuda.is_available())
         {
-            throw new ResNetNodesException($"device {device}: this build of LibTorch has no CUDA, or the machine has no GPU (nvidia-smi lists them); TorchBackend=cuda ./build.sh builds with CUDA");
+            throw new ResNetNodesException(
+                $"device {device}: this build of LibTorch has no CUDA, or the machine has no GPU (nvidia-smi lists them); "
+                + "TorchBackend=cuda ./build.sh builds with CUDA");
         }
 
         var count = torch.cuda.device_count();

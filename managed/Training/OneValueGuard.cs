@@ -19,7 +19,9 @@ internal sealed class OneValueGuard : IDisposable
         foreach (var norm in model.modules().OfType<BatchNorm>().Distinct().Where(norm => !native.Contains(norm)))
         {
             removals.Add(norm.register_forward_pre_hook((_, input) =>
-                input.NumberOfElements == norm.num_features && (norm.training || !norm.track_running_stats) ? throw Refusal(null) : input).remove);
+                input.NumberOfElements == norm.num_features && (norm.training || !norm.track_running_stats)
+                    ? throw Refusal(null)
+                    : input).remove);
         }
     }
 
@@ -32,7 +34,8 @@ internal sealed class OneValueGuard : IDisposable
     public static ResNetNodesException Refusal(Exception? inner)
     {
         const string message =
-            "a batch of 1 image can't be normalized at 1×1 pixels: drop the last, smaller batch (dropLast / --drop-last), or take another batch size";
+            "a batch of 1 image can't be normalized at 1×1 pixels: drop the last, smaller batch (dropLast / --drop-last), or take "
+            + "another batch size";
         return inner is null ? new(message) : new(message, inner);
     }
 

@@ -21,7 +21,8 @@ internal static class OptimizerFields
         Of(owner).Where(field => !IsTensor(field)).ToDictionary(NameOf, field => NumberOf(field) switch
         {
             null => throw new ResNetNodesException(
-                $"optimizer: {field.DeclaringType} keeps {NameOf(field)}, a {field.FieldType.Name}; a checkpoint holds tensors, numbers and flags"),
+                $"optimizer: {field.DeclaringType} keeps {NameOf(field)}, a {field.FieldType.Name}; a checkpoint holds tensors, "
+                + "numbers and flags"),
             _ => Convert.ToString(field.GetValue(owner), CultureInfo.InvariantCulture) is { Length: > 0 } text ? text : null,
         });
 
@@ -68,7 +69,9 @@ internal static class OptimizerFields
     {
         if (text is null)
         {
-            return Nullable.GetUnderlyingType(field.FieldType) is not null ? null : throw new FormatException($"its optimizer's {NameOf(field)} is missing");
+            return Nullable.GetUnderlyingType(field.FieldType) is not null
+                ? null
+                : throw new FormatException($"its optimizer's {NameOf(field)} is missing");
         }
 
         try
@@ -94,5 +97,6 @@ internal static class OptimizerFields
     }
 
     // Of a property as it is called.
-    private static string NameOf(FieldInfo field) => field.Name.StartsWith('<') ? field.Name[1..field.Name.IndexOf('>', StringComparison.Ordinal)] : field.Name;
+    private static string NameOf(FieldInfo field) =>
+        field.Name.StartsWith('<') ? field.Name[1..field.Name.IndexOf('>', StringComparison.Ordinal)] : field.Name;
 }

@@ -61,18 +61,21 @@ internal sealed record RunFacts(int Epochs, IReadOnlyList<Fact> Run, IReadOnlyLi
     {
         if (finished > epochs)
         {
-            throw new ResNetNodesException($"{path}: has {finished} finished epochs, more than {epochs}; take {finished} epochs or more, or start a new run");
+            throw new ResNetNodesException(
+                $"{path}: has {finished} finished epochs, more than {epochs}; take {finished} epochs or more, or start a new run");
         }
 
         if (Enumerable.Range(0, finished).Any(epoch => schedule.Factor(epoch, Epochs) != schedule.Factor(epoch, epochs)))
         {
             throw new ResNetNodesException(
-                $"{path}: its {finished} finished {(finished == 1 ? "epoch" : "epochs")} followed {schedule} over {Epochs} epochs, over {epochs} they would have "
-                + $"had other learning rates; take {Epochs} epochs, or start a new run (under constant, steps or every it could become longer)");
+                $"{path}: its {finished} finished {(finished == 1 ? "epoch" : "epochs")} followed {schedule} over {Epochs} epochs, "
+                + $"over {epochs} they would have had other learning rates; take {Epochs} epochs, or start a new run (under constant, "
+                + "steps or every it could become longer)");
         }
     }
 
-    private static ResNetNodesException Refusal(string path, string change) => new($"{path}: belongs to another run: {change}, or start a new run");
+    private static ResNetNodesException Refusal(string path, string change) =>
+        new($"{path}: belongs to another run: {change}, or start a new run");
 
     private static string? Change(IReadOnlyList<Fact> before, IReadOnlyList<Fact> now)
     {

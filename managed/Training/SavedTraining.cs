@@ -34,11 +34,13 @@ internal sealed class SavedTraining
     public void Write(Stream target, IReadOnlyList<EpochMetrics> history, RunFacts? facts)
     {
         var tensors = network.Select(t => (Role: TensorRole.Network, Name: t.Key, Tensor: t.Value))
-            .Concat(States().SelectMany(s => OptimizerFields.Tensors(s.State).Select(t => (Role: TensorRole.Optimizer, Name: $"{s.Name}.{t.Name}", t.Tensor))))
+            .Concat(States().SelectMany(s => OptimizerFields.Tensors(s.State)
+                .Select(t => (Role: TensorRole.Optimizer, Name: $"{s.Name}.{t.Name}", t.Tensor))))
             .ToList();
         var learned = stages.ToDictionary(s => s.Name, s => MemoryMarshal.AsBytes([.. s.Stage.Learned]).ToArray());
         var header = new CheckpointHeader(
-            history, facts, RandomNumbers.TorchState(), learned, Numbers(), [.. tensors.Select(t => SavedTensor.Of(t.Role, t.Name, t.Tensor))]);
+            history, facts, RandomNumbers.TorchState(), learned, Numbers(),
+            [.. tensors.Select(t => SavedTensor.Of(t.Role, t.Name, t.Tensor))]);
         CheckpointFile.Write(target, header, tensors.Select(t => t.Tensor));
     }
 
@@ -91,7 +93,8 @@ internal sealed class SavedTraining
             return [];
         }
 
-        var parameters = optimizer.ParamGroups.Cast<ParamGroup>().SelectMany((group, g) => group.Parameters.Select(parameter => (parameter, g)));
+        var parameters = optimizer.ParamGroups.Cast<ParamGroup>()
+            .SelectMany((group, g) => group.Parameters.Select(parameter => (parameter, g)));
         return parameters.Zip(optimizer.state_dict().State, (p, state) => (p.parameter, p.g, state))
             .Select((s, i) => (names.GetValueOrDefault(s.parameter.Handle, $"parameter {i}"), s.parameter, s.state, s.g));
     }
@@ -104,14 +107,19 @@ internal sealed class SavedTraining
         }
 
         var states = States().ToLookup(s => s.Group, s => new SavedState(s.Name, OptimizerFields.Numbers(s.State)));
-        return new(optimizer.GetType().Name, [.. optimizer.state_dict().Options.Select((o, g) => new SavedGroup(OptimizerFields.Numbers(o), [.. states[g]]))]);
+        return new(
+            optimizer.GetType().Name,
+            [.. optimizer.state_dict().Options.Select((o, g) => new SavedGroup(OptimizerFields.Numbers(o), [.. states[g]]))]);
     }
 
     private void CheckNetwork(Dictionary<(TensorRole Role, string Name), SavedTensor> saved)
     {
         foreach (var (name, tensor) in network)
         {
-            Require(saved.GetValueOrDefault((TensorRole.Network, name)) ?? throw new FormatException($"it has no {name}"), tensor.dtype, tensor.shape);
+            Require(
+                saved.GetValueOrDefault((TensorRole.Network, name)) ?? throw new FormatException($"it has no {name}"),
+                tensor.dtype,
+                tensor.shape);
         }
 
         if (saved.Keys.FirstOrDefault(key => key.Role == TensorRole.Network && !network.ContainsKey(key.Name)) is { Name: { } odd })
@@ -127,7 +135,8 @@ internal sealed class SavedTraining
         if (saved.Class != optimizer.GetType().Name || saved.Groups?.Count != own.Options.Count)
         {
             throw new FormatException(
-                $"its optimizer is {saved.Class} of {saved.Groups?.Count ?? 0} groups, here {optimizer.GetType().Name} of {own.Options.Count}");
+                $"its optimizer is {saved.Class} of {saved.Groups?.Count ?? 0} groups, here "
+                + $"{optimizer.GetType().Name} of {own.Options.Count}");
         }
 
         var (numbers, targets) = (new List<Action>(), new List<(string, Func<Tensor>)>());
@@ -196,7 +205,8 @@ internal sealed class SavedTraining
     {
         if (!stages.Select(s => s.Name).ToHashSet().SetEquals(learned.Keys))
         {
-            throw new FormatException($"its stages are {string.Join(", ", learned.Keys)}, here {string.Join(", ", stages.Select(s => s.Name))}");
+            throw new FormatException(
+                $"its stages are {string.Join(", ", learned.Keys)}, here {string.Join(", ", stages.Select(s => s.Name))}");
         }
 
         var before = stages.ConvertAll(s => s.Stage.Learned);
@@ -226,7 +236,8 @@ internal sealed class SavedTraining
     private static double[] Whole(byte[] learned)
     {
         var numbers = MemoryMarshal.Cast<byte, double>(learned).ToArray();
-        return learned.Length % sizeof(double) == 0 && Array.TrueForAll(numbers, number => double.IsInteger(number) && Math.Abs(number) < MostLearned)
+        return learned.Length % sizeof(double) == 0
+            && Array.TrueForAll(numbers, number => double.IsInteger(number) && Math.Abs(number) < MostLearned)
             ? numbers
             : throw new FormatException("what it has learned is no list of whole numbers");
     }

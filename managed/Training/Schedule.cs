@@ -34,7 +34,8 @@ public sealed record Schedule
     {
         ArgumentNullException.ThrowIfNull(epochs);
         var text = "steps:" + string.Join('+', epochs.Select(e => e.ToString(CultureInfo.InvariantCulture)));
-        return epochs.Count is < 1 or > MostSteps ? throw new ArgumentException($"a schedule has {epochs.Count} steps, expected 1 to {MostSteps}")
+        return epochs.Count is < 1 or > MostSteps
+            ? throw new ArgumentException($"a schedule has {epochs.Count} steps, expected 1 to {MostSteps}")
             : epochs.All(e => e is >= 0 and <= MostEpochs) ? new(text, (epoch, _) => Math.Pow(0.1, epochs.Count(e => epoch >= e)))
             : throw OutOfRange(text, 0);
     }
@@ -70,7 +71,8 @@ public sealed record Schedule
                 return Thirds;
             case var every when every.StartsWith("every:", StringComparison.Ordinal):
                 if (every["every:".Length..].Split('*') is [var number, var by] && IsWhole(number)
-                    && double.TryParse(by, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var factor) && factor is > 0 and <= 1)
+                    && double.TryParse(by, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var factor)
+                    && factor is > 0 and <= 1)
                 {
                     return Epochs(number) is var length and >= 1 and <= MostEpochs ? Every(length, factor) : throw OutOfRange(text, 1);
                 }

@@ -44,7 +44,9 @@ public sealed class Trainer : IDisposable
         var inStages = stages.SelectMany(s => s.parameters()).Select(p => p.Handle).ToHashSet();
         var groups = model.named_parameters().Where(p => p.parameter.requires_grad).GroupBy(p => (
             Rate: options.LearningRate * (inStages.Contains(p.parameter.Handle) ? options.StageRateFactor : 1),
-            Decay: options.NamedWeightDecay is { } named && Regex.IsMatch(p.name, named.Pattern) ? named.WeightDecay : options.WeightDecay)).ToList();
+            Decay: options.NamedWeightDecay is { } named && Regex.IsMatch(p.name, named.Pattern)
+                ? named.WeightDecay
+                : options.WeightDecay)).ToList();
         if (groups.Count == 0)
         {
             throw new ArgumentException("the network has no parameter that requires a gradient: all are frozen");
@@ -247,7 +249,8 @@ public sealed class Trainer : IDisposable
         var (testLoss, testAccuracy) = Test(test);
         return new EpochMetrics(
             epoch + 1, total / count, (double)right / count, testLoss, testAccuracy, options.LearningRate * factor, seconds,
-            (train.Waited - waited).TotalSeconds / seconds, stepping.TotalSeconds / seconds, inStages / seconds, optimizing.TotalSeconds / seconds, peak, stateError,
+            (train.Waited - waited).TotalSeconds / seconds, stepping.TotalSeconds / seconds, inStages / seconds,
+            optimizing.TotalSeconds / seconds, peak, stateError,
             (double)kept / step, (double)replayed / step, error);
     }
 

@@ -158,7 +158,10 @@ public sealed class BenchTests : IDisposable
         Assert.Empty(Directory.EnumerateFiles(At(), "*.png"));
     }
 
-    /// <summary>Numbers of parameters as published with PyTorch's torchvision for the same networks, and its GFLOPS, which count a multiplication and an addition as one.</summary>
+    /// <summary>
+    /// Numbers of parameters as published with PyTorch's torchvision for the same networks, and its GFLOPS, which count a
+    /// multiplication and an addition as one.
+    /// </summary>
     [Theory]
     [InlineData("18", 11_689_512, 1.814)]
     [InlineData("34", 21_797_672, 3.664)]

@@ -23,7 +23,9 @@ public sealed class CommandLineTests
     public void Help_ShowsSectionsDefaultsAndExamples()
     {
         var output = Executable.Run("help", "train").Out;
-        Assert.All(["model:", "method:", "data:", "training:", "output:", "[adaptive]", "examples:", "2205.14612"], part => Assert.Contains(part, output));
+        Assert.All(
+            ["model:", "method:", "data:", "training:", "output:", "[adaptive]", "examples:", "2205.14612"],
+            part => Assert.Contains(part, output));
     }
 
     [Theory]
@@ -99,7 +101,9 @@ public sealed class CommandLineTests
         var (code, output, error) = Executable.Run(verb, "--device", "cuda:99", "--out", folder);
         Assert.Equal(1, code);
         Assert.Empty(output);
-        Assert.Matches(@"^resnet-nodes: --device cuda:99: (this build .*TorchBackend=cuda \./build\.sh|there (is|are) \d+ GPU)", Assert.Single(error.Trim().Split('\n')));
+        Assert.Matches(
+            @"^resnet-nodes: --device cuda:99: (this build .*TorchBackend=cuda \./build\.sh|there (is|are) \d+ GPU)",
+            Assert.Single(error.Trim().Split('\n')));
         Assert.False(Directory.Exists(folder));
     }
 }

@@ -29,7 +29,8 @@ public sealed class DataSetTests : IDisposable
             File.WriteAllBytes(Path.Combine(folder, name + ".bin"), records);
         }
 
-        var (code, output, error) = Executable.Run(["train", "--dataset", "cifar10", "--data", folder, .. Short, "--out", At("run"), "--json"]);
+        var (code, output, error) = Executable.Run(
+            ["train", "--dataset", "cifar10", "--data", folder, .. Short, "--out", At("run"), "--json"]);
         Assert.True(code == 0, error);
         Assert.Contains("cifar10", error);
         Assert.Equal(1, JsonDocument.Parse(output.Trim()).RootElement.GetProperty("epoch").GetInt32());

@@ -15,7 +15,10 @@ public sealed partial class DocsTests
         Assert.Equal(Offered().Order(StringComparer.Ordinal), listed.Order(StringComparer.Ordinal));
     }
 
-    /// <summary>The names that the help of --reconstruction lists, without their arguments: `a, b[:k] or c`, behind a colon and a space, if there are any.</summary>
+    /// <summary>
+    /// The names that the help of --reconstruction lists, without their arguments: `a, b[:k] or c`, behind a colon and a space, if
+    /// there are any.
+    /// </summary>
     private static IEnumerable<string> Offered()
     {
         var (code, help, error) = Executable.Run("help", "train");

@@ -7,7 +7,8 @@ namespace ResNetNodes.Cli.Tests;
 /// <summary>The real executable, with its exit code and both streams apart.</summary>
 internal static class Executable
 {
-    public static string Root { get; } = typeof(Executable).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == "RepositoryRoot").Value!;
+    public static string Root { get; } = typeof(Executable).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>()
+        .Single(a => a.Key == "RepositoryRoot").Value!;
 
     public static (int Code, string Out, string Error) Run(params string[] arguments)
     {

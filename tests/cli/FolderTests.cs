@@ -135,7 +135,9 @@ public sealed class FolderTests : IDisposable
         Assert.Equal(0, SmokeRuns.Start(verb, run, shorter).Code);
         foreach (var name in names)
         {
-            var path = name == "points" ? Directory.GetFiles(Path.Combine(run, name)).Order(StringComparer.Ordinal).First() : Path.Combine(run, name);
+            var path = name == "points"
+                ? Directory.GetFiles(Path.Combine(run, name)).Order(StringComparer.Ordinal).First()
+                : Path.Combine(run, name);
             var whole = File.ReadAllBytes(path);
             var random = new Random(1);
             foreach (var damage in Damages(whole, random).Prepend([]))
@@ -160,7 +162,9 @@ public sealed class FolderTests : IDisposable
     {
         Assert.Equal(0, SmokeRuns.Start("compare-gradients", At("run")).Code);
         File.Delete(At("run/config.json"));
-        AssertFails(1, "was made with other options", ["compare-gradients", "--preset", "smoke", "--seed", "7", "--quiet", "--resume", "--out", At("run")]);
+        AssertFails(
+            1, "was made with other options",
+            ["compare-gradients", "--preset", "smoke", "--seed", "7", "--quiet", "--resume", "--out", At("run")]);
     }
 
     /// <summary>Wrong words, early or late, of this process or of one that it starts, leave nothing.</summary>
@@ -189,7 +193,9 @@ public sealed class FolderTests : IDisposable
         Write("images/val/a/1.png", "no image");
         foreach (var run in (string[])["a/b/run", "mine"])
         {
-            AssertFails(1, "1.png", ["train", "--dataset", "image-folder", "--data", At("images"), "--image-size", "32", "--quiet", "--out", At(run)]);
+            AssertFails(
+                1, "1.png",
+                ["train", "--dataset", "image-folder", "--data", At("images"), "--image-size", "32", "--quiet", "--out", At(run)]);
         }
 
         Assert.Equal([At("images"), At("mine")], Directory.EnumerateFileSystemEntries(folder).Order(StringComparer.Ordinal));

@@ -35,7 +35,9 @@ public sealed class LayoutTests
         Assert.All(above, layer =>
         {
             Assert.DoesNotContain($"using {Full(layer)};", source.Text);
-            Assert.DoesNotMatch($@"(?<![\w.])({Prefix}\.)?{Regex.Escape(layer)}\.[A-Z]\w*[.(]", source.Text.Replace("\"", " ", StringComparison.Ordinal));
+            Assert.DoesNotMatch(
+                $@"(?<![\w.])({Prefix}\.)?{Regex.Escape(layer)}\.[A-Z]\w*[.(]",
+                source.Text.Replace("\"", " ", StringComparison.Ordinal));
         });
         Assert.True(source.Layer.Length == 0 || !Regex.IsMatch(source.Text, @"\bProgram\."), $"{source.Path} names Program");
     });
@@ -50,7 +52,8 @@ public sealed class LayoutTests
     {
         var page = File.ReadAllText(Path.Combine(Executable.Root, "docs", "cli.md"));
         const string remedy = "scripts/write-cli-docs.sh writes docs/cli.md anew";
-        Assert.All(Help.Verbs.Select(Help.Of).Prepend(Help.Overview), text => Assert.True(page.Contains(text.Trim(), StringComparison.Ordinal), remedy));
+        Assert.All(Help.Verbs.Select(Help.Of).Prepend(Help.Overview), text =>
+            Assert.True(page.Contains(text.Trim(), StringComparison.Ordinal), remedy));
         Assert.Equal(Help.Verbs.Count + 1, Regex.Matches(page, "^## ", RegexOptions.Multiline).Count);
     }
 

@@ -53,7 +53,9 @@ public sealed class NumbersTests : IDisposable
         Assert.Equal(File.ReadAllText(Path.Combine(Executable.Root, "README.md")), File.ReadAllText(Path.Combine(copy, "README.md")));
     }
 
-    /// <summary>A line a network and precision, of the table that scripts/compare-reference.sh leaves; the folder has no other data.</summary>
+    /// <summary>
+    /// A line a network and precision, of the table that scripts/compare-reference.sh leaves; the folder has no other data.
+    /// </summary>
     [Fact]
     public void Write_ShowsWhatIsBesidePytorch()
     {
@@ -115,7 +117,9 @@ public sealed class NumbersTests : IDisposable
     {
         var path = Path.Combine(copy, file);
         var lines = File.ReadAllLines(path);
-        var at = Array.FindIndex(lines, line => line.Contains(text, StringComparison.Ordinal) && line.Contains(onLineWith ?? text, StringComparison.Ordinal));
+        var at = Array.FindIndex(
+            lines,
+            line => line.Contains(text, StringComparison.Ordinal) && line.Contains(onLineWith ?? text, StringComparison.Ordinal));
         Assert.True(at >= 0, $"{file} has no line with '{text}'");
         lines[at] = lines[at].Replace(text, changed, StringComparison.Ordinal);
         File.WriteAllLines(path, lines);

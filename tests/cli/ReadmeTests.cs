@@ -9,7 +9,8 @@ public sealed class ReadmeTests : IDisposable
     public static TheoryData<string> Commands()
     {
         var data = new TheoryData<string>();
-        foreach (var line in File.ReadLines(Path.Combine(Executable.Root, "README.md")).Where(l => l.StartsWith("./resnet-nodes ", StringComparison.Ordinal)))
+        foreach (var line in File.ReadLines(Path.Combine(Executable.Root, "README.md"))
+            .Where(l => l.StartsWith("./resnet-nodes ", StringComparison.Ordinal)))
         {
             data.Add(line.Split('#')[0].Trim());
         }

@@ -200,7 +200,9 @@ public sealed class ReportTests : IDisposable
     public void MemberOfTheWrongShape_IsNamed(string member)
     {
         var isList = member is "findings" or "figures" or "tables";
-        foreach (var wrong in (string[])["null", "7", isList ? "\"text\"" : "[\"text\"]", "{\"a\": 1}", isList ? "[null]" : "true", isList ? "[7]" : "[]"])
+        foreach (
+            var wrong in (string[])
+                ["null", "7", isList ? "\"text\"" : "[\"text\"]", "{\"a\": 1}", isList ? "[null]" : "true", isList ? "[7]" : "[]"])
         {
             Change(summary => summary[member] = JsonNode.Parse(wrong));
             Refused("runs/a/summary.json", Misshapen);
@@ -241,8 +243,12 @@ public sealed class ReportTests : IDisposable
         Assert.Contains("http-equiv=\"Content-Security-Policy\" content=\"default-src 'none';", page);
         Assert.DoesNotContain("script-src", page);
         var tags = Regex.Matches(page, "<([a-zA-Z!/]+)([^>]*)>").ToList();
-        Assert.All(tags, tag => Assert.DoesNotMatch("(?i)^/?(script|svg|foreignObject|iframe|object|embed|link|base|form)$", tag.Groups[1].Value));
-        Assert.All(tags, tag => Assert.DoesNotMatch("(?i)\\son[a-z]+\\s*=|javascript:", Regex.Replace(tag.Groups[2].Value, "\"[^\"]*\"", match => match.Value.Replace('=', ' '))));
+        Assert.All(
+            tags,
+            tag => Assert.DoesNotMatch("(?i)^/?(script|svg|foreignObject|iframe|object|embed|link|base|form)$", tag.Groups[1].Value));
+        Assert.All(tags, tag => Assert.DoesNotMatch(
+            "(?i)\\son[a-z]+\\s*=|javascript:",
+            Regex.Replace(tag.Groups[2].Value, "\"[^\"]*\"", match => match.Value.Replace('=', ' '))));
         Assert.All(tags.Where(tag => tag.Groups[1].Value == "img"), tag => Assert.Contains("src=\"data:image/svg+xml;base64,", tag.Value));
     }
 
@@ -253,7 +259,8 @@ public sealed class ReportTests : IDisposable
         return File.ReadAllText(At("out/report.html"));
     }
 
-    private (int Code, string Out, string Error) Report() => Executable.Run("report", "--in", At("runs"), "--out", At("out"), "--overwrite");
+    private (int Code, string Out, string Error) Report() =>
+        Executable.Run("report", "--in", At("runs"), "--out", At("out"), "--overwrite");
 
     private void Refused(params string[] parts)
     {

@@ -24,7 +24,8 @@ public sealed class ScriptTests
     [InlineData(2, "--pytorch lacks pytorch-channels-last", "false", "--pytorch", "pytorch-eager,pytorch-compile")]
     public void CompareReference_WrongUsage_IsOneLine(int code, string message, params string[] words)
     {
-        using var process = Process.Start(new ProcessStartInfo(Path.Combine(Executable.Root, "scripts", "compare-reference.sh"), words) { RedirectStandardError = true })!;
+        using var process = Process.Start(new ProcessStartInfo(
+            Path.Combine(Executable.Root, "scripts", "compare-reference.sh"), words) { RedirectStandardError = true })!;
         var error = process.StandardError.ReadToEnd();
         process.WaitForExit();
         Assert.Equal(code, process.ExitCode);
@@ -50,7 +51,10 @@ public sealed class ScriptTests
     {
         var (code, output, error) = Faults("--seconds", "30", "--seed", "16");
         Assert.True(code == 0, error);
-        Assert.Equal(14, output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Count(line => line.EndsWith(" 0", StringComparison.Ordinal) || line.StartsWith("kind", StringComparison.Ordinal)));
+        Assert.Equal(
+            14,
+            output.Split('\n', StringSplitOptions.RemoveEmptyEntries)
+                .Count(line => line.EndsWith(" 0", StringComparison.Ordinal) || line.StartsWith("kind", StringComparison.Ordinal)));
         Assert.Contains(" 0 failures (seed 16)", output);
     }
 

@@ -110,7 +110,8 @@ public sealed class SignalTests : IDisposable
         string[] kept = verb is "memory" or "bench" or "reproduce" ? ["points"] : ["checkpoint.bin"];
         var clock = Stopwatch.StartNew();
         while (!Directory.Exists(run)
-            || !Directory.EnumerateFileSystemEntries(run, "*", SearchOption.AllDirectories).Any(path => kept.Contains(Path.GetFileName(path))))
+            || !Directory.EnumerateFileSystemEntries(run, "*", SearchOption.AllDirectories)
+                .Any(path => kept.Contains(Path.GetFileName(path))))
         {
             Assert.False(process.WaitForExit(20), "ended by itself");
             Assert.True(clock.Elapsed < TimeSpan.FromMinutes(2));
@@ -153,7 +154,8 @@ public sealed class SignalTests : IDisposable
         try
         {
             var stat = File.ReadAllText($"/proc/{id}/stat");
-            return stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[1] == $"{parent}" && stat.Contains("(resnet-nodes)", StringComparison.Ordinal);
+            return stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[1] == $"{parent}"
+                && stat.Contains("(resnet-nodes)", StringComparison.Ordinal);
         }
         catch (IOException)
         {

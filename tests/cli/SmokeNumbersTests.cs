@@ -130,7 +130,9 @@ public sealed class SmokeNumbersTests
     // The default method is within 2 % of backprop from the first step on.
     private static void GradientErrors(List<JsonElement> rows)
     {
-        Assert.Equal([("TinyResNet 2", 0), ("TinyResNet 2", 2), ("TinyResNet 6", 0), ("TinyResNet 6", 2)], rows.Select(row => (Text(row, "network"), (int)Number(row, "step"))));
+        Assert.Equal(
+            [("TinyResNet 2", 0), ("TinyResNet 2", 2), ("TinyResNet 6", 0), ("TinyResNet 6", 2)],
+            rows.Select(row => (Text(row, "network"), (int)Number(row, "step"))));
         Assert.All(rows, row => Assert.InRange(Number(row, "relative_error"), 0, 0.02));
         Assert.All(rows, row => Assert.InRange(Number(row, "state_error"), 0, 1e-3));
         Assert.All(rows, row => Assert.InRange(Number(row, "kept_states"), 1, 4));
@@ -150,7 +152,9 @@ public sealed class SmokeNumbersTests
         // Linear: a state of 500 × 500 floats a layer.
         var linear = rows.Where(row => Text(row, "network") == "linear" && IsNull(row, "depth"));
         Assert.InRange(linear.Max(row => Number(row, "bytes_per_layer")), 5e5, 2e6);
-        Assert.All(rows.Where(row => !IsNull(row, "depth")), row => Assert.InRange(Number(row, "step_bytes"), 1, Number(row, "peak_bytes")));
+        Assert.All(
+            rows.Where(row => !IsNull(row, "depth")),
+            row => Assert.InRange(Number(row, "step_bytes"), 1, Number(row, "peak_bytes")));
     }
 
     // O(1/N) for the inverse, one order more for the corrected state, at every depth more exact.
@@ -184,5 +188,6 @@ public sealed class SmokeNumbersTests
 
     private static string Text(JsonElement row, string key) => row.GetProperty(key).GetString()!;
 
-    private static bool IsNull(JsonElement row, string key) => !row.TryGetProperty(key, out var value) || value.ValueKind == JsonValueKind.Null;
+    private static bool IsNull(JsonElement row, string key) =>
+        !row.TryGetProperty(key, out var value) || value.ValueKind == JsonValueKind.Null;
 }

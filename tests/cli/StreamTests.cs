@@ -55,7 +55,9 @@ public sealed class StreamTests : IDisposable
     [Fact]
     public void ClosedPipe_IsSuccess()
     {
-        var (code, error) = Shell($"{Train.Replace("epochs 2", "epochs 500", StringComparison.Ordinal)} -q --json --out {folder}/run | head -n 1 >{folder}/rows; exit ${{PIPESTATUS[0]}}");
+        var (code, error) = Shell(
+            $"{Train.Replace("epochs 2", "epochs 500", StringComparison.Ordinal)} -q --json --out {folder}/run "
+            + $"| head -n 1 >{folder}/rows; exit ${{PIPESTATUS[0]}}");
         Assert.Equal(0, code);
         Assert.Single(File.ReadAllLines(Path.Combine(folder, "rows")));
         Assert.Contains("closed by its reader; continue with: resnet-nodes train", Assert.Single(error.Trim().Split('\n')));

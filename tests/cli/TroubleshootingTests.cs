@@ -46,10 +46,15 @@ public sealed partial class TroubleshootingTests
             return;
         }
 
-        Assert.True(from == "ResNet Nodes", $"{Page}, row '{message}': from is '{from}', expected ResNet Nodes, {string.Join(", ", Others)}");
-        var parts = message.Split('…', StringSplitOptions.RemoveEmptyEntries).Select(part => part.Trim()).Where(part => part.Any(char.IsLetter)).ToList();
+        Assert.True(
+            from == "ResNet Nodes",
+            $"{Page}, row '{message}': from is '{from}', expected ResNet Nodes, {string.Join(", ", Others)}");
+        var parts = message.Split('…', StringSplitOptions.RemoveEmptyEntries)
+            .Select(part => part.Trim()).Where(part => part.Any(char.IsLetter)).ToList();
         Assert.True(parts.Sum(part => part.Length) >= 8, $"{Page}, row '{message}': too little of it is fixed to be looked up");
-        Assert.True(Sources.Value.Any(source => Holds(source, parts)), $"{Page}, row '{message}': no source file has this message; quote it as it is, with … for what varies");
+        Assert.True(
+            Sources.Value.Any(source => Holds(source, parts)),
+            $"{Page}, row '{message}': no source file has this message; quote it as it is, with … for what varies");
     }
 
     [Fact]
@@ -62,7 +67,10 @@ public sealed partial class TroubleshootingTests
 
     private static bool Holds(string source, IReadOnlyList<string> parts)
     {
-        for (var first = source.IndexOf(parts[0], StringComparison.Ordinal); first >= 0; first = source.IndexOf(parts[0], first + 1, StringComparison.Ordinal))
+        for (
+            var first = source.IndexOf(parts[0], StringComparison.Ordinal);
+            first >= 0;
+            first = source.IndexOf(parts[0], first + 1, StringComparison.Ordinal))
         {
             var at = first + parts[0].Length;
             var rest = parts.Skip(1).All(part =>

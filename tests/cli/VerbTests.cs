@@ -17,7 +17,9 @@ public sealed class VerbTests : IDisposable
         Assert.True(code == 0, error);
         Assert.Equal(2, rows.Count);
         Assert.All(rows, row => Keys(row, "epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds", "peak_bytes"));
-        Assert.All(["config.json", "metrics.csv", "checkpoint.bin", "accuracy.png", "accuracy.svg"], name => Assert.True(new FileInfo(Path.Combine(At("a"), name)).Length > 0));
+        Assert.All(
+            ["config.json", "metrics.csv", "checkpoint.bin", "accuracy.png", "accuracy.svg"],
+            name => Assert.True(new FileInfo(Path.Combine(At("a"), name)).Length > 0));
         Assert.DoesNotContain('\u001b', error);
     }
 
@@ -31,7 +33,8 @@ public sealed class VerbTests : IDisposable
         Assert.Equal(0, Run(["train", "--depth", "2", "--epochs", "2", .. schedule, .. Small, "--out", At("cut"), "--resume"]).Code);
         Assert.Equal(0, Run(["train", "--config", Path.Combine(At("whole"), "config.json"), "--out", At("again")]).Code);
         // Losses and accuracies; times and memory differ.
-        string[] Losses(string name) => [.. File.ReadLines(Path.Combine(At(name), "metrics.csv")).Select(line => string.Join(',', line.Split(',')[..6]))];
+        string[] Losses(string name) =>
+            [.. File.ReadLines(Path.Combine(At(name), "metrics.csv")).Select(line => string.Join(',', line.Split(',')[..6]))];
         Assert.Equal(Losses("whole"), Losses("cut"));
         Assert.Equal(Losses("whole"), Losses("again"));
     }
@@ -67,17 +70,24 @@ public sealed class VerbTests : IDisposable
     [Fact]
     public void CompareGradients_GivesWholeAndPerParameterRows()
     {
-        var (code, rows, error) = Run(["compare-gradients", "--depths", "4,8", "--solvers", "euler,heun", "--reconstructions", "inverse,corrected:2,checkpoint", "--train-steps", "3", .. Small, "--out", At("g"), "--json"]);
+        var (code, rows, error) = Run(
+            [
+                "compare-gradients", "--depths", "4,8", "--solvers", "euler,heun",
+                "--reconstructions", "inverse,corrected:2,checkpoint", "--train-steps", "3", .. Small, "--out", At("g"), "--json"
+            ]);
         Assert.True(code == 0, error);
         var whole = rows.Where(row => !row.TryGetProperty("parameter", out _)).ToList();
         Assert.Equal(12, whole.Count);
         Assert.All(whole, row => Keys(row, "depth", "solver", "reconstruction", "relative_error", "cosine"));
-        Assert.All(whole.Where(row => row.GetProperty("reconstruction").GetString() == "checkpoint"), row => Assert.True(row.GetProperty("relative_error").GetDouble() < 1e-4));
+        Assert.All(
+            whole.Where(row => row.GetProperty("reconstruction").GetString() == "checkpoint"),
+            row => Assert.True(row.GetProperty("relative_error").GetDouble() < 1e-4));
         Assert.True(rows.Count > 12);
         Assert.True(File.Exists(Path.Combine(At("g"), "gradients.png")));
     }
 
-    private static void Keys(JsonElement row, params string[] keys) => Assert.All(keys, key => Assert.True(row.TryGetProperty(key, out _), key));
+    private static void Keys(JsonElement row, params string[] keys) =>
+        Assert.All(keys, key => Assert.True(row.TryGetProperty(key, out _), key));
 
     private static (int Code, List<JsonElement> Rows, string Error) Run(string[] arguments) => Executable.RunRows(arguments);
 

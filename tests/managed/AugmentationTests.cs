@@ -74,7 +74,10 @@ public sealed class AugmentationTests
             values[i] = (byte)((2 * (i / 60)) + (i % 60));
         }
 
-        var plain = new Augmentation { Size = 20, Resize = 20, Fit = ImageFit.ResizedCentre, Flip = false, Channels = 1, Mean = [0], Deviation = [1] };
+        var plain = new Augmentation
+        {
+            Size = 20, Resize = 20, Fit = ImageFit.ResizedCentre, Flip = false, Channels = 1, Mean = [0], Deviation = [1]
+        };
         var slope = Applied(plain, new ImageBytes(values, 1, 60, 60), 0, 0, 0);
         for (var y = 1; y < 19; y++)
         {
@@ -129,7 +132,8 @@ public sealed class AugmentationTests
         }
 
         var (flipping, plain) = (Augmentation.Grey with { Size = 50 }, Augmentation.Grey.WithoutRandomness() with { Size = 50 });
-        var flips = Enumerable.Range(0, 1000).Count(i => !Applied(flipping, image, i, 1, 0).AsSpan().SequenceEqual(Applied(plain, image, i, 1, 0)));
+        var flips = Enumerable.Range(0, 1000)
+            .Count(i => !Applied(flipping, image, i, 1, 0).AsSpan().SequenceEqual(Applied(plain, image, i, 1, 0)));
         // Five standard deviations of 1000 fair coins are 79.
         Assert.InRange(flips, 421, 579);
     }
@@ -148,12 +152,15 @@ public sealed class AugmentationTests
     {
         var error = Assert.Throws<ArgumentException>(() => Applied(Augmentation.Cifar, RandomImage(3, 33, 20, 1), 8, 1, 0));
         Assert.Contains("image 8 is 33×20, expected at most 32×32", error.Message);
-        Assert.Contains("has 2 channels", Assert.Throws<ArgumentException>(() => Applied(Augmentation.Cifar, RandomImage(2, 20, 20, 1), 8, 1, 0)).Message);
+        Assert.Contains(
+            "has 2 channels",
+            Assert.Throws<ArgumentException>(() => Applied(Augmentation.Cifar, RandomImage(2, 20, 20, 1), 8, 1, 0)).Message);
         var data = SyntheticImages.Create(4, 1);
         Augmentation[] wrong =
         [
             new() { Size = 0 }, new() { CropPadding = -1 }, new() { Mean = [0.5] }, new() { Deviation = [1, 0, 1] },
-            Augmentation.ImageNet with { Resize = 100 }, Augmentation.ImageNet with { LeastArea = 0 }, Augmentation.ImageNet with { LeastArea = double.NaN },
+            Augmentation.ImageNet with { Resize = 100 }, Augmentation.ImageNet with { LeastArea = 0 },
+            Augmentation.ImageNet with { LeastArea = double.NaN },
         ];
         Assert.All(wrong, augmentation => Assert.ThrowsAny<ArgumentException>(() => new BatchLoader(data, augmentation, 2, null)));
     }
@@ -172,7 +179,8 @@ public sealed class AugmentationTests
         return target;
     }
 
-    private static double At(ImageBytes image, int channel, int row, int column) => image.Values.Span[(((channel * image.Height) + row) * image.Width) + column];
+    private static double At(ImageBytes image, int channel, int row, int column) =>
+        image.Values.Span[(((channel * image.Height) + row) * image.Width) + column];
 
     private static void Compare(Augmentation a, float[] found, Func<int, int, int, double> truth)
     {
@@ -214,10 +222,12 @@ public sealed class AugmentationTests
 
         for (var y = 0; y < newHeight; y++)
         {
-            var rows = Enumerable.Range(0, height).Select(i => (Pixel: i, Weight: Tent(i, y, height, newHeight))).Where(t => t.Weight > 0).ToList();
+            var rows = Enumerable.Range(0, height)
+                .Select(i => (Pixel: i, Weight: Tent(i, y, height, newHeight))).Where(t => t.Weight > 0).ToList();
             for (var x = 0; x < newWidth; x++)
             {
-                var columns = Enumerable.Range(0, width).Select(i => (Pixel: i, Weight: Tent(i, x, width, newWidth))).Where(t => t.Weight > 0).ToList();
+                var columns = Enumerable.Range(0, width)
+                    .Select(i => (Pixel: i, Weight: Tent(i, x, width, newWidth))).Where(t => t.Weight > 0).ToList();
                 for (var c = 0; c < image.Channels; c++)
                 {
                     var sum = rows.Sum(r => columns.Sum(k => r.Weight * k.Weight * At(image, c, top + r.Pixel, left + k.Pixel)));

@@ -37,7 +37,9 @@ public sealed class BatchLoaderTests
         Assert.Equal([10, 10, 10, 10, 10, 10, 10, 10, 10, 5], labels.Select(l => l.Length));
         // Classes beyond a byte: label i is 10 i.
         Assert.Equal(Enumerable.Range(0, 95).Select(i => 10L * i), labels.SelectMany(l => l).Order());
-        Assert.Equal(Enumerable.Range(0, 95).Select(i => 10L * i), Taken(new BatchLoader(new Scripted(95), Small, 10, null, 2), 0).SelectMany(b => b.Labels));
+        Assert.Equal(
+            Enumerable.Range(0, 95).Select(i => 10L * i),
+            Taken(new BatchLoader(new Scripted(95), Small, 10, null, 2), 0).SelectMany(b => b.Labels));
     }
 
     [Theory]
@@ -82,7 +84,8 @@ public sealed class BatchLoaderTests
         // 95 images of 1.2 TB.
         var large = Augmentation.ImageNet with { Size = 320_000, Resize = 320_000 };
         var error = Assert.Throws<ResNetNodesException>(() => new BatchLoader(new Scripted(95), large, int.MaxValue, 3, 2));
-        Assert.StartsWith("scripted: batches of 95 images of 3×320000×320000 need 108718.9 GiB (1 at a time), and this machine has ", error.Message);
+        Assert.StartsWith(
+            "scripted: batches of 95 images of 3×320000×320000 need 108718.9 GiB (1 at a time), and this machine has ", error.Message);
         Assert.EndsWith("; use smaller batches", error.Message);
     }
 
@@ -124,7 +127,8 @@ public sealed class BatchLoaderTests
     [Fact]
     public void OnlySkippedImages_AreAFailure()
     {
-        var error = Assert.Throws<ResNetNodesException>(() => Taken(new BatchLoader(new Scripted(9, skipped: _ => true), Small, 5, null, 2), 0));
+        var error = Assert.Throws<ResNetNodesException>(
+            () => Taken(new BatchLoader(new Scripted(9, skipped: _ => true), Small, 5, null, 2), 0));
         Assert.Contains("none of its 9 images can be decoded", error.Message);
     }
 
@@ -144,7 +148,8 @@ public sealed class BatchLoaderTests
             }
         });
         Assert.Equal((3, "image 17 is broken"), (done, error.Message));
-        Assert.Throws<ArgumentException>(() => Taken(new BatchLoader(SyntheticImages.Create(20, 1, size: 40), Augmentation.Cifar, 10, 1, workers), 0));
+        Assert.Throws<ArgumentException>(
+            () => Taken(new BatchLoader(SyntheticImages.Create(20, 1, size: 40), Augmentation.Cifar, 10, 1, workers), 0));
     }
 
     [Fact]

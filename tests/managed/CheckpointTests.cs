@@ -157,7 +157,8 @@ public sealed class CheckpointTests : IDisposable
         using var source = new Holder(1);
         using var target = new Holder(0);
         var quiet = BitConverter.Int32BitsToSingle(unchecked((int)0xFFC12345));
-        source.Tensors["float32"].bytes = MemoryMarshal.AsBytes<float>([quiet, float.NegativeInfinity, -0f, float.Epsilon, float.NaN, 1]).ToArray();
+        source.Tensors["float32"].bytes =
+            MemoryMarshal.AsBytes<float>([quiet, float.NegativeInfinity, -0f, float.Epsilon, float.NaN, 1]).ToArray();
         EpochMetrics odd = Epoch with { TrainLoss = double.NaN, TestLoss = double.PositiveInfinity, StateError = double.NegativeInfinity };
         Checkpoint.Save(path, source, null, [odd]);
         Assert.Equal([odd], Checkpoint.Load(path, target, null));
@@ -175,7 +176,12 @@ public sealed class CheckpointTests : IDisposable
     public void Tensors_AreReadAndWrittenInPartsOfAnyLength(long part)
     {
         using var scope = NewDisposeScope();
-        foreach (var tensor in new[] { rand(3, 5, 7), rand(2, 3, 4, 5).permute(0, 3, 1, 2), tensor(2.5, ScalarType.Float64), empty(0, 3), arange(9, ScalarType.Int16) })
+        foreach (
+            var tensor in new[]
+            {
+                rand(3, 5, 7), rand(2, 3, 4, 5).permute(0, 3, 1, 2), tensor(2.5, ScalarType.Float64), empty(0, 3),
+                arange(9, ScalarType.Int16)
+            })
         {
             var read = new MemoryStream();
             TensorBytes.Read(tensor, read.Write, part);
@@ -299,7 +305,8 @@ public sealed class CheckpointTests : IDisposable
 
     private static byte[] Bytes(Tensor tensor) => tensor.detach().contiguous().bytes.ToArray();
 
-    private static List<float> Bits(nn.Module model) => [.. model.state_dict().Values.SelectMany(t => t.to(ScalarType.Float32).data<float>())];
+    private static List<float> Bits(nn.Module model) =>
+        [.. model.state_dict().Values.SelectMany(t => t.to(ScalarType.Float32).data<float>())];
 
     private static void Step(TinyResNet model, SGD sgd)
     {
@@ -314,7 +321,9 @@ public sealed class CheckpointTests : IDisposable
         public Holder(int value)
             : base(nameof(Holder))
         {
-            foreach (var type in Enum.GetValues<ScalarType>().Where(type => type is not (ScalarType.Bool or ScalarType.Float32) && type <= ScalarType.BFloat16 && (int)type < 12))
+            foreach (
+                var type in Enum.GetValues<ScalarType>().Where(
+                    type => type is not (ScalarType.Bool or ScalarType.Float32) && type <= ScalarType.BFloat16 && (int)type < 12))
             {
                 Add($"{type}", full([2, 3], value, type));
             }

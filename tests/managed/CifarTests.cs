@@ -55,7 +55,9 @@ public sealed class CifarTests : IDisposable
         File.WriteAllBytes(file, new byte[10_000 * 3073]);
         Assert.Equal(10_000, Cifar.Load(folder, train: false, 10).Count);
         File.WriteAllBytes(file, new byte[9_999 * 3073]);
-        Assert.Contains("truncated after 30,726,927 of 30,730,000 bytes", Assert.Throws<ResNetNodesException>(() => Cifar.Load(folder, train: false, 10)).Message);
+        Assert.Contains(
+            "truncated after 30,726,927 of 30,730,000 bytes",
+            Assert.Throws<ResNetNodesException>(() => Cifar.Load(folder, train: false, 10)).Message);
         Assert.Throws<ArgumentOutOfRangeException>(() => Cifar.Load(folder, train: false, 20));
     }
 
@@ -132,7 +134,9 @@ public sealed class CifarTests : IDisposable
         Fails(() => Cifar.Load(folder, train: true, Cifar.Variant.Hundred, Records), file, "image 1 has coarse label 20, expected 0 to 19");
         var none = Path.Combine(folder, "none");
         Assert.False(Cifar.Exists(none, 100));
-        Fails(() => Cifar.Load(none, train: true, 100), none, "holds no train.bin, no cifar-100-binary and no cifar-100-binary.tar.gz; give the folder with --data, or use --download");
+        Fails(
+            () => Cifar.Load(none, train: true, 100), none,
+            "holds no train.bin, no cifar-100-binary and no cifar-100-binary.tar.gz; give the folder with --data, or use --download");
     }
 
     [Theory]
@@ -167,7 +171,9 @@ public sealed class CifarTests : IDisposable
         for (var cut = 1; cut <= 9; cut++)
         {
             File.WriteAllBytes(archive, whole[..^cut]);
-            Fails(() => Cifar.Load(archive, train: true, Cifar.Variant.Ten, Records), archive, "is not a complete .tar.gz file (it is cut or damaged");
+            Fails(
+                () => Cifar.Load(archive, train: true, Cifar.Variant.Ten, Records), archive,
+                "is not a complete .tar.gz file (it is cut or damaged");
         }
     }
 
@@ -214,7 +220,8 @@ public sealed class CifarTests : IDisposable
     public void Load_SaysThatItIsThePythonVersion(int classes, string name, string place)
     {
         var path = Path.Combine(folder, name);
-        var pickles = Directory.CreateDirectory(place.StartsWith("archive", StringComparison.Ordinal) ? Path.Combine(folder, "packed") : path).FullName;
+        var pickles = Directory.CreateDirectory(
+            place.StartsWith("archive", StringComparison.Ordinal) ? Path.Combine(folder, "packed") : path).FullName;
         foreach (var pickle in classes == 10 ? ["batches.meta", "data_batch_1", "test_batch"] : new[] { "meta", "test", "train" })
         {
             File.WriteAllBytes(Path.Combine(pickles, pickle), [0x80, 2, (byte)'}', (byte)'.']);
@@ -229,7 +236,8 @@ public sealed class CifarTests : IDisposable
         Assert.True(Cifar.Exists(given, classes));
         Assert.All([true, false], train => Fails(
             () => Cifar.Load(given, train, classes), path,
-            $"is cifar{classes}'s Python version, whose pickled objects are not read; give the binary version, cifar-{classes}-binary.tar.gz, or use --download"));
+            $"is cifar{classes}'s Python version, whose pickled objects are not read; give the binary version, "
+            + $"cifar-{classes}-binary.tar.gz, or use --download"));
     }
 
     /// <summary>Beside the binary version the other one does not matter.</summary>
@@ -280,7 +288,8 @@ public sealed class CifarTests : IDisposable
         }
     }
 
-    private static byte Pixel(int file, int record, int place) => unchecked((byte)((place * 7) + (place / 1024) + (record * 31) + (file * 101)));
+    private static byte Pixel(int file, int record, int place) =>
+        unchecked((byte)((place * 7) + (place / 1024) + (record * 31) + (file * 101)));
 
     private static int FineLabel(int file, int record, int classes) => ((file * 3) + (record * 37)) % classes;
 
@@ -300,7 +309,9 @@ public sealed class CifarTests : IDisposable
             }
         }
 
-        File.WriteAllText(Path.Combine(folder, Cifar.Variant.Of(classes).NamesFile), string.Concat(Enumerable.Range(0, classes).Select(i => $"class {i}\n")) + "\n");
+        File.WriteAllText(
+            Path.Combine(folder, Cifar.Variant.Of(classes).NamesFile),
+            string.Concat(Enumerable.Range(0, classes).Select(i => $"class {i}\n")) + "\n");
     }
 
     private static void Pack(string folder, string archive)

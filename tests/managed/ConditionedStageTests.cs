@@ -13,7 +13,9 @@ public sealed class ConditionedStageTests
         random.manual_seed(5);
         var functions = Enumerable.Range(0, 5).Select(_ => new Conditioned()).ToList();
         functions.ForEach(f => f.to(ScalarType.Float64));
-        using var stage = new ConditionedStage(functions.Cast<nn.Module<Tensor, Tensor, Tensor, Tensor>>(), new StageOptions { Reconstruction = Reconstruction.Corrected(40) });
+        using var stage = new ConditionedStage(
+            functions.Cast<nn.Module<Tensor, Tensor, Tensor, Tensor>>(),
+            new StageOptions { Reconstruction = Reconstruction.Corrected(40) });
         var x = Truth.Normal(1, 4, 6).requires_grad_(true);
         var condition = Truth.Normal(2, 6).requires_grad_(true);
         Tensor[] leaves = [x, condition, .. stage.parameters()];
@@ -98,7 +100,10 @@ public sealed class ConditionedStageTests
         Assert.Throws<ArgumentNullException>(() => ConditionedStage.Shared((nn.Module<Tensor, Tensor, Tensor>)null!, 3));
         Assert.Throws<ArgumentOutOfRangeException>(() => ConditionedStage.Shared(new Gated(), 0));
         Assert.Throws<ArgumentException>(() => new ConditionedStage(Array.Empty<nn.Module<Tensor, Tensor, Tensor>>()));
-        Assert.Contains("extra inputs", Assert.Throws<ArgumentException>(() => ConditionedStage.Shared(new Gated(), 3, new StageOptions { Execution = StageExecution.Layers })).Message);
+        Assert.Contains(
+            "extra inputs",
+            Assert.Throws<ArgumentException>(
+                () => ConditionedStage.Shared(new Gated(), 3, new StageOptions { Execution = StageExecution.Layers })).Message);
         using var stage = ConditionedStage.Shared(new Gated(), 3);
         Assert.Equal("its functions take extra inputs", stage.ExecutionReason);
         Assert.Throws<ArgumentNullException>(() => stage.call(rand(2, 4), null!));

@@ -60,7 +60,9 @@ public sealed class DepthTransferTests
         foreach (var (name, value) in taken)
         {
             var parts = name.Split('.');
-            var from = parts[0] == "stage" ? string.Join('.', [.. parts[..2], $"{(int)Math.Floor((double)int.Parse(parts[2]) * a / b)}", .. parts[3..]]) : name;
+            var from = parts[0] == "stage"
+                ? string.Join('.', [.. parts[..2], $"{(int)Math.Floor((double)int.Parse(parts[2]) * a / b)}", .. parts[3..]])
+                : name;
             Assert.True(value.equal(given[from]).all().item<bool>(), name);
         }
 
@@ -80,7 +82,11 @@ public sealed class DepthTransferTests
         using var tied = new ResNet(Small with { Kind = ResNetKind.Tied });
         using var fewer = new ResNet(Small with { Size = NetworkSize.Custom([3, 1, 5, 2]) });
         using var tiny = new TinyResNet(new TinyResNetOptions());
-        foreach (var (target, message) in new (nn.Module, string)[] { (wider, "expected [8, 3, 3, 3]"), (basic, "blocks"), (tied, "not tied"), (fewer, "stage2"), (tiny, "stage") })
+        foreach (
+            var (target, message) in new (nn.Module, string)[]
+            {
+                (wider, "expected [8, 3, 3, 3]"), (basic, "blocks"), (tied, "not tied"), (fewer, "stage2"), (tiny, "stage")
+            })
         {
             var before = target.parameters().Select(p => p.clone()).ToList();
             Assert.Contains(message, Assert.Throws<ArgumentException>(() => DepthTransfer.Copy(source, target)).Message);

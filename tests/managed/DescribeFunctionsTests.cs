@@ -41,7 +41,8 @@ public sealed class DescribeFunctionsTests
         }
 
         using var scope = NewDisposeScope();
-        using var stage = new ResidualStage(Enumerable.Range(0, 3).Select(_ => Function(function)), new StageOptions { ComputeType = compute });
+        using var stage = new ResidualStage(
+            Enumerable.Range(0, 3).Select(_ => Function(function)), new StageOptions { ComputeType = compute });
         stage.to(type);
         var x = zeros(function == "convolutions" ? [2, 16, 10, 10] : [2, 20], type);
         Assert.Equal([expected, expected, expected], stage.DescribeFunctions(x));

@@ -31,7 +31,9 @@ public sealed class DevicesTests
     [InlineData("cuda:1:2")]
     [InlineData("cuda:99999999999")]
     public void OtherNames_AreRefused(string name) =>
-        Assert.Equal($"device '{name}' is unknown, expected cpu, cuda or cuda:K, K a whole number from 0", Assert.Throws<ArgumentException>(() => Devices.Parse(name)).Message);
+        Assert.Equal(
+            $"device '{name}' is unknown, expected cpu, cuda or cuda:K, K a whole number from 0",
+            Assert.Throws<ArgumentException>(() => Devices.Parse(name)).Message);
 
     [Fact]
     public void Require_NamesTheRemedyWhereTheDeviceIsNotThere()
@@ -42,6 +44,8 @@ public sealed class DevicesTests
         Assert.Contains(cuda.is_available() ? "numbered from 0" : "TorchBackend=cuda ./build.sh", message);
         Assert.DoesNotContain('\n', message);
         using var model = new TinyResNet(new TinyResNetOptions { Depth = 1, Planes = 2 });
-        Assert.Equal(message, Assert.Throws<ResNetNodesException>(() => new Trainer(model, new TrainingOptions { Device = missing })).Message);
+        Assert.Equal(
+            message,
+            Assert.Throws<ResNetNodesException>(() => new Trainer(model, new TrainingOptions { Device = missing })).Message);
     }
 }

@@ -104,7 +104,8 @@ public sealed class DownloadTests : IDisposable
     public async Task ABeginningLongerThanTheFile_IsFetchedAgain()
     {
         Started(new byte[content.Length + 5]);
-        using var server = new Server(from => from > 0 ? Answer(416, [], 0, $"bytes */{content.Length}") : Answer(200, content, content.Length));
+        using var server = new Server(
+            from => from > 0 ? Answer(416, [], 0, $"bytes */{content.Length}") : Answer(200, content, content.Length));
         await Of(server).ToAsync(target);
         Whole();
     }
@@ -146,7 +147,8 @@ public sealed class DownloadTests : IDisposable
     public async Task AnotherLengthOfTheWhole_IsSeenInTheRangeToo()
     {
         Started(content[..700_000]);
-        using var server = new Server(from => Answer(206, content[(int)from..], content.Length - from, $"bytes {from}-{content.Length - 1}/9000000"));
+        using var server = new Server(
+            from => Answer(206, content[(int)from..], content.Length - from, $"bytes {from}-{content.Length - 1}/9000000"));
         await Fails(Of(server), "has 9,000,000 bytes, expected 3,000,000");
         Assert.Single(server.Ranges);
     }
@@ -243,7 +245,8 @@ public sealed class DownloadTests : IDisposable
             address = server.Address;
         }
 
-        var error = await Assert.ThrowsAsync<ResNetNodesException>(() => new Download(address, new string('0', 64), 1) { Pause = TimeSpan.Zero, Tries = 2, Handler = Direct }.ToAsync(target));
+        var error = await Assert.ThrowsAsync<ResNetNodesException>(
+            () => new Download(address, new string('0', 64), 1) { Pause = TimeSpan.Zero, Tries = 2, Handler = Direct }.ToAsync(target));
         Assert.StartsWith(address.ToString(), error.Message);
         Assert.Contains("after 2 attempts", error.Message);
     }
@@ -261,7 +264,8 @@ public sealed class DownloadTests : IDisposable
             }
         }
 
-        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => Of(server, progress: AtOneMegabyte).ToAsync(target, cancellation.Token));
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(
+            () => Of(server, progress: AtOneMegabyte).ToAsync(target, cancellation.Token));
         Assert.InRange(new FileInfo(Partial).Length, 1_000_001, 2_000_000);
         Assert.False(File.Exists(target));
     }
@@ -311,12 +315,17 @@ public sealed class DownloadTests : IDisposable
         File.WriteAllBytes(Partial, bytes);
     }
 
-    private byte[] Rest(long from, int to) => Answer(206, content[(int)from..to], content.Length - from, $"bytes {from}-{content.Length - 1}/{content.Length}");
+    private byte[] Rest(long from, int to) =>
+        Answer(206, content[(int)from..to], content.Length - from, $"bytes {from}-{content.Length - 1}/{content.Length}");
 
     private static byte[] Answer(int status, byte[] body, long statedLength, string? range = null) =>
-        [.. Encoding.ASCII.GetBytes($"HTTP/1.1 {status} Status\r\nContent-Length: {statedLength}\r\n{(range is null ? string.Empty : $"Content-Range: {range}\r\n")}Connection: close\r\n\r\n"), .. body];
+        [.. Encoding.ASCII.GetBytes(
+            $"HTTP/1.1 {status} Status\r\nContent-Length: {statedLength}\r\n"
+            + $"{(range is null ? string.Empty : $"Content-Range: {range}\r\n")}Connection: close\r\n\r\n"), .. body];
 
-    /// <summary>Answers each request with bytes made from the start of its range (-1 for none), then closes; without bytes, never.</summary>
+    /// <summary>
+    /// Answers each request with bytes made from the start of its range (-1 for none), then closes; without bytes, never.
+    /// </summary>
     private sealed class Server : IDisposable
     {
         private readonly TcpListener listener = new(IPAddress.Loopback, 0);
@@ -338,7 +347,9 @@ public sealed class DownloadTests : IDisposable
                         var from = -1L;
                         while (await reader.ReadLineAsync() is { Length: > 0 } line)
                         {
-                            from = line.StartsWith("Range: bytes=", StringComparison.Ordinal) ? long.Parse(line[13..].TrimEnd('-'), System.Globalization.CultureInfo.InvariantCulture) : from;
+                            from = line.StartsWith("Range: bytes=", StringComparison.Ordinal)
+                                ? long.Parse(line[13..].TrimEnd('-'), System.Globalization.CultureInfo.InvariantCulture)
+                                : from;
                         }
 
                         Ranges.Add(from);

@@ -38,7 +38,12 @@ public sealed class FashionMnistTests : IDisposable
     public void Load_NamesABadFile(string damage, string message)
     {
         var images = Images(5);
-        var labels = damage switch { "labels" => Labels([0, 1, 2, 3]), "foreign" => Labels([0, 1, 77, 3, 4]), _ => Labels([0, 1, 2, 3, 4]) };
+        var labels = damage switch
+        {
+            "labels" => Labels([0, 1, 2, 3]),
+            "foreign" => Labels([0, 1, 77, 3, 4]),
+            _ => Labels([0, 1, 2, 3, 4])
+        };
         const string name = "train-images-idx3-ubyte.gz";
         switch (damage)
         {
@@ -53,7 +58,15 @@ public sealed class FashionMnistTests : IDisposable
                 File.WriteAllBytes(Path.Combine(folder, name), whole[..(whole.Length / 2)]);
                 break;
             default:
-                Write(name, damage switch { "empty" => images[..5], "nothing" => [], "truncated" => images[..1016], "magic" => [0, 0, 8, 1, .. images[4..]], "longer" => [.. images, 1], _ => images });
+                Write(name, damage switch
+                {
+                    "empty" => images[..5],
+                    "nothing" => [],
+                    "truncated" => images[..1016],
+                    "magic" => [0, 0, 8, 1, .. images[4..]],
+                    "longer" => [.. images, 1],
+                    _ => images
+                });
                 break;
         }
 
@@ -87,7 +100,8 @@ public sealed class FashionMnistTests : IDisposable
             File.WriteAllBytes(Path.Combine(folder, name), whole[..^cut]);
             var error = Assert.Throws<ResNetNodesException>(() => FashionMnist.Load(folder, train: true));
             Assert.Equal(
-                $"{Path.Combine(folder, name)}: is not a complete gzip file (it is cut or damaged, or something follows it); download it again",
+                $"{Path.Combine(folder, name)}: is not a complete gzip file (it is cut or damaged, or something follows it); "
+                + "download it again",
                 error.Message);
         }
     }
@@ -95,7 +109,12 @@ public sealed class FashionMnistTests : IDisposable
     [Fact]
     public void Load_RefusesSizesThatMakeNoSense()
     {
-        foreach (var sizes in new byte[][] { [0, 0x80, 0, 0, 0, 0, 0, 28, 0, 0, 0, 28], [0, 0, 0, 5, 0x80, 0, 0, 28, 0, 0, 0, 28], [0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 28], [0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0] })
+        foreach (
+            var sizes in new byte[][]
+            {
+                [0, 0x80, 0, 0, 0, 0, 0, 28, 0, 0, 0, 28], [0, 0, 0, 5, 0x80, 0, 0, 28, 0, 0, 0, 28],
+                [0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 28], [0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0]
+            })
         {
             Write("train-images-idx3-ubyte.gz", [0, 0, 8, 3, .. sizes]);
             Assert.Contains("states size", Assert.Throws<ResNetNodesException>(() => FashionMnist.Load(folder, train: true)).Message);

@@ -39,7 +39,12 @@ public sealed class GzipFileTests : IDisposable
     [InlineData(CompressionLevel.Optimal)]
     public void Cut_Anywhere_IsRefused(CompressionLevel level)
     {
-        foreach (var whole in new[] { Packed(Noise(700, 3), level), Packed(new byte[700], level), [.. Packed(Noise(200, 4), level), .. Packed(Noise(200, 5), level)] })
+        foreach (
+            var whole in new[]
+            {
+                Packed(Noise(700, 3), level), Packed(new byte[700], level),
+                [.. Packed(Noise(200, 4), level), .. Packed(Noise(200, 5), level)]
+            })
         {
             for (var length = 0; length < whole.Length; length++)
             {

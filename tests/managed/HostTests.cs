@@ -5,7 +5,10 @@ using static TorchSharp.torch;
 
 namespace ResNetNodes.Tests;
 
-/// <summary>What the native library finds out about the process that it lives in; its random numbers: RandomNumbersTests, errors: StageBackwardTests.</summary>
+/// <summary>
+/// What the native library finds out about the process that it lives in; its random numbers: RandomNumbersTests, errors:
+/// StageBackwardTests.
+/// </summary>
 public sealed class HostTests
 {
     private static readonly List<string> Seen = [];
@@ -66,7 +69,9 @@ public sealed class HostTests
         var x = ones(2).requires_grad_(true);
         var left = false;
         var loss = Through(x, () => left = Functions.LeaveTorchsharpError("a text\nof two lines")).sum();
-        Assert.Equal("a text\nof two lines", Assert.Throws<System.Runtime.InteropServices.ExternalException>(() => loss.backward()).Message);
+        Assert.Equal(
+            "a text\nof two lines",
+            Assert.Throws<System.Runtime.InteropServices.ExternalException>(() => loss.backward()).Message);
         Assert.True(left);
     }
 

@@ -158,7 +158,9 @@ public sealed class ImageFolderTests : IDisposable
         var noise = AugmentationTests.RandomImage(3, 40, 40, 1);
         using var picture = Colour(40, 30, (x, y) => new(noise.Values.Span[x], noise.Values.Span[(40 * y) + x], 7));
         var random = new Random(1);
-        foreach (var format in new[] { SKEncodedImageFormat.Jpeg, SKEncodedImageFormat.Png, SKEncodedImageFormat.Webp, SKEncodedImageFormat.Bmp })
+        foreach (
+            var format in new[]
+                { SKEncodedImageFormat.Jpeg, SKEncodedImageFormat.Png, SKEncodedImageFormat.Webp, SKEncodedImageFormat.Bmp })
         {
             using var data = format == SKEncodedImageFormat.Bmp ? null : picture.Encode(format, 90);
             var whole = data?.ToArray() ?? Bitmap(40, 30, (x, y) => picture.GetPixel(x, y));
@@ -253,7 +255,9 @@ public sealed class ImageFolderTests : IDisposable
 
         var five = ImageFolder.Load(root).Take(5);
         Assert.Equal([0, 0, 1, 2, 2], Enumerable.Range(0, 5).Select(five.Label));
-        Assert.Equal([(2, 1), (2, 2), (3, 1), (4, 1), (4, 2)], Enumerable.Range(0, 5).Select(i => (five.Read(i)!.Value.Width, five.Read(i)!.Value.Height)));
+        Assert.Equal(
+            [(2, 1), (2, 2), (3, 1), (4, 1), (4, 2)],
+            Enumerable.Range(0, 5).Select(i => (five.Read(i)!.Value.Width, five.Read(i)!.Value.Height)));
         Assert.Equal(3, five.Classes);
         Assert.Equal([0, 1], Enumerable.Range(0, 2).Select(five.Take(2).Label));
     }
@@ -272,7 +276,10 @@ public sealed class ImageFolderTests : IDisposable
         List<float> Taken(int workers)
         {
             var all = new List<float>();
-            foreach (var batch in new BatchLoader(ImageFolder.Load(root, skipCorrupt: true), Augmentation.ImageNet with { Size = 12, Resize = 14 }, 7, 3, workers).Epoch(1))
+            foreach (
+                var batch in new BatchLoader(
+                    ImageFolder.Load(root, skipCorrupt: true), Augmentation.ImageNet with { Size = 12, Resize = 14 }, 7, 3, workers)
+                    .Epoch(1))
             {
                 using (batch)
                 {

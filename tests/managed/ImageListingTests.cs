@@ -102,7 +102,8 @@ public sealed class ImageListingTests : IDisposable
         Assert.Equal(2, ImageFolder.LoadSplit(root, train: true).Count);
         Fails(
             () => ImageFolder.LoadSplit(root, train: false),
-            "val: holds the images of all classes in one folder, images, and their classes in val_annotations.txt; sort them into one folder for each class, as in train");
+            "val: holds the images of all classes in one folder, images, and their classes in val_annotations.txt; sort them into "
+            + "one folder for each class, as in train");
     }
 
     [Theory]
@@ -139,7 +140,8 @@ public sealed class ImageListingTests : IDisposable
         Assert.StartsWith(Path.Combine(root, "a/2"), error.Message);
         Assert.Contains($"{message}", error.Message);
         Assert.Contains("; replace or remove it, or use --skip-corrupt", error.Message);
-        var loader = new BatchLoader(ImageFolder.Load(root, skipCorrupt: true), Augmentation.ImageNet with { Size = 16, Resize = 18 }, 2, 1, 2);
+        var loader = new BatchLoader(
+            ImageFolder.Load(root, skipCorrupt: true), Augmentation.ImageNet with { Size = 16, Resize = 18 }, 2, 1, 2);
         Assert.Equal(1, TestFiles.InTime(() => Assert.Single(loader.Epoch(0)).Count));
         Assert.Equal(1, loader.Skipped);
     }
@@ -152,7 +154,9 @@ public sealed class ImageListingTests : IDisposable
         Write("a/1.png");
         Write($"{folder}/2.png");
         TestFiles.Rename(Path.Combine(root, folder), "caf\\351");
-        Fails(() => ImageFolder.Load(root, skipCorrupt: true), "caf\uFFFD: can't be read: its name is not UTF-8; rename it, for example with convmv");
+        Fails(
+            () => ImageFolder.Load(root, skipCorrupt: true),
+            "caf\uFFFD: can't be read: its name is not UTF-8; rename it, for example with convmv");
 
         // The character that stands for others is a name like any other.
         TestFiles.Rename(Path.Combine(root, Path.GetDirectoryName(folder)!, "caf*"), "caf\\357\\277\\275");

@@ -10,7 +10,10 @@ public sealed class InteropTests
     [Fact]
     public void Calls_LeaveNoTensorsNorObjects()
     {
-        using var functions = new FunctionList { new FunctionSpec { Layers = [new LayerSpec { Kind = LayerKind.Linear, InFeatures = 4, OutFeatures = 4 }] } };
+        using var functions = new FunctionList
+        {
+            new FunctionSpec { Layers = [new LayerSpec { Kind = LayerKind.Linear, InFeatures = 4, OutFeatures = 4 }] }
+        };
         using var options = new Interop.StageOptions();
         using var stage = new Stage(functions, 1, options);
         using var x = rand(2, 4);
@@ -71,12 +74,16 @@ public sealed class InteropTests
             weight = zeros(2, 2);
         }
 
-        using var functions = new FunctionList { new FunctionSpec { Layers = [new LayerSpec { Kind = LayerKind.Linear, InFeatures = 2, OutFeatures = 2, Bias = false }] } };
+        using var functions = new FunctionList
+        {
+            new FunctionSpec { Layers = [new LayerSpec { Kind = LayerKind.Linear, InFeatures = 2, OutFeatures = 2, Bias = false }] }
+        };
         using var options = new Interop.StageOptions();
         using var stage = new Stage(functions, 1, options);
         var error = Assert.Throws<ResNetNodesException>(() => stage.Forward(x, [weight], [], []));
         Assert.Equal(
-            "parameters[0] (function 0, layer 0, weight): an inference tensor counts no changes in place; clone it outside of inference mode",
+            "parameters[0] (function 0, layer 0, weight): an inference tensor counts no changes in place; clone it outside of "
+            + "inference mode",
             error.Message);
         stage.Evaluate(x, [weight], [], []);
     }

@@ -65,7 +65,8 @@ public sealed class LayerMappingTests
     public void OtherModules_AreRefusedWithTheReason(string name)
     {
         var (make, reason) = Unknown[name];
-        var error = Assert.Throws<ArgumentException>(() => new ResidualStage(Truth.Functions(1, make), new StageOptions { Execution = StageExecution.Layers }));
+        var error = Assert.Throws<ArgumentException>(
+            () => new ResidualStage(Truth.Functions(1, make), new StageOptions { Execution = StageExecution.Layers }));
         Assert.Contains(reason, error.Message);
     }
 

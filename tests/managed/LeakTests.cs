@@ -13,7 +13,10 @@ public sealed class LeakTests
     [InlineData(StageExecution.Callback, ComputeType.SameAsState)]
     public void Training_LeavesNoTensorsNorNativeObjects(StageExecution execution, ComputeType computeType)
     {
-        using var model = new TinyResNet(new TinyResNetOptions { Depth = 3, Planes = 4, Seed = 1, Stage = new StageOptions { Execution = execution, ComputeType = computeType } });
+        using var model = new TinyResNet(new TinyResNetOptions
+        {
+            Depth = 3, Planes = 4, Seed = 1, Stage = new StageOptions { Execution = execution, ComputeType = computeType }
+        });
         using var optimizer = optim.SGD(model.parameters(), 0.01, momentum: 0.9);
         using var loss = nn.CrossEntropyLoss();
         using var images = rand(8, 3, 32, 32);

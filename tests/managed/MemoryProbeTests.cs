@@ -11,7 +11,9 @@ public sealed class MemoryProbeTests
     [Fact]
     public void Measure_FindsWhatAStepTakes()
     {
-        var (peak, own) = TestProcess.Run("step", "64").Select(line => long.Parse(line, CultureInfo.InvariantCulture)).ToList() is [var first, var second] ? (first, second) : default;
+        var (peak, own) =
+            TestProcess.Run("step", "64").Select(line => long.Parse(line, CultureInfo.InvariantCulture)).ToList()
+                is [var first, var second] ? (first, second) : default;
         Assert.InRange(own, 63L << 20, 72L << 20);
         Assert.InRange(peak, own, long.MaxValue);
     }

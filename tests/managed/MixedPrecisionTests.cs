@@ -48,8 +48,8 @@ public sealed class MixedPrecisionTests
     }
 
     /// <summary>
-    /// Stem, first blocks and head of a network of four stages go by it too. A ReLU behind l layers is off by √(2l) u, and flips 0.8 times
-    /// that of its mask's entries: with 13 ReLUs behind up to 40 layers √(13·0.8·√80 u) of the gradient at most.
+    /// Stem, first blocks and head of a network of four stages go by it too. A ReLU behind l layers is off by √(2l) u, and flips
+    /// 0.8 times that of its mask's entries: with 13 ReLUs behind up to 40 layers √(13·0.8·√80 u) of the gradient at most.
     /// </summary>
     [Theory]
     [InlineData("backprop", true)]
@@ -117,7 +117,8 @@ public sealed class MixedPrecisionTests
         {
             Assert.Equal(1, pair.First.num_batches_tracked!.item<long>());
             Assert.Equal(ScalarType.Float32, pair.First.running_mean!.dtype);
-            Assert.True(pair.First.running_mean!.allclose(pair.Second.Item1, 0, 0) && pair.First.running_var!.allclose(pair.Second.Item2, 0, 0));
+            Assert.True(pair.First.running_mean!.allclose(pair.Second.Item1, 0, 0)
+                && pair.First.running_var!.allclose(pair.Second.Item2, 0, 0));
         });
     }
 
@@ -140,9 +141,14 @@ public sealed class MixedPrecisionTests
         using var unknown = nn.Sequential(nn.Linear(4, 4), nn.Sigmoid());
         Assert.Contains("Sigmoid", Assert.Throws<ArgumentException>(() => new ResidualStage([unknown], Mixed)).Message);
         var known = Truth.Functions(2, () => Truth.LinearFunction(4));
-        Assert.Contains("StageExecution.Callback", Assert.Throws<ArgumentException>(() => new ResidualStage(known, Mixed with { Execution = StageExecution.Callback })).Message);
+        Assert.Contains(
+            "StageExecution.Callback",
+            Assert.Throws<ArgumentException>(
+                () => new ResidualStage(known, Mixed with { Execution = StageExecution.Callback })).Message);
         using var stage = new ResidualStage(known, new StageOptions());
-        Assert.Contains("ComputeType is 5", Assert.Throws<ArgumentException>(() => stage.Options = new StageOptions { ComputeType = (ComputeType)5 }).Message);
+        Assert.Contains(
+            "ComputeType is 5",
+            Assert.Throws<ArgumentException>(() => stage.Options = new StageOptions { ComputeType = (ComputeType)5 }).Message);
         Assert.Equal(new StageOptions(), stage.Options);
         stage.Options = Mixed;
         Assert.EndsWith("compute=bfloat16)", stage.ToString());
@@ -160,7 +166,10 @@ public sealed class MixedPrecisionTests
 
         List<double> Losses(StageOptions stage) => [.. Enumerable.Range(1, 3).Select(seed =>
         {
-            using var model = new TinyResNet(new TinyResNetOptions { Depth = 4, Planes = 8, ZeroInit = false, Seed = seed, Stage = stage with { AccumulateGradientsInPlace = true } });
+            using var model = new TinyResNet(new TinyResNetOptions
+            {
+                Depth = 4, Planes = 8, ZeroInit = false, Seed = seed, Stage = stage with { AccumulateGradientsInPlace = true }
+            });
             using var trainer = new Trainer(model, new TrainingOptions { Epochs = 20, LearningRate = 0.05 });
             var loader = new BatchLoader(images, new Augmentation().WithoutRandomness(), 20, seed);
             trainer.Run(loader, loader, _ => { });

@@ -19,7 +19,8 @@ public sealed class NativeExecutionTests
         ["a nested part appended"] = (f => ((Sequential)f.children().Last()).append(nn.Tanh()), ""),
         ["another weight"] = (f => Conv(f).weight = new Parameter(randn(4, 4, 3, 3, ScalarType.Float64)), ""),
         ["no bias"] = (f => Conv(f).bias = null, ""),
-        ["another padding"] = (f => (Conv(f).kernel_size[0], Conv(f).dilation, Conv(f).padding![0], Conv(f).padding![1]) = (3, [2, 2], 2, 2), ""),
+        ["another padding"] = (
+            f => (Conv(f).kernel_size[0], Conv(f).dilation, Conv(f).padding![0], Conv(f).padding![1]) = (3, [2, 2], 2, 2), ""),
         ["a stride that the padding makes up for"] = (f => (Conv(f).stride, Conv(f).padding![0], Conv(f).padding![1]) = ([2, 2], 4, 4), ""),
         ["a padding mode"] = (f => Conv(f).padding_mode = PaddingModes.Reflect, "padding mode Reflect"),
         ["the activation"] = (f => f.modules().OfType<GELU>().Single().approximate = GELU.Approximate.tanh, ""),

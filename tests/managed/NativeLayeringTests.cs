@@ -30,7 +30,8 @@ public sealed partial class NativeLayeringTests
     [Fact]
     public void Modules_HaveNoCircles()
     {
-        var below = Includes().GroupBy(i => Module(i.File), i => Module(i.Included)).ToDictionary(g => g.Key, g => g.Where(m => m != g.Key).ToHashSet());
+        var below = Includes().GroupBy(i => Module(i.File), i => Module(i.Included))
+            .ToDictionary(g => g.Key, g => g.Where(m => m != g.Key).ToHashSet());
         var done = new HashSet<string>();
         var path = new List<string>();
         foreach (var module in below.Keys.Order(StringComparer.Ordinal))

@@ -5,7 +5,8 @@ namespace ResNetNodes.Tests;
 public sealed class NativeRuntimeTests
 {
     [Fact]
-    public void Version_IsTheProducts() => Assert.Equal(File.ReadAllText(Path.Combine(ConventionTests.Root, "VERSION")).Trim(), NativeRuntime.Version);
+    public void Version_IsTheProducts() =>
+        Assert.Equal(File.ReadAllText(Path.Combine(ConventionTests.Root, "VERSION")).Trim(), NativeRuntime.Version);
 
     [Fact]
     public void KernelPaths_HoldTheActiveOneAndEndWithThePortable()

@@ -38,9 +38,16 @@ public sealed class NpyFileTests : IDisposable
     [InlineData("{'descr': '<f4', 'fortran_order': False, 'shape': (\u0666,), }", "expected numbers")]
     [InlineData("{'descr': '<f4', 'fortran_order': False, 'shape': [6], }", "has no header")]
     [InlineData("{'descr': '<f4', 'fortran_order': False, 'shape': 6, }", "has no header")]
-    [InlineData("{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807, 2), }", "more than 64 dimensions or 2,147,483,647 in one")]
-    [InlineData("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,), }", "more than 64 dimensions or 2,147,483,647 in one")]
-    [InlineData("{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,6), }", "more than 64 dimensions")]
+    [InlineData(
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807, 2), }",
+        "more than 64 dimensions or 2,147,483,647 in one")]
+    [InlineData(
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,), }",
+        "more than 64 dimensions or 2,147,483,647 in one")]
+    [InlineData(
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,"
+        + "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,6), }",
+        "more than 64 dimensions")]
     // Products that wrap around to 6 in 64 bits.
     [InlineData("{'descr': '<f4', 'fortran_order': False, 'shape': (2147483647, 2147483647, 4, 2147483647, 6), }", "expected 9")]
     [InlineData("{'descr': '<f4', 'fortran_order': False, 'shape': (65536, 65536, 65536, 65536, 6), }", "expected 442721857769029238784")]
@@ -109,7 +116,8 @@ public sealed class NpyFileTests : IDisposable
         bytes[Array.IndexOf(bytes, (byte)'\n')] = (byte)' ';
         System.IO.File.WriteAllBytes(path, bytes);
         Assert.Contains("has no header", Assert.Throws<ResNetNodesException>(() => NpyFile.Read(path)).Message);
-        System.IO.File.WriteAllBytes(path, File("{'descr': '<f4', 'fortran_order': False, 'shape': (6,), }" + new string(' ', 60_000), new float[6], 2));
+        System.IO.File.WriteAllBytes(
+            path, File("{'descr': '<f4', 'fortran_order': False, 'shape': (6,), }" + new string(' ', 60_000), new float[6], 2));
         Assert.Contains("has a header of 60,", Assert.Throws<ResNetNodesException>(() => NpyFile.Read(path)).Message);
         System.IO.File.WriteAllBytes(path, [0x93, .. "NUMPY"u8, 2, 0, 0xff, 0xff, 0xff, 0xff]);
         Assert.Contains("truncated in its header", Assert.Throws<ResNetNodesException>(() => NpyFile.Read(path)).Message);
@@ -121,7 +129,9 @@ public sealed class NpyFileTests : IDisposable
         var folder = Directory.CreateTempSubdirectory("npy").FullName;
         var other = Path.Combine(folder, "a.npy");
         TestFiles.Put(kind, other);
-        Assert.StartsWith($"{other}: can't be read: it is a", Assert.Throws<ResNetNodesException>(() => TestFiles.InTime(() => NpyFile.Read(other))).Message);
+        Assert.StartsWith(
+            $"{other}: can't be read: it is a",
+            Assert.Throws<ResNetNodesException>(() => TestFiles.InTime(() => NpyFile.Read(other))).Message);
         Directory.Delete(folder, recursive: true);
     });
 
@@ -144,6 +154,10 @@ public sealed class NpyFileTests : IDisposable
         var start = version == 1 ? 10 : 12;
         var padded = header.PadRight((((start + header.Length + 64) / 64) * 64) - start - 1) + "\n";
         var length = BitConverter.GetBytes(padded.Length);
-        return [0x93, .. "NUMPY"u8, version, 0, .. length[..(start - 8)], .. System.Text.Encoding.ASCII.GetBytes(padded), .. values.SelectMany(BitConverter.GetBytes)];
+        return
+        [
+            0x93, .. "NUMPY"u8, version, 0, .. length[..(start - 8)],
+            .. System.Text.Encoding.ASCII.GetBytes(padded), .. values.SelectMany(BitConverter.GetBytes)
+        ];
     }
 }

@@ -200,7 +200,8 @@ public sealed class OwnershipTests
         }
 
         public IEnumerable<Tensor> Kept() =>
-            new[] { field, tuple.Mask, box.Value, how == Keep.InAStatic ? shared : null }.OfType<Tensor>().Concat(list).Concat(byShape.Values);
+            new[] { field, tuple.Mask, box.Value, how == Keep.InAStatic ? shared : null }
+                .OfType<Tensor>().Concat(list).Concat(byShape.Values);
 
         public void Forget()
         {

@@ -23,7 +23,9 @@ public sealed class ParameterCountsTests
         var data = new TheoryData<ResNetKind, string, int>();
         foreach (var kind in Enum.GetValues<ResNetKind>())
         {
-            foreach (var size in (string[])["18", "34", "50", "auto:1", "auto:2", "auto:3", "custom:1+2+3+1", "custom:2+1+1+4", "custom-basic:1+3+2+2"])
+            foreach (
+                var size in (string[])
+                    ["18", "34", "50", "auto:1", "auto:2", "auto:3", "custom:1+2+3+1", "custom:2+1+1+4", "custom-basic:1+3+2+2"])
             {
                 data.Add(kind, size, 1);
                 data.Add(kind, size, 5);
@@ -39,7 +41,10 @@ public sealed class ParameterCountsTests
     {
         foreach (var (classes, stem) in new (int, bool?)[] { (10, null), (1000, null), (1000, false), (3, true) })
         {
-            var options = new ResNetOptions { Kind = kind, Size = NetworkSize.Parse(size), Planes = planes, Classes = classes, ImageNetStem = stem };
+            var options = new ResNetOptions
+            {
+                Kind = kind, Size = NetworkSize.Parse(size), Planes = planes, Classes = classes, ImageNetStem = stem
+            };
             using var network = new ResNet(options);
             Assert.Equal(Count(network), ParameterCounts.Of(options));
         }

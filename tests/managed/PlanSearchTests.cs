@@ -57,12 +57,14 @@ public sealed class PlanSearchTests
     private static IReadOnlyList<IReadOnlyList<PartCost>> Parts(int seed)
     {
         var random = new RandomNumbers(seed).Stream();
-        return [.. Enumerable.Range(0, 2 + random.Next(3)).Select(_ => (IReadOnlyList<PartCost>)[.. Enumerable.Range(0, 1 + random.Next(5)).Select(_ =>
-            new PartCost(random.Next(30), random.Next(40), random.Next(40), 1 + random.Next(20)))])];
+        return [.. Enumerable.Range(0, 2 + random.Next(3)).Select(_ =>
+            (IReadOnlyList<PartCost>)[.. Enumerable.Range(0, 1 + random.Next(5)).Select(_ =>
+                new PartCost(random.Next(30), random.Next(40), random.Next(40), 1 + random.Next(20)))])];
     }
 
     private static IEnumerable<PartCost[]> Choices(IReadOnlyList<IReadOnlyList<PartCost>> parts) => parts.Aggregate(
-        (IEnumerable<PartCost[]>)[[]], (choices, methods) => choices.SelectMany(choice => methods.Select(method => choice.Append(method).ToArray())));
+        (IEnumerable<PartCost[]>)[[]],
+        (choices, methods) => choices.SelectMany(choice => methods.Select(method => choice.Append(method).ToArray())));
 
     // A training step, moment by moment.
     private static long Sum(PartCost[] chosen)

@@ -55,7 +55,8 @@ public sealed class RandomNumbersTests
         random.manual_seed(5);
         var expected = Next();
         random.manual_seed(5);
-        Assert.Throws<ArgumentException>(() => new TinyResNet(new TinyResNetOptions { Depth = 1, Seed = 3, Stage = new StageOptions { Reconstruction = null! } }));
+        Assert.Throws<ArgumentException>(
+            () => new TinyResNet(new TinyResNetOptions { Depth = 1, Seed = 3, Stage = new StageOptions { Reconstruction = null! } }));
         Assert.Equal(expected, Next());
     }
 
@@ -261,7 +262,8 @@ public sealed class RandomNumbersTests
     [Fact]
     public void Streams_OfNeighboursDiffer()
     {
-        var images = from seed in Range(3) from epoch in Range(10) from index in Range(100) select new RandomNumbers(seed).OfImage(epoch, index).Next();
+        var images = from seed in Range(3) from epoch in Range(10) from index in Range(100)
+                     select new RandomNumbers(seed).OfImage(epoch, index).Next();
         var epochs = from seed in Range(10) from epoch in Range(30) select new RandomNumbers(seed).OfEpoch(epoch).Next();
         // Of 3000 draws from 2^31 - 1 numbers, two coincide once in 480 times; these seeds are fixed.
         Assert.Equal(3000, images.Distinct().Count());
@@ -276,7 +278,8 @@ public sealed class RandomNumbersTests
     [InlineData(17)]
     [InlineData(int.MaxValue)]
     [InlineData(-3)]
-    public void Stream_OfAnIntIsThatOfSystemRandom(int seed) => Assert.Equal(new Random(seed).Next(), new RandomNumbers(seed).Stream().Next());
+    public void Stream_OfAnIntIsThatOfSystemRandom(int seed) =>
+        Assert.Equal(new Random(seed).Next(), new RandomNumbers(seed).Stream().Next());
 
     private static float Next()
     {

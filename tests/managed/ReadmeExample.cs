@@ -35,7 +35,8 @@ public sealed class ReadmeExample
     {
         var source = File.ReadAllText(Path.Combine(ConventionTests.Root, "tests/managed/ReadmeExample.cs"));
         var from = source.IndexOf(Begin, StringComparison.Ordinal) + Begin.Length;
-        var lines = source[from..source.IndexOf(End, StringComparison.Ordinal)].Split('\n').Select(line => line.Length > 8 ? line[8..] : line);
+        var lines = source[from..source.IndexOf(End, StringComparison.Ordinal)].Split('\n')
+            .Select(line => line.Length > 8 ? line[8..] : line);
         var page = File.ReadAllText(Path.Combine(ConventionTests.Root, "README.md"));
         Assert.Contains(string.Join('\n', lines).TrimEnd(), page);
     }

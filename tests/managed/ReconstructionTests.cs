@@ -37,7 +37,8 @@ public sealed class ReconstructionTests
         Assert.Contains(name, Reconstruction.Syntax);
         Assert.True(Reconstruction.TryParse(name, out var same));
         Assert.Equal(method, same);
-        using var stage = new ResidualStage(Truth.Functions(4, () => Truth.LinearFunction(4)), new StageOptions { Reconstruction = method });
+        using var stage = new ResidualStage(
+            Truth.Functions(4, () => Truth.LinearFunction(4)), new StageOptions { Reconstruction = method });
         using var x = Truth.Normal(1, 3, 4).requires_grad_(true);
         using var loss = stage.call(x).sum();
         loss.BackwardThroughStages();
@@ -68,8 +69,12 @@ public sealed class ReconstructionTests
         Assert.Throws<ArgumentOutOfRangeException>(() => Reconstruction.Extrapolated(1));
         Assert.Throws<ArgumentOutOfRangeException>(() => Reconstruction.Extrapolated(4));
         Assert.Throws<ArgumentOutOfRangeException>(() => Reconstruction.Checkpoint(-1));
-        Assert.Contains("at most 100: each is one more", Assert.Throws<ArgumentOutOfRangeException>(() => Reconstruction.Corrected(101)).Message);
-        Assert.Contains("at most 1048576", Assert.Throws<ArgumentOutOfRangeException>(() => Reconstruction.Checkpoint(int.MaxValue)).Message);
+        Assert.Contains(
+            "at most 100: each is one more",
+            Assert.Throws<ArgumentOutOfRangeException>(() => Reconstruction.Corrected(101)).Message);
+        Assert.Contains(
+            "at most 1048576",
+            Assert.Throws<ArgumentOutOfRangeException>(() => Reconstruction.Checkpoint(int.MaxValue)).Message);
         Assert.Equal("corrected:100", Reconstruction.Corrected(100).ToString());
         Assert.Equal("checkpoint:1048576", Reconstruction.Checkpoint(1 << 20).ToString());
         Assert.Equal("adaptive:1", Reconstruction.Adaptive(1).ToString());

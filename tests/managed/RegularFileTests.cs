@@ -26,7 +26,9 @@ public sealed class RegularFileTests : IDisposable
     public void ReadAllBytes_RefusesALongerFile()
     {
         File.WriteAllBytes(At("file"), new byte[11]);
-        Assert.Contains("11 bytes long, more than the 10", Assert.Throws<NoRegularFileException>(() => RegularFile.ReadAllBytes(At("file"), 10)).Message);
+        Assert.Contains(
+            "11 bytes long, more than the 10",
+            Assert.Throws<NoRegularFileException>(() => RegularFile.ReadAllBytes(At("file"), 10)).Message);
     }
 
     /// <summary>At once: a pipe would wait for a writer, a device never end.</summary>

@@ -66,7 +66,10 @@ public sealed class ResNetTests
         var found = ScoresAndGradients((net, x) => net.call(x));
         var expected = ScoresAndGradients(Plainly);
         // Sums of up to 9·16 products and 3 layers of them: some hundred roundings of 1e-16, times what normalization amplifies.
-        Assert.All(found.Zip(expected), pair => Assert.True((pair.First - pair.Second).norm().item<double>() < 1e-9 * (1 + pair.Second.norm().item<double>())));
+        Assert.All(
+            found.Zip(expected),
+            pair => Assert.True(
+                (pair.First - pair.Second).norm().item<double>() < 1e-9 * (1 + pair.Second.norm().item<double>())));
 
         List<Tensor> ScoresAndGradients(Func<ResNet, Tensor, Tensor> evaluate)
         {
@@ -156,6 +159,7 @@ public sealed class ResNetTests
         Assert.Throws<ArgumentOutOfRangeException>(() => new ResNet(Small with { InputChannels = 0 }));
         Assert.Throws<ArgumentOutOfRangeException>(() => new ResNet(Small with { AdjointFrom = 0 }));
         Assert.Throws<ArgumentException>(() => NetworkSize.Custom([1, 2, 3]));
-        Assert.Throws<ArgumentException>(() => new ResNet(Small with { Size = NetworkSize.Auto(2), Stage = new StageOptions { Solver = Solver.Heun } }));
+        Assert.Throws<ArgumentException>(
+            () => new ResNet(Small with { Size = NetworkSize.Auto(2), Stage = new StageOptions { Solver = Solver.Heun } }));
     }
 }

@@ -75,7 +75,8 @@ public sealed class ResidualStageTests
         using var other = new ResidualStage(unknown);
         Assert.Equal(StageExecution.Callback, other.Execution);
         Assert.Contains("Sigmoid", other.ExecutionReason);
-        var error = Assert.Throws<ArgumentException>(() => new ResidualStage(unknown, new StageOptions { Execution = StageExecution.Layers }));
+        var error = Assert.Throws<ArgumentException>(
+            () => new ResidualStage(unknown, new StageOptions { Execution = StageExecution.Layers }));
         Assert.Contains("Sigmoid", error.Message);
     }
 
@@ -261,8 +262,10 @@ public sealed class ResidualStageTests
     public void Arguments_AreChecked()
     {
         Assert.Throws<ArgumentException>(() => new ResidualStage([]));
-        Assert.Throws<ArgumentException>(() => new ResidualStage(Truth.Functions(1, () => Truth.LinearFunction(4)), new StageOptions { Solver = Solver.Heun }));
-        Assert.Throws<ArgumentException>(() => new ResidualStage(Truth.Functions(2, () => Truth.LinearFunction(4)), new StageOptions { StepSize = -1 }));
+        Assert.Throws<ArgumentException>(
+            () => new ResidualStage(Truth.Functions(1, () => Truth.LinearFunction(4)), new StageOptions { Solver = Solver.Heun }));
+        Assert.Throws<ArgumentException>(
+            () => new ResidualStage(Truth.Functions(2, () => Truth.LinearFunction(4)), new StageOptions { StepSize = -1 }));
         var stage = new ResidualStage(Truth.Functions(2, () => Truth.LinearFunction(4)));
         Assert.Throws<ArgumentNullException>(() => stage.forward(null!));
         var error = Assert.Throws<ResNetNodesException>(() => stage.forward(Truth.Normal(1, 5, 3)));
@@ -280,7 +283,8 @@ public sealed class ResidualStageTests
     {
         using var scope = NewDisposeScope();
         using var stage = new ResidualStage(
-            Truth.Functions(4, () => Truth.TinyFunction(3)), new StageOptions { Execution = execution, Reconstruction = Reconstruction.Parse(reconstruction) });
+            Truth.Functions(4, () => Truth.TinyFunction(3)),
+            new StageOptions { Execution = execution, Reconstruction = Reconstruction.Parse(reconstruction) });
         var start = Stopwatch.GetTimestamp();
         var y = stage.call(Truth.Normal(1, 4, 3, 5, 5));
         var forward = Stopwatch.GetElapsedTime(start).TotalSeconds;
@@ -300,7 +304,8 @@ public sealed class ResidualStageTests
     {
         using var scope = NewDisposeScope();
         var functions = Truth.Functions(4, () => Truth.TinyFunction(3));
-        using var stage = new ResidualStage(functions, new StageOptions { Execution = execution, Reconstruction = Reconstruction.Backprop });
+        using var stage = new ResidualStage(
+            functions, new StageOptions { Execution = execution, Reconstruction = Reconstruction.Backprop });
         stage.train(training);
         Tensor x = Truth.Normal(1, 4, 3, 5, 5).requires_grad_(true), y = Truth.Normal(2, 4, 3, 5, 5).requires_grad_(true);
         Tensor[] leaves = [x, y, .. stage.parameters()];

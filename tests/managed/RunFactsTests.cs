@@ -182,7 +182,8 @@ public sealed class RunFactsTests : IDisposable
         var change = new Fact("digest", [$"{same}1{same}"]).Change(new("digest", [$"{same}2{same}"]));
         var cut = new string('a', 20);
         Assert.Equal(
-            $"the digest was …{cut}1{new string('a', 39)}…, here it is …{cut}2{new string('a', 39)}…; take …{cut}1{new string('a', 39)}…",
+            $"the digest was …{cut}1{new string('a', 39)}…, here it is …{cut}2{new string('a', 39)}…; "
+            + $"take …{cut}1{new string('a', 39)}…",
             change);
         Assert.Equal(
             "number 3 of the classes was none, here it is c; take none",

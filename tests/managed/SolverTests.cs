@@ -68,7 +68,8 @@ public sealed class SolverTests
             return Math.Abs(Run(solver, [.. Enumerable.Repeat(-1.0, depth)], 1, 1.0 / steps) - Math.Exp(-1));
         }).ToList();
         var (x, y) = (sizes.Average(size => Math.Log(size)), errors.Average(Math.Log));
-        var slope = sizes.Zip(errors).Sum(pair => (Math.Log(pair.First) - x) * (Math.Log(pair.Second) - y)) / sizes.Sum(size => Math.Pow(Math.Log(size) - x, 2));
+        var slope = sizes.Zip(errors).Sum(pair => (Math.Log(pair.First) - x) * (Math.Log(pair.Second) - y))
+            / sizes.Sum(size => Math.Pow(Math.Log(size) - x, 2));
         Assert.Equal(solver.Order, -slope, 0.1);
     }
 

@@ -16,7 +16,8 @@ internal static partial class Sources
     public static string NamespaceOf(string path) => Namespace().Match(File.ReadAllText(path)).Groups[1].Value;
 
     /// <summary>The types that a file declares at its top level: its lines that begin with no blank.</summary>
-    public static IEnumerable<string> TypesOf(string path) => Declaration().Matches(File.ReadAllText(path)).Select(match => match.Groups[1].Value);
+    public static IEnumerable<string> TypesOf(string path) =>
+        Declaration().Matches(File.ReadAllText(path)).Select(match => match.Groups[1].Value);
 
     /// <summary>
     /// The words of a file's code that may be types: no comments, texts or directives. What follows a dot is a member's name, and what
@@ -31,7 +32,8 @@ internal static partial class Sources
     [GeneratedRegex(@"^namespace ([\w.]+);", RegexOptions.Multiline)]
     private static partial Regex Namespace();
 
-    [GeneratedRegex(@"^(?:public|internal)[\w ]* (?:class|record|struct|enum|interface|delegate [\w.<>?]+) ([A-Z]\w*)", RegexOptions.Multiline)]
+    [GeneratedRegex(
+        @"^(?:public|internal)[\w ]* (?:class|record|struct|enum|interface|delegate [\w.<>?]+) ([A-Z]\w*)", RegexOptions.Multiline)]
     private static partial Regex Declaration();
 
     [GeneratedRegex(@"//.*|/\*[\s\S]*?\*/")]

@@ -63,7 +63,9 @@ public sealed class StageBackwardTests
         using var scope = NewDisposeScope();
         using var stage = new ResidualStage(Truth.Functions(2, () => Truth.LinearFunction(4)));
         var loss = stage.call(Truth.Normal(1, 3, 4)).sum();
-        Assert.StartsWith("create_graph: the gradient of", Assert.Throws<ExternalException>(() => loss.backward(create_graph: true)).Message);
+        Assert.StartsWith(
+            "create_graph: the gradient of",
+            Assert.Throws<ExternalException>(() => loss.backward(create_graph: true)).Message);
     }
 
     [Fact]

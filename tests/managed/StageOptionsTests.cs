@@ -33,7 +33,10 @@ public sealed class StageOptionsTests
     [Theory]
     [MemberData(nameof(Wrong))]
     public void WrongValues_AreNamed(StageOptions options, string message) =>
-        Assert.Contains(message, Assert.Throws<ArgumentException>(() => new ResidualStage(Truth.Functions(2, () => Truth.LinearFunction(4)), options)).Message);
+        Assert.Contains(
+            message,
+            Assert.Throws<ArgumentException>(
+                () => new ResidualStage(Truth.Functions(2, () => Truth.LinearFunction(4)), options)).Message);
 
     [Fact]
     public void Null_StandsForTheDefaultsInAConstructorAlone()
@@ -49,7 +52,8 @@ public sealed class StageOptionsTests
         using var scope = NewDisposeScope();
         var options = new StageOptions { CudaGraphs = true };
         var functions = Truth.Functions(2, () => Truth.LinearFunction(4));
-        var error = Assert.Throws<ArgumentException>(() => new ResidualStage(functions, options with { Execution = StageExecution.Callback }));
+        var error = Assert.Throws<ArgumentException>(
+            () => new ResidualStage(functions, options with { Execution = StageExecution.Callback }));
         Assert.Contains("CudaGraphs needs native layers", error.Message);
         using var stage = new ResidualStage(functions, options);
         var refused = Assert.Throws<ResNetNodesException>(() => stage.call(Truth.Normal(1, 3, 4)));
@@ -63,7 +67,11 @@ public sealed class StageOptionsTests
     {
         var good = new StageOptions { Execution = execution };
         using var stage = new ResidualStage(Truth.Functions(2, () => Truth.LinearFunction(4)), good);
-        StageOptions[] bad = [good with { StepSize = -1 }, good with { StepSize = double.NaN }, good with { Solver = null! }, good with { Execution = (StageExecution)9 }, good with { Reconstruction = null! }];
+        StageOptions[] bad =
+        [
+            good with { StepSize = -1 }, good with { StepSize = double.NaN }, good with { Solver = null! },
+            good with { Execution = (StageExecution)9 }, good with { Reconstruction = null! }
+        ];
         foreach (var options in bad)
         {
             Assert.Throws<ArgumentException>(() => stage.Options = options);

@@ -34,7 +34,8 @@ public sealed class SyntheticImagesTests
         }
     }
 
-    private static List<byte> Bytes(ImageDataset data) => [.. Enumerable.Range(0, data.Count).SelectMany(i => data.Read(i)!.Value.Values.ToArray())];
+    private static List<byte> Bytes(ImageDataset data) =>
+        [.. Enumerable.Range(0, data.Count).SelectMany(i => data.Read(i)!.Value.Values.ToArray())];
 
     private static double Distance(ImageBytes a, ImageBytes b) =>
         a.Values.ToArray().Zip(b.Values.ToArray()).Sum(pair => Math.Pow(pair.First - pair.Second, 2));

@@ -37,7 +37,9 @@ public sealed class TarGzTests : IDisposable
         Assert.Equal([("a", "first"), (name, "second")], found);
     }
 
-    /// <summary>Archives of some hundred kilobytes that unpack to 300 MB, in each place where a reader may take a length at its word.</summary>
+    /// <summary>
+    /// Archives of some hundred kilobytes that unpack to 300 MB, in each place where a reader may take a length at its word.
+    /// </summary>
     [Theory]
     [InlineData("foreign", "holds no data_batch_1.bin")]
     [InlineData("data_batch_1.bin", "goes on after 18,438 bytes, to 300,000,000")]

@@ -21,7 +21,10 @@ internal static class TestImages
         return bitmap;
     }
 
-    /// <summary>As in Microsoft's documentation: BITMAPFILEHEADER, BITMAPINFOHEADER, rows of blue, green, red from the bottom, filled up to 4 bytes.</summary>
+    /// <summary>
+    /// As in Microsoft's documentation: BITMAPFILEHEADER, BITMAPINFOHEADER, rows of blue, green, red from the bottom, filled up to
+    /// 4 bytes.
+    /// </summary>
     public static byte[] Bitmap(int width, int height, Func<int, int, SKColor> at)
     {
         var row = ((3 * width) + 3) / 4 * 4;
@@ -57,14 +60,16 @@ internal static class TestImages
         }
 
         bits = bits.PadRight((bits.Length + 7) / 8 * 8, '1');
-        var scan = Enumerable.Range(0, bits.Length / 8).Select(i => Convert.ToByte(bits.Substring(8 * i, 8), 2)).SelectMany(b => b == 0xff ? [b, (byte)0] : new[] { b });
+        var scan = Enumerable.Range(0, bits.Length / 8).Select(i => Convert.ToByte(bits.Substring(8 * i, 8), 2))
+            .SelectMany(b => b == 0xff ? [b, (byte)0] : new[] { b });
         var n = (byte)values.Length;
         byte[] adobe = n == 4 ? [0xff, 0xee, 0, 14, .. "Adobe"u8, 0, 100, 0, 0, 0, 0, 0] : [];
         return
         [
             0xff, 0xd8, .. adobe,
             0xff, 0xdb, 0, 67, 0, .. Enumerable.Repeat((byte)1, 64),
-            0xff, 0xc0, 0, (byte)(8 + (3 * n)), 8, 0, 8, 0, 8, n, .. Enumerable.Range(1, n).SelectMany(c => new byte[] { (byte)c, 0x11, 0 }),
+            0xff, 0xc0, 0, (byte)(8 + (3 * n)), 8, 0, 8, 0, 8, n,
+            .. Enumerable.Range(1, n).SelectMany(c => new byte[] { (byte)c, 0x11, 0 }),
             0xff, 0xc4, 0, 31, 0, 0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, .. Enumerable.Range(0, 12).Select(c => (byte)c),
             0xff, 0xc4, 0, 20, 0x10, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
             0xff, 0xda, 0, (byte)(6 + (2 * n)), n, .. Enumerable.Range(1, n).SelectMany(c => new byte[] { (byte)c, 0 }), 0, 63, 0, .. scan,

@@ -69,7 +69,8 @@ public sealed class TinyResNetTests
 
         List<Tensor> Gradients(Reconstruction reconstruction)
         {
-            using var net = new TinyResNet(Small with { Depth = 8, ZeroInit = false, Stage = new StageOptions { Reconstruction = reconstruction } });
+            using var net = new TinyResNet(
+                Small with { Depth = 8, ZeroInit = false, Stage = new StageOptions { Reconstruction = reconstruction } });
             net.to(ScalarType.Float64);
             nn.functional.cross_entropy(net.call(images), labels).backward();
             return Truth.TakeGradients(net.parameters());

@@ -69,7 +69,10 @@ public sealed class TrainerTests : IDisposable
     {
         using var model = Model(3);
         using var trainer = new Trainer(model, new TrainingOptions { Epochs = 1 });
-        trainer.Run(new BatchLoader(images, Augmentation.Cifar, 20, 1), new BatchLoader(images, Augmentation.Cifar.WithoutRandomness(), 20, null), _ => { });
+        trainer.Run(
+            new BatchLoader(images, Augmentation.Cifar, 20, 1),
+            new BatchLoader(images, Augmentation.Cifar.WithoutRandomness(), 20, null),
+            _ => { });
         var epoch = Assert.Single(trainer.History);
         Assert.All([epoch.StageShare, epoch.OptimizerShare], share => Assert.InRange(share, double.Epsilon, 1));
         // Parts of a whole that do not overlap.
@@ -134,7 +137,11 @@ public sealed class TrainerTests : IDisposable
     [Fact]
     public void TrainStep_DecaysAndMovesAsDefined()
     {
-        var options = new TrainingOptions { LearningRate = 0.05, Momentum = 0.9, WeightDecay = 0.01, StageRateFactor = 3, NamedWeightDecay = new(@"\.norm2\.", 0.2) };
+        var options = new TrainingOptions
+        {
+            LearningRate = 0.05, Momentum = 0.9, WeightDecay = 0.01, StageRateFactor = 3,
+            NamedWeightDecay = new(@"\.norm2\.", 0.2)
+        };
         using var model = Model(2);
         using var same = Model(2);
         using var trainer = new Trainer(model, options);
@@ -156,7 +163,9 @@ public sealed class TrainerTests : IDisposable
         }
 
         // float32: some roundings of 6e-8 in numbers up to 1.
-        Assert.All(model.named_parameters().Zip(same.parameters()), pair => Assert.True(pair.First.parameter.allclose(pair.Second, 1e-5, 1e-6), pair.First.name));
+        Assert.All(
+            model.named_parameters().Zip(same.parameters()),
+            pair => Assert.True(pair.First.parameter.allclose(pair.Second, 1e-5, 1e-6), pair.First.name));
     }
 
     /// <summary>Against a loop of the definition in that type; the images' roundings to it included.</summary>
@@ -203,7 +212,9 @@ public sealed class TrainerTests : IDisposable
         Assert.All(model.named_parameters(), p => Assert.Equal(type, p.parameter.dtype));
         if (type == ScalarType.Float64)
         {
-            Assert.All(model.named_parameters().Zip(same.parameters()), pair => Assert.True(pair.First.parameter.allclose(pair.Second, 1e-9, 1e-12), pair.First.name));
+            Assert.All(
+                model.named_parameters().Zip(same.parameters()),
+                pair => Assert.True(pair.First.parameter.allclose(pair.Second, 1e-9, 1e-12), pair.First.name));
         }
     }
 
@@ -219,7 +230,9 @@ public sealed class TrainerTests : IDisposable
         Train(straight, 2, null, null);
         Train(first, 1, null, Path.Combine(folder, "c.bin"));
         Train(second, 2, Path.Combine(folder, "c.bin"), null);
-        Assert.Equal(straight.state_dict().Values.Select(t => t.detach().contiguous().bytes.ToArray()), second.state_dict().Values.Select(t => t.detach().contiguous().bytes.ToArray()));
+        Assert.Equal(
+            straight.state_dict().Values.Select(t => t.detach().contiguous().bytes.ToArray()),
+            second.state_dict().Values.Select(t => t.detach().contiguous().bytes.ToArray()));
         using var other = Model(2);
         using var trainer = new Trainer(other, new TrainingOptions { Epochs = 2, LearningRate = 0.05, Schedule = Schedule.Constant });
         var error = Assert.Throws<ResNetNodesException>(() => trainer.Resume(Path.Combine(folder, "c.bin")));
@@ -243,7 +256,8 @@ public sealed class TrainerTests : IDisposable
         using var trainer = new Trainer(model, new TrainingOptions());
         var error = Assert.Throws<ResNetNodesException>(() => trainer.TrainStep(rand(1, 3, 1, 1), zeros(1, ScalarType.Int64)));
         Assert.Equal(
-            "a batch of 1 image can't be normalized at 1×1 pixels: drop the last, smaller batch (dropLast / --drop-last), or take another batch size",
+            "a batch of 1 image can't be normalized at 1×1 pixels: drop the last, smaller batch (dropLast / --drop-last), or take "
+            + "another batch size",
             error.Message);
         Assert.All(model.named_buffers(), b => Assert.True(b.buffer.isfinite().all().item<bool>(), b.name));
         // Two images, or normalizations that are frozen, are no matter; nor is the refused step.
@@ -268,7 +282,10 @@ public sealed class TrainerTests : IDisposable
         using var trainer = new Trainer(model, new TrainingOptions());
         var before = model.named_parameters().Select(p => p.parameter.detach().clone()).ToList();
         trainer.TrainStep(rand(4, 3, 32, 32), zeros(4, ScalarType.Int64));
-        Assert.All(model.named_parameters().Zip(before), pair => Assert.Equal(pair.First.name.StartsWith("head", StringComparison.Ordinal), !pair.First.parameter.allclose(pair.Second, 0, 0)));
+        Assert.All(
+            model.named_parameters().Zip(before),
+            pair => Assert.Equal(
+                pair.First.name.StartsWith("head", StringComparison.Ordinal), !pair.First.parameter.allclose(pair.Second, 0, 0)));
         model.parameters().ToList().ForEach(p => p.requires_grad = false);
         Assert.Contains("frozen", Assert.Throws<ArgumentException>(() => new Trainer(model, new TrainingOptions())).Message);
     }
@@ -282,7 +299,8 @@ public sealed class TrainerTests : IDisposable
         Assert.Throws<ArgumentOutOfRangeException>(() => new Trainer(model, new TrainingOptions { Epochs = 0 }));
         Assert.Throws<ArgumentOutOfRangeException>(() => new Trainer(model, new TrainingOptions { Momentum = 1 }));
         Assert.Throws<ArgumentOutOfRangeException>(() => new Trainer(model, new TrainingOptions { WeightDecay = -1e-9 }));
-        Assert.Throws<ArgumentOutOfRangeException>(() => new Trainer(model, new TrainingOptions { StageRateFactor = double.PositiveInfinity }));
+        Assert.Throws<ArgumentOutOfRangeException>(
+            () => new Trainer(model, new TrainingOptions { StageRateFactor = double.PositiveInfinity }));
         Assert.Throws<ArgumentOutOfRangeException>(() => new Trainer(model, new TrainingOptions { NamedWeightDecay = negative }));
         Assert.Throws<ArgumentNullException>(() => new Trainer(model, null!));
     }
@@ -290,7 +308,8 @@ public sealed class TrainerTests : IDisposable
     private static TinyResNet Model(int depth) =>
         new(new TinyResNetOptions { Depth = depth, Seed = 4, Stage = new StageOptions { AccumulateGradientsInPlace = true } });
 
-    private static List<float> Bits(nn.Module model) => [.. model.state_dict().Values.SelectMany(t => t.to(ScalarType.Float32).data<float>())];
+    private static List<float> Bits(nn.Module model) =>
+        [.. model.state_dict().Values.SelectMany(t => t.to(ScalarType.Float32).data<float>())];
 
     private static List<float> Parameters(nn.Module model) => [.. model.parameters().SelectMany(t => t.data<float>())];
 
@@ -303,7 +322,10 @@ public sealed class TrainerTests : IDisposable
             trainer.Resume(resume);
         }
 
-        trainer.Run(new BatchLoader(images, new Augmentation(), 20, 1), new BatchLoader(images, new Augmentation().WithoutRandomness(), 20, null), _ => { });
+        trainer.Run(
+            new BatchLoader(images, new Augmentation(), 20, 1),
+            new BatchLoader(images, new Augmentation().WithoutRandomness(), 20, null),
+            _ => { });
         if (save is not null)
         {
             trainer.Save(save);

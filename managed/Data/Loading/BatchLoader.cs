@@ -43,7 +43,8 @@ public sealed class BatchLoader
         if (dropLast && BatchCount == 0)
         {
             throw new ResNetNodesException(
-                $"{data.Name}: its {data.Count} images are fewer than a batch of {batchSize}, and --drop-last leaves out what is smaller; use smaller batches, or keep the last");
+                $"{data.Name}: its {data.Count} images are fewer than a batch of {batchSize}, and --drop-last leaves out what is "
+                + "smaller; use smaller batches, or keep the last");
         }
 
         var (held, images) = (Math.Min(BatchCount, BatchQueue.Held), Math.Min(batchSize, data.Count));
@@ -52,7 +53,8 @@ public sealed class BatchLoader
         {
             throw new ResNetNodesException(
                 $"{data.Name}: batches of {images} images of {augmentation.Channels}×{augmentation.Size}×{augmentation.Size} need "
-                + $"{needed / (1 << 30):0.#} GiB ({held} at a time), and this machine has {MachineMemory.Available / (1 << 30):0.#}; use smaller batches");
+                + $"{needed / (1 << 30):0.#} GiB ({held} at a time), and this machine has "
+                + $"{MachineMemory.Available / (1 << 30):0.#}; use smaller batches");
         }
     }
 

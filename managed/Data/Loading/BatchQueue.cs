@@ -32,7 +32,8 @@ internal sealed class BatchQueue : IDisposable
 
     public BatchQueue(ImageDataset data, Augmentation augmentation, int[] order, int batchSize, long seed, int epoch, int workers)
     {
-        (this.data, this.augmentation, this.order, this.batchSize, this.seed, this.epoch) = (data, augmentation, order, batchSize, seed, epoch);
+        (this.data, this.augmentation, this.order, this.batchSize, this.seed, this.epoch) =
+            (data, augmentation, order, batchSize, seed, epoch);
         threads = [.. Enumerable.Range(0, workers).Select(_ =>
             Task.Factory.StartNew(Work, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default))];
     }
@@ -143,7 +144,8 @@ internal sealed class BatchQueue : IDisposable
             if (slot == 0)
             {
                 var count = Math.Min(batchSize, order.Length - next);
-                newest = new Pending(count, empty([count, augmentation.Channels, augmentation.Size, augmentation.Size], ScalarType.Float32));
+                newest = new Pending(
+                    count, empty([count, augmentation.Channels, augmentation.Size, augmentation.Size], ScalarType.Float32));
                 pending.Enqueue(newest);
             }
 

@@ -18,7 +18,10 @@ internal sealed record Fact(string Name, IReadOnlyList<string> Values)
 
     /// <summary>The public properties of a value, in order.</summary>
     public static Fact Of<T>(string name, T value) =>
-        new(name, [.. ((JsonObject)JsonSerializer.SerializeToNode(value, Json)!).Select(property => $"{property.Key} {property.Value?.ToJsonString() ?? "none"}")]);
+        new(
+            name,
+            [.. ((JsonObject)JsonSerializer.SerializeToNode(value, Json)!)
+                .Select(property => $"{property.Key} {property.Value?.ToJsonString() ?? "none"}")]);
 
     /// <summary>Which images a set has.</summary>
     public static IEnumerable<Fact> OfImages(ImageDataset data)

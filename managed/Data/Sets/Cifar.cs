@@ -66,7 +66,8 @@ public static class Cifar
         }
 
         var found = Find(path, variant, train)
-            ?? throw DataFile.Bad(path, $"holds no {names[0]}, no {variant.Folder} and no {variant.Archive}; give the folder with --data, or use --download");
+            ?? throw DataFile.Bad(
+                path, $"holds no {names[0]}, no {variant.Folder} and no {variant.Archive}; give the folder with --data, or use --download");
         var parts = new byte[names.Count][];
         string[]? classNames = null;
         try
@@ -89,7 +90,9 @@ public static class Cifar
                 }
 
                 var meta = Path.Combine(found, variant.NamesFile);
-                classNames = Path.Exists(meta) ? Reading(meta, () => Names(RegularFile.ReadAllText(meta, MostNames), meta, variant.Classes)) : null;
+                classNames = Path.Exists(meta)
+                    ? Reading(meta, () => Names(RegularFile.ReadAllText(meta, MostNames), meta, variant.Classes))
+                    : null;
             }
             else
             {
@@ -98,7 +101,8 @@ public static class Cifar
         }
         catch (OutOfMemoryException exception)
         {
-            throw DataFile.Bad(found, $"needs {DataFile.Number((long)names.Count * recordsPerFile * Pixels)} bytes of memory; free some", exception);
+            throw DataFile.Bad(
+                found, $"needs {DataFile.Number((long)names.Count * recordsPerFile * Pixels)} bytes of memory; free some", exception);
         }
 
         return Assemble(found, names, parts, variant, recordsPerFile, classNames);
@@ -130,7 +134,8 @@ public static class Cifar
         }
 
         string[] pickles = variant.Classes == 10 ? ["data_batch_1", "test_batch"] : ["train", "test", "meta"];
-        return !Directory.Exists(path) || Find(path, variant, train: true) is not null || Find(path, variant, train: false) is not null ? null
+        return !Directory.Exists(path)
+            || Find(path, variant, train: true) is not null || Find(path, variant, train: false) is not null ? null
             : pickles.Any(name => File.Exists(Path.Combine(path, name))) ? path
             : new[] { variant.PythonFolder, variant.PythonArchive }.Select(name => Path.Combine(path, name)).FirstOrDefault(Path.Exists);
     }
@@ -172,7 +177,9 @@ public static class Cifar
     private static string[] Names(string text, string name, int classes)
     {
         var names = text.Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
-        return names.Length == classes ? names : throw DataFile.Bad(name, $"holds {names.Length} names, expected {classes}; {DataFile.Again}");
+        return names.Length == classes
+            ? names
+            : throw DataFile.Bad(name, $"holds {names.Length} names, expected {classes}; {DataFile.Again}");
     }
 
     private static string[]? FromArchive(string archive, IReadOnlyList<string> names, byte[]?[] parts, Variant variant, long expected)
@@ -216,7 +223,9 @@ public static class Cifar
         }
 
         var missing = Array.FindIndex(parts, part => part is null);
-        return missing < 0 ? classNames : throw DataFile.Bad(archive, $"holds no {names[missing]}; it is not {variant.Name}'s, {DataFile.Again}");
+        return missing < 0
+            ? classNames
+            : throw DataFile.Bad(archive, $"holds no {names[missing]}; it is not {variant.Name}'s, {DataFile.Again}");
     }
 
     private static string Text(Stream content, string name, long length)
@@ -231,7 +240,8 @@ public static class Cifar
         return Encoding.UTF8.GetString(bytes);
     }
 
-    private static InMemoryImages Assemble(string found, IReadOnlyList<string> names, byte[][] parts, Variant variant, int recordsPerFile, string[]? classNames)
+    private static InMemoryImages Assemble(
+        string found, IReadOnlyList<string> names, byte[][] parts, Variant variant, int recordsPerFile, string[]? classNames)
     {
         var images = new byte[parts.Length * recordsPerFile * Pixels];
         var labels = new int[parts.Length * recordsPerFile];
@@ -243,8 +253,13 @@ public static class Cifar
             labels[i] = bytes[head - 1];
             if (labels[i] >= variant.Classes || (head == 2 && bytes[0] >= CoarseClasses))
             {
-                var (what, label, most) = labels[i] >= variant.Classes ? ("label", labels[i], variant.Classes) : ("coarse label", bytes[0], CoarseClasses);
-                throw DataFile.Bad(Path.Combine(found, names[part]), $"image {DataFile.Number(record)} has {what} {label}, expected 0 to {most - 1}; it is damaged or not {variant.Name}'s, {DataFile.Again}");
+                var (what, label, most) = labels[i] >= variant.Classes
+                    ? ("label", labels[i], variant.Classes)
+                    : ("coarse label", bytes[0], CoarseClasses);
+                throw DataFile.Bad(
+                    Path.Combine(found, names[part]),
+                    $"image {DataFile.Number(record)} has {what} {label}, expected 0 to {most - 1}; it is damaged or not "
+                    + $"{variant.Name}'s, {DataFile.Again}");
             }
 
             bytes[head..].CopyTo(images.AsSpan(i * Pixels));
@@ -254,7 +269,8 @@ public static class Cifar
     }
 
     /// <summary>What differs between the two.</summary>
-    internal sealed record Variant(string Name, int Classes, int RecordLength, string Folder, string Archive, long ArchiveLength, string Sha256, string NamesFile)
+    internal sealed record Variant(
+        string Name, int Classes, int RecordLength, string Folder, string Archive, long ArchiveLength, string Sha256, string NamesFile)
     {
         public static Variant Ten { get; } = new(
             "cifar10", 10, 1 + Pixels, "cifar-10-batches-bin", "cifar-10-binary.tar.gz", 170_052_171,

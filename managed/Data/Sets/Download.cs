@@ -26,7 +26,8 @@ internal sealed class Download
         ArgumentOutOfRangeException.ThrowIfLessThan(length, 1);
         if (sha256.Length != 2 * SHA256.HashSizeInBytes || !sha256.All(char.IsAsciiHexDigit))
         {
-            throw new ArgumentException($"'{sha256}' is not a SHA-256 checksum, expected {2 * SHA256.HashSizeInBytes} hexadecimal digits", nameof(sha256));
+            throw new ArgumentException(
+                $"'{sha256}' is not a SHA-256 checksum, expected {2 * SHA256.HashSizeInBytes} hexadecimal digits", nameof(sha256));
         }
 
         (this.address, this.sha256, this.length) = (address, sha256.ToUpperInvariant(), length);
@@ -50,7 +51,9 @@ internal sealed class Download
     /// <param name="path">Where it goes; its folder is created if it is missing.</param>
     /// <param name="cancellation">Stops the download; what has arrived is kept.</param>
     /// <returns>A task that ends when the file is complete.</returns>
-    /// <exception cref="ResNetNodesException">The server does not have the file, breaks off too often or sends something else, or the disk is full.</exception>
+    /// <exception cref="ResNetNodesException">
+    /// The server does not have the file, breaks off too often or sends something else, or the disk is full.
+    /// </exception>
     public async Task ToAsync(string path, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(path);
@@ -77,7 +80,8 @@ internal sealed class Download
 
                 var arrived = new FileInfo(partial).Length;
                 OnDisk(partial, () => File.Delete(partial));
-                failure = $"its {DataFile.Number(arrived)} bytes have the SHA-256 checksum {found.ToLowerInvariant()}, expected {sha256.ToLowerInvariant()}, and were deleted";
+                failure = $"its {DataFile.Number(arrived)} bytes have the SHA-256 checksum {found.ToLowerInvariant()}, expected "
+                    + $"{sha256.ToLowerInvariant()}, and were deleted";
                 if (!resumed)
                 {
                     throw Another(failure);
@@ -95,7 +99,8 @@ internal sealed class Download
         }
     }
 
-    // What one request brings is added to the partial file. Failure is null when the server has sent all, and one line where another try may help.
+    // What one request brings is added to the partial file. Failure is null when the server has sent all, and one line where
+    // another try may help.
     private async Task<(bool Resumed, string? Failure)> TryAsync(HttpClient client, string partial, CancellationToken cancellation)
     {
         using var silence = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
@@ -135,17 +140,22 @@ internal sealed class Download
                 case HttpStatusCode.PartialContent or HttpStatusCode.RequestedRangeNotSatisfiable:
                     var had = file.Length;
                     file.SetLength(0);
-                    return (true, $"answered {range?.ToString() ?? "no range"} to a request for everything from byte {DataFile.Number(had)}");
+                    return (
+                        true,
+                        $"answered {range?.ToString() ?? "no range"} to a request for everything from byte {DataFile.Number(had)}");
                 default:
                     var status = $"answered {(int)response.StatusCode} {response.ReasonPhrase}".TrimEnd();
-                    return response.StatusCode is >= HttpStatusCode.InternalServerError or HttpStatusCode.TooManyRequests or HttpStatusCode.RequestTimeout
+                    return response.StatusCode
+                        is >= HttpStatusCode.InternalServerError or HttpStatusCode.TooManyRequests or HttpStatusCode.RequestTimeout
                         ? (false, status)
                         : throw DataFile.Bad(address.ToString(), $"{status}; get the file elsewhere");
             }
 
             var resumed = file.Length > 0;
             await CopyAsync(response, file, partial, silence);
-            return (resumed, file.Length < length ? $"broke off after {DataFile.Number(file.Length)} of {DataFile.Number(length)} bytes" : null);
+            return (
+                resumed,
+                file.Length < length ? $"broke off after {DataFile.Number(file.Length)} of {DataFile.Number(length)} bytes" : null);
         }
         catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
         {
@@ -235,7 +245,10 @@ internal sealed class Download
         }
         catch (Exception exception) when (DataFile.IsOfTheFile(exception))
         {
-            throw DataFile.Bad(path, $"can't be written or read: {exception.Message.TrimEnd('.')}; free some disk space, or use another folder", exception);
+            throw DataFile.Bad(
+                path,
+                $"can't be written or read: {exception.Message.TrimEnd('.')}; free some disk space, or use another folder",
+                exception);
         }
     }
 

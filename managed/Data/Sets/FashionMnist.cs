@@ -39,17 +39,20 @@ public static class FashionMnist
 
         if (labels.Any(label => label >= Names.Length))
         {
-            throw DataFile.Bad(labelFile, $"holds label {labels.Max()}, expected 0 to {Names.Length - 1}; it does not belong to Fashion-MNIST");
+            throw DataFile.Bad(
+                labelFile, $"holds label {labels.Max()}, expected 0 to {Names.Length - 1}; it does not belong to Fashion-MNIST");
         }
 
-        return new InMemoryImages("fashion-mnist", images, Array.ConvertAll(labels, label => (int)label), 1, sizes[1], sizes[2], Names.Length, Names);
+        return new InMemoryImages(
+            "fashion-mnist", images, Array.ConvertAll(labels, label => (int)label), 1, sizes[1], sizes[2], Names.Length, Names);
     }
 
     private static byte[] ReadIdx(string path, int magic, int dimensions, out int[] sizes)
     {
         if (!Path.Exists(path))
         {
-            throw DataFile.Bad(path, $"not found; install Debian's package dataset-fashion-mnist (./build.sh setup), or give the folder with --data");
+            throw DataFile.Bad(
+                path, $"not found; install Debian's package dataset-fashion-mnist (./build.sh setup), or give the folder with --data");
         }
 
         try
@@ -87,7 +90,9 @@ public static class FashionMnist
                 throw DataFile.Bad(path, $"truncated after {DataFile.Number(got)} of {DataFile.Number(total)} bytes; {DataFile.Again}");
             }
 
-            return stream.ReadByte() < 0 ? data : throw DataFile.Bad(path, $"goes on after {DataFile.Number(total)} bytes; {DataFile.Again}");
+            return stream.ReadByte() < 0
+                ? data
+                : throw DataFile.Bad(path, $"goes on after {DataFile.Number(total)} bytes; {DataFile.Again}");
         }
         catch (InvalidDataException exception)
         {

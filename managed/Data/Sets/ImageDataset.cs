@@ -42,7 +42,10 @@ public abstract class ImageDataset
     /// <summary>The classes' names in order, if known.</summary>
     public IReadOnlyList<string>? ClassNames { get; }
 
-    /// <summary>SHA-256 of what the set is made of, in hexadecimal: of its images and labels, or of its files' names and lengths; null where it is not known.</summary>
+    /// <summary>
+    /// SHA-256 of what the set is made of, in hexadecimal: of its images and labels, or of its files' names and lengths; null where
+    /// it is not known.
+    /// </summary>
     public virtual string? Digest => null;
 
     internal ReadOnlySpan<int> Labels => labels;

@@ -45,7 +45,8 @@ public sealed class ImageFolder : ImageDataset
                 var images = listing.Images(folder);
                 if (images.Count == 0)
                 {
-                    throw DataFile.Bad(folder, $"holds no {string.Join(", ", ImageListing.Endings)} file; remove the folder, or add images of the class");
+                    throw DataFile.Bad(
+                        folder, $"holds no {string.Join(", ", ImageListing.Endings)} file; remove the folder, or add images of the class");
                 }
 
                 files.AddRange(images);
@@ -120,7 +121,8 @@ public sealed class ImageFolder : ImageDataset
             .Select(image => image.index)
             .Order()
             .ToArray();
-        return new ImageFolder(root, Array.ConvertAll(kept, i => files[i]), Array.ConvertAll(kept, Label), ClassNames!, skipCorrupt, LeftOut);
+        return new ImageFolder(
+            root, Array.ConvertAll(kept, i => files[i]), Array.ConvertAll(kept, Label), ClassNames!, skipCorrupt, LeftOut);
     }
 
     private static List<string> ClassFolders(string root, ImageListing listing)
@@ -133,7 +135,10 @@ public sealed class ImageFolder : ImageDataset
         const string annotations = "val_annotations.txt";
         var names = listing.Classes(root);
         return names is ["images"] && File.Exists(Path.Combine(root, annotations))
-            ? throw DataFile.Bad(root, $"holds the images of all classes in one folder, images, and their classes in {annotations}; sort them into one folder for each class, as in train")
+            ? throw DataFile.Bad(
+                root,
+                $"holds the images of all classes in one folder, images, and their classes in {annotations}; sort them into one "
+                + "folder for each class, as in train")
             : names.Count > 0 ? names
             : throw DataFile.Bad(root, "has no class folders; sort the images into one folder for each class");
     }
@@ -169,7 +174,9 @@ public sealed class ImageFolder : ImageDataset
     private static long Length(string path)
     {
         FileSystemInfo file = new FileInfo(path);
-        file = file.Exists && file.Attributes.HasFlag(FileAttributes.ReparsePoint) ? file.ResolveLinkTarget(returnFinalTarget: true)! : file;
+        file = file.Exists && file.Attributes.HasFlag(FileAttributes.ReparsePoint)
+            ? file.ResolveLinkTarget(returnFinalTarget: true)!
+            : file;
         return file is FileInfo { Exists: true } found ? found.Length : -1;
     }
 

@@ -10,7 +10,8 @@ internal sealed class ImageListing
 {
     public const string NoUtf8 = "its name is not UTF-8; rename it, for example with convmv";
 
-    // What .NET shows in the place of bytes that are no UTF-8. Under such a name it finds nothing, unless the name holds just this character.
+    // What .NET shows in the place of bytes that are no UTF-8. Under such a name it finds nothing, unless the name holds just this
+    // character.
     public const char NoCharacter = '\uFFFD';
 
     /// <summary>What the names of images end with.</summary>
@@ -29,7 +30,9 @@ internal sealed class ImageListing
             var kinds = others.Keys.Take(most).Concat(others.Count > most ? ["…"] : Array.Empty<string>());
             string[] phrases =
             [
-                .. others.Count > 0 ? [$"{Count(others.Values.Sum(), "file")} of other kinds ({string.Join(", ", kinds)})"] : Array.Empty<string>(),
+                .. others.Count > 0
+                    ? [$"{Count(others.Values.Sum(), "file")} of other kinds ({string.Join(", ", kinds)})"]
+                    : Array.Empty<string>(),
                 .. beside > 0 ? [$"{Count(beside, "file")} beside the class folders"] : Array.Empty<string>(),
                 .. links > 0 ? [$"{Count(links, "link")} to folders listed before"] : Array.Empty<string>(),
             ];
@@ -139,10 +142,13 @@ internal sealed class ImageListing
     {
         // Names and kinds alone: asking for each file's state would take longer than all the rest.
         var entries = new FileSystemEnumerable<(string Name, bool IsFolder)>(
-            folder, (ref FileSystemEntry entry) => (entry.FileName.ToString(), entry.IsDirectory), new EnumerationOptions { AttributesToSkip = 0, IgnoreInaccessible = false });
+            folder,
+            (ref FileSystemEntry entry) => (entry.FileName.ToString(), entry.IsDirectory),
+            new EnumerationOptions { AttributesToSkip = 0, IgnoreInaccessible = false });
         foreach (var (name, isFolder) in entries)
         {
-            if (name.StartsWith('.') || name.Equals("Thumbs.db", StringComparison.OrdinalIgnoreCase) || name.Equals("desktop.ini", StringComparison.OrdinalIgnoreCase))
+            if (name.StartsWith('.') || name.Equals("Thumbs.db", StringComparison.OrdinalIgnoreCase)
+                || name.Equals("desktop.ini", StringComparison.OrdinalIgnoreCase))
             {
                 continue;
             }
@@ -159,7 +165,8 @@ internal sealed class ImageListing
     private static bool IsLink(string folder) => new DirectoryInfo(folder).LinkTarget is not null;
 
     private static bool LeadsBack(string target, string from) =>
-        from == target || from.StartsWith(Path.TrimEndingDirectorySeparator(target) + Path.DirectorySeparatorChar, StringComparison.Ordinal);
+        from == target
+        || from.StartsWith(Path.TrimEndingDirectorySeparator(target) + Path.DirectorySeparatorChar, StringComparison.Ordinal);
 
     // The path without links.
     private static string Real(string folder)

@@ -19,7 +19,8 @@ internal sealed class InMemoryImages : ImageDataset
     /// <param name="classNames">The classes' names in order, if known.</param>
     /// <exception cref="ArgumentException">Sizes that contradict each other, or a label that is not a class.</exception>
     public InMemoryImages(
-        string name, ReadOnlyMemory<byte> images, int[] labels, int channels, int height, int width, int classes, IReadOnlyList<string>? classNames = null)
+        string name, ReadOnlyMemory<byte> images, int[] labels, int channels, int height, int width, int classes,
+        IReadOnlyList<string>? classNames = null)
         : base(name, labels, classes, classNames)
     {
         if (images.Length != (long)Count * channels * height * width)
@@ -28,7 +29,8 @@ internal sealed class InMemoryImages : ImageDataset
         }
 
         (this.images, Channels, Height, Width) = (images, channels, height, width);
-        digest = new(() => new DatasetDigest(Classes, ClassNames).Add(Channels, Height, Width).Add(MemoryMarshal.AsBytes(Labels)).Add(images.Span).Hex());
+        digest = new(() => new DatasetDigest(Classes, ClassNames)
+            .Add(Channels, Height, Width).Add(MemoryMarshal.AsBytes(Labels)).Add(images.Span).Hex());
     }
 
     /// <summary>Channels of an image.</summary>
@@ -58,6 +60,7 @@ internal sealed class InMemoryImages : ImageDataset
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(count, 1);
         var kept = Math.Min(count, Count);
-        return new InMemoryImages(Name, images[..(kept * ImageLength)], Labels[..kept].ToArray(), Channels, Height, Width, Classes, ClassNames);
+        return new InMemoryImages(
+            Name, images[..(kept * ImageLength)], Labels[..kept].ToArray(), Channels, Height, Width, Classes, ClassNames);
     }
 }

@@ -20,14 +20,17 @@ internal static partial class NpyFile
     /// <summary>Reads an array.</summary>
     /// <param name="path">The file.</param>
     /// <returns>The array as a tensor of its shape, float32.</returns>
-    /// <exception cref="ResNetNodesException">The file is missing, truncated or of another format or type; the message names it.</exception>
+    /// <exception cref="ResNetNodesException">
+    /// The file is missing, truncated or of another format or type; the message names it.
+    /// </exception>
     public static Tensor Read(string path)
     {
         try
         {
             using var file = RegularFile.OpenRead(path);
             var shape = Shape(path, ReadHeader(path, file));
-            var (expected, found) = (shape.Aggregate(new BigInteger(sizeof(float)), (bytes, size) => bytes * size), file.Length - file.Position);
+            var (expected, found) =
+                (shape.Aggregate(new BigInteger(sizeof(float)), (bytes, size) => bytes * size), file.Length - file.Position);
             if (found != expected || found > int.MaxValue)
             {
                 throw DataFile.Bad(path, found != expected
@@ -83,7 +86,8 @@ internal static partial class NpyFile
     private static long[] Shape(string path, string header)
     {
         var match = Header().Match(header);
-        var values = match.Groups["key"].Captures.Zip(match.Groups["value"].Captures, (key, value) => (key.Value, value.Value)).ToLookup(pair => pair.Item1, pair => pair.Item2);
+        var values = match.Groups["key"].Captures.Zip(match.Groups["value"].Captures, (key, value) => (key.Value, value.Value))
+            .ToLookup(pair => pair.Item1, pair => pair.Item2);
         if (!match.Success || values["descr"].Count() != 1 || values["fortran_order"].Count() != 1 || values["shape"].Count() != 1)
         {
             throw DataFile.Bad(path, $"has no header {{'descr': '<f4', 'fortran_order': False, 'shape': (…), }}; {Remedy}");
@@ -101,17 +105,24 @@ internal static partial class NpyFile
         }
 
         var numbers = shape.Split(['(', ')', ',', ' '], StringSplitOptions.RemoveEmptyEntries);
-        return numbers.Length <= MostDimensions && numbers.All(number => int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out _))
+        return numbers.Length <= MostDimensions
+            && numbers.All(number => int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out _))
             ? Array.ConvertAll(numbers, number => long.Parse(number, CultureInfo.InvariantCulture))
-            : throw DataFile.Bad(path, $"has the shape {DataFile.Shown(shape)}, more than {MostDimensions} dimensions or {DataFile.Number(int.MaxValue)} in one; {Remedy}");
+            : throw DataFile.Bad(
+                path,
+                $"has the shape {DataFile.Shown(shape)}, more than {MostDimensions} dimensions or {DataFile.Number(int.MaxValue)} in "
+                + $"one; {Remedy}");
     }
 
     // A literal of Python's with three entries, blanks and a line's end.
     [GeneratedRegex(
-        @"\A *\{ *(?:'(?<key>\w+)' *: *(?<value>'[^'\\]*'|True|False|\([^()]*\)) *(?:, *|(?=\}))){3}\} *\n\z", RegexOptions.ExplicitCapture)]
+        @"\A *\{ *(?:'(?<key>\w+)' *: *(?<value>'[^'\\]*'|True|False|\([^()]*\)) *(?:, *|(?=\}))){3}\} *\n\z",
+        RegexOptions.ExplicitCapture)]
     private static partial Regex Header();
 
     // () or (3,) or (3, 4) or (3, 4,): a single number in parentheses is none.
-    [GeneratedRegex(@"\A\( *(?:(?:0|[1-9][0-9]*) *, *(?:(?:0|[1-9][0-9]*) *(?:, *(?:0|[1-9][0-9]*) *)*,? *)?)?\)\z", RegexOptions.ExplicitCapture)]
+    [GeneratedRegex(
+        @"\A\( *(?:(?:0|[1-9][0-9]*) *, *(?:(?:0|[1-9][0-9]*) *(?:, *(?:0|[1-9][0-9]*) *)*,? *)?)?\)\z",
+        RegexOptions.ExplicitCapture)]
     private static partial Regex Tuple();
 }

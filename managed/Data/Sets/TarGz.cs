@@ -19,7 +19,9 @@ internal static class TarGz
     /// <summary>The members of an archive, in order; the archive is read to its end, where its checksum stands.</summary>
     /// <param name="path">The archive.</param>
     /// <returns>Each member; its content can be read until the next one is asked for.</returns>
-    /// <exception cref="InvalidDataException">It is damaged, or larger than makes sense; the message is a phrase without the path.</exception>
+    /// <exception cref="InvalidDataException">
+    /// It is damaged, or larger than makes sense; the message is a phrase without the path.
+    /// </exception>
     /// <exception cref="IOException">It can't be read or is no regular file.</exception>
     /// <exception cref="UnauthorizedAccessException">It may not be read, or is a folder.</exception>
     public static IEnumerable<TarEntry> Members(string path)
@@ -36,7 +38,8 @@ internal static class TarGz
                 if (content > MostContent || members > MostMembers)
                 {
                     throw new InvalidDataException(
-                        $"it holds more than {(content > MostContent ? $"{DataFile.Number(MostContent)} bytes" : $"{MostMembers} members")}, at {DataFile.Shown(member.Name)}");
+                        $"it holds more than {(content > MostContent ? $"{DataFile.Number(MostContent)} bytes" : $"{MostMembers} members")}"
+                        + $", at {DataFile.Shown(member.Name)}");
                 }
 
                 bounded.Allowance = member.Length + MostHeaders;

@@ -57,11 +57,12 @@ public sealed record Augmentation
     /// For Fashion-MNIST: only flips, as its images are centred and fill their canvas; its grey mean and
     /// deviation on every channel.
     /// </summary>
-    public static Augmentation Grey { get; } = new() { CropPadding = 0, Mean = [0.2860, 0.2860, 0.2860], Deviation = [0.3530, 0.3530, 0.3530] };
+    public static Augmentation Grey { get; } =
+        new() { CropPadding = 0, Mean = [0.2860, 0.2860, 0.2860], Deviation = [0.3530, 0.3530, 0.3530] };
 
     /// <summary>
-    /// For ImageNet: 224×224 from 8 to 100 % of the area, 3/4 to 4/3 in shape, and flips; in tests the shorter side is scaled to 256 and the centre taken.
-    /// Smaller: <c>Augmentation.ImageNet with { Size = 64, Resize = 73 }</c>.
+    /// For ImageNet: 224×224 from 8 to 100 % of the area, 3/4 to 4/3 in shape, and flips; in tests the shorter side is scaled to
+    /// 256 and the centre taken. Smaller: <c>Augmentation.ImageNet with { Size = 64, Resize = 73 }</c>.
     /// </summary>
     public static Augmentation ImageNet { get; } = new()
     {
@@ -97,7 +98,9 @@ public sealed record Augmentation
         ArgumentOutOfRangeException.ThrowIfNotEqual(target.Length, Channels * Size * Size);
         if (Fit == ImageFit.Canvas && (image.Height > Size || image.Width > Size))
         {
-            throw new ArgumentException($"image {index} is {image.Height}×{image.Width}, expected at most {Size}×{Size}; larger images need a Fit that scales them, such as that of Augmentation.ImageNet");
+            throw new ArgumentException(
+                $"image {index} is {image.Height}×{image.Width}, expected at most {Size}×{Size}; larger images need a Fit that "
+                + "scales them, such as that of Augmentation.ImageNet");
         }
 
         var random = Fit == ImageFit.RandomResizedCrop || CropPadding > 0 || Flip ? new RandomNumbers(seed).OfImage(epoch, index) : null;
@@ -110,7 +113,8 @@ public sealed record Augmentation
                 break;
             case ImageFit.RandomResizedCrop:
                 var part = CropBox.Draw(random!, image.Height, image.Width, LeastArea);
-                AntialiasedResize.Axis rows = new(part.Top, part.Height, Size, 0, Size), columns = new(part.Left, part.Width, Size, 0, Size);
+                AntialiasedResize.Axis rows = new(part.Top, part.Height, Size, 0, Size),
+                    columns = new(part.Left, part.Width, Size, 0, Size);
                 AntialiasedResize.Scale(image, rows, columns, target);
                 break;
             case ImageFit.ResizedCentre:
@@ -135,7 +139,9 @@ public sealed record Augmentation
 
         if (Mean.Count != Channels || Deviation.Count != Channels || Deviation.Any(d => !(d > 0)))
         {
-            throw new ArgumentException($"{Mean.Count} means and {Deviation.Count} deviations for {Channels} channels, expected one of each per channel, deviations above 0");
+            throw new ArgumentException(
+                $"{Mean.Count} means and {Deviation.Count} deviations for {Channels} channels, expected one of each per channel, "
+                + "deviations above 0");
         }
     }
 

@@ -12,7 +12,9 @@ internal static class ModuleSettings
     private static readonly ConcurrentDictionary<Type, FieldInfo[]> Fields = new();
     private static readonly ConditionalWeakTable<nn.Module, object> Changing = [];
 
-    /// <summary>Runs a forward pass, and notes which modules change settings of their own in it: a counter, the last batch's size.</summary>
+    /// <summary>
+    /// Runs a forward pass, and notes which modules change settings of their own in it: a counter, the last batch's size.
+    /// </summary>
     public static T Watch<T>(IReadOnlyList<nn.Module> modules, Func<T> pass)
     {
         int[] before = [.. modules.Select(Hash)];

@@ -33,7 +33,9 @@ internal sealed record CallSnapshot(
 {
     private int disposed;
 
-    /// <summary>Which of the parameters that the native stage reads want a gradient: a callback's functions have theirs themselves.</summary>
+    /// <summary>
+    /// Which of the parameters that the native stage reads want a gradient: a callback's functions have theirs themselves.
+    /// </summary>
     public int[] NativeWanted => Callback is null ? Wanted : [];
 
     /// <summary>Whether gradients of the parameters may go straight to their <c>.grad</c>.</summary>

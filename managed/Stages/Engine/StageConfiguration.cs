@@ -18,7 +18,8 @@ internal sealed class StageConfiguration : IDisposable
     private int holders = 1;
     private int disposed;
 
-    private StageConfiguration(StageFunctions functions, StageOptions options, LayerMapping? mapping, Stage native, IReadOnlyList<long> uses, string reason) =>
+    private StageConfiguration(
+        StageFunctions functions, StageOptions options, LayerMapping? mapping, Stage native, IReadOnlyList<long> uses, string reason) =>
         (this.functions, Options, this.mapping, this.native, this.uses, Reason) = (functions, options, mapping, native, uses, reason);
 
     public StageOptions Options { get; }
@@ -38,7 +39,9 @@ internal sealed class StageConfiguration : IDisposable
         ArgumentNullException.ThrowIfNull(options);
         options.Validate();
         var uses = options.Solver.UseCounts(functions.Depth);
-        var reason = options.Execution == StageExecution.Callback ? "the modules are to be called (StageExecution.Callback)" : functions.Unmappable;
+        var reason = options.Execution == StageExecution.Callback
+            ? "the modules are to be called (StageExecution.Callback)"
+            : functions.Unmappable;
         var mapping = reason.Length == 0 ? LayerMapping.TryMap(functions.Modules, out reason) : null;
         if (mapping is not null)
         {

@@ -7,14 +7,15 @@ public sealed record RecomputedOptions
     public StageExecution Execution { get; init; } = StageExecution.Auto;
 
     /// <summary>
-    /// The number type in which the module is evaluated. <see cref="ComputeType.BFloat16"/> needs a float32 input and parameters, and native
-    /// layers: a module that is called chooses its own type.
+    /// The number type in which the module is evaluated. <see cref="ComputeType.BFloat16"/> needs a float32 input and parameters,
+    /// and native layers: a module that is called chooses its own type.
     /// </summary>
     public ComputeType ComputeType { get; init; } = ComputeType.SameAsState;
 
     /// <summary>
     /// Add parameter gradients directly to the parameters' <c>.grad</c> in a plain <c>loss.backward()</c>, bypassing autograd, as
-    /// <see cref="StageOptions.AccumulateGradientsInPlace"/> does. Native layers only: modules that are called always add their gradients so.
+    /// <see cref="StageOptions.AccumulateGradientsInPlace"/> does. Native layers only: modules that are called always add their
+    /// gradients so.
     /// </summary>
     public bool AccumulateGradientsInPlace { get; init; }
 

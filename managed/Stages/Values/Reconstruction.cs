@@ -24,8 +24,8 @@ public sealed record Reconstruction
     public static Reconstruction Backprop => Of(ReconstructionKind.Backprop);
 
     /// <summary>
-    /// The paper's method (arXiv 2205.14612, section 4): the solver's reverse step, for Euler x̃ₙ = xₙ₊₁ − h fₙ(xₙ₊₁). Gradient error
-    /// O(1/N), for Heun O(1/N²) or better; 5 evaluations.
+    /// The paper's method (arXiv 2205.14612, section 4): the solver's reverse step, for Euler x̃ₙ = xₙ₊₁ − h fₙ(xₙ₊₁).
+    /// Gradient error O(1/N), for Heun O(1/N²) or better; 5 evaluations.
     /// </summary>
     public static Reconstruction Inverse => Of(ReconstructionKind.Inverse);
 
@@ -65,15 +65,17 @@ public sealed record Reconstruction
     /// <summary>Fixed-point iterations and a correction.</summary>
     /// <param name="iterations">Fixed-point iterations k for x̃ₙ, from 1 to 100.</param>
     /// <remarks>
-    /// x̃ₙ ← xₙ₊₁ − Φₙ(x̃ₙ), k times from xₙ₊₁; gradient at x̃ₙ; xₙ ← xₙ₊₁ − Φₙ(x̃ₙ), a value the gradient needs anyway. Gradient
-    /// error O(1/N^(k+1)), also for weights that are not smooth in depth. Cost: 4 + k evaluations per layer (backprop 3,
-    /// checkpoint 4). Wrong where h·Lip(fₙ) is not small.
+    /// x̃ₙ ← xₙ₊₁ − Φₙ(x̃ₙ), k times from xₙ₊₁; gradient at x̃ₙ; xₙ ← xₙ₊₁ − Φₙ(x̃ₙ), a value
+    /// the gradient needs anyway. Gradient error O(1/N^(k+1)), also for weights that are not smooth in depth. Cost: 4 + k
+    /// evaluations per layer (backprop 3, checkpoint 4). Wrong where h·Lip(fₙ) is not small.
     /// </remarks>
     /// <returns>The method.</returns>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="iterations"/> is out of that range.</exception>
     public static Reconstruction Corrected(int iterations = 1) => Counted(ReconstructionKind.Corrected, iterations, nameof(iterations));
 
-    /// <summary>The increment extrapolated from the last ones, and a correction: 4 evaluations; only if weights are smooth in depth.</summary>
+    /// <summary>
+    /// The increment extrapolated from the last ones, and a correction: 4 evaluations; only if weights are smooth in depth.
+    /// </summary>
     /// <param name="order">2 or 3: how many increments the prediction uses. Gradient error O(1/N^(order+1)) on smooth weights.</param>
     /// <returns>The method.</returns>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="order"/> is neither 2 nor 3.</exception>
@@ -83,7 +85,9 @@ public sealed record Reconstruction
     /// Finds each state to a tolerance, and keeps or replays those that it can't find so: at most 7 at a time, or 2√N. The
     /// default.
     /// </summary>
-    /// <param name="tolerance">Estimated error ‖x̃ − x_n‖ / ‖x_n‖ of a state at which a gradient is taken; positive, at most 1. Null: 1e-3.</param>
+    /// <param name="tolerance">
+    /// Estimated error ‖x̃ − x_n‖ / ‖x_n‖ of a state at which a gradient is taken; positive, at most 1. Null: 1e-3.
+    /// </param>
     /// <returns>The method.</returns>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="tolerance"/> is out of that range.</exception>
     public static Reconstruction Adaptive(double? tolerance = null)
@@ -114,7 +118,8 @@ public sealed record Reconstruction
         if (plan is null)
         {
             var hint = Suggestion.Hint(name.ToLowerInvariant(), Names);
-            throw new ArgumentException($"reconstruction '{text}' is unknown{hint}; expected {Suggestion.List(Table.Value.Select(row => row.Syntax))}");
+            throw new ArgumentException(
+                $"reconstruction '{text}' is unknown{hint}; expected {Suggestion.List(Table.Value.Select(row => row.Syntax))}");
         }
 
         return argument is null ? plan.Default
@@ -164,7 +169,8 @@ public sealed record Reconstruction
         using var native = Functions.ReconstructionPlans();
         return [.. native.Select(plan => new Plan(
             plan.Kind, plan.Name, plan.Summary, plan.Argument, plan.ArgumentName, plan.DefaultCount, plan.LeastCount,
-            plan.MostCount > 0 ? plan.MostCount : plan.EvaluationsGrow ? MostEvaluations : MostSteps, plan.Order, plan.OrderGrows, plan.Evaluations, plan.EvaluationsGrow, plan.MemoryFree))];
+            plan.MostCount > 0 ? plan.MostCount : plan.EvaluationsGrow ? MostEvaluations : MostSteps,
+            plan.Order, plan.OrderGrows, plan.Evaluations, plan.EvaluationsGrow, plan.MemoryFree))];
     }
 
     private sealed record Plan(
@@ -207,9 +213,13 @@ public sealed record Reconstruction
 
         public Reconstruction? TryRead(string argument) => Argument switch
         {
-            PlanArgument.Count when int.TryParse(argument, NumberStyles.None, CultureInfo.InvariantCulture, out var count) && Accepts(count) =>
+            PlanArgument.Count when int.TryParse(argument, NumberStyles.None, CultureInfo.InvariantCulture, out var count)
+                && Accepts(count) =>
                 new(this, count, null),
-            PlanArgument.Tolerance when double.TryParse(argument, NumberStyles.AllowDecimalPoint | NumberStyles.AllowExponent, CultureInfo.InvariantCulture, out var tolerance) && Accepts(tolerance) =>
+            PlanArgument.Tolerance when double.TryParse(
+                    argument, NumberStyles.AllowDecimalPoint | NumberStyles.AllowExponent, CultureInfo.InvariantCulture,
+                    out var tolerance)
+                && Accepts(tolerance) =>
                 new(this, 0, tolerance),
             _ => null,
         };

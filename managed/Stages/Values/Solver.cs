@@ -49,7 +49,9 @@ public sealed class Solver
     /// <summary>Evaluations of residual functions in one step.</summary>
     public int EvaluationsPerStep => B.Count;
 
-    /// <summary>Order in h of the gradient's error with <see cref="Reconstruction.Inverse"/>, on weights that are smooth in depth.</summary>
+    /// <summary>
+    /// Order in h of the gradient's error with <see cref="Reconstruction.Inverse"/>, on weights that are smooth in depth.
+    /// </summary>
     internal int InverseOrder { get; }
 
     /// <summary>Which function each evaluation of step n takes, from n.</summary>

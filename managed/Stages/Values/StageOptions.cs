@@ -30,8 +30,8 @@ public sealed record StageOptions
     public StageExecution Execution { get; init; } = StageExecution.Auto;
 
     /// <summary>
-    /// The number type in which residual functions are evaluated. <see cref="ComputeType.BFloat16"/> needs float32 states and parameters, and
-    /// native layers: a module that is called chooses its own type.
+    /// The number type in which residual functions are evaluated. <see cref="ComputeType.BFloat16"/> needs float32 states and
+    /// parameters, and native layers: a module that is called chooses its own type.
     /// </summary>
     public ComputeType ComputeType { get; init; } = ComputeType.SameAsState;
 
@@ -53,8 +53,9 @@ public sealed record StageOptions
 
     /// <summary>
     /// Bytes of the tape that the product of one function works with, and of what it makes of it; null: 8 MiB, or a quarter of the whole
-    /// batch's tape if that is more, and no bound on an accelerator. Where the whole batch's is larger, the product goes over some images after the other, which evaluates
-    /// some layers once more. Kept as far as what crosses images lets it be. Native layers by operators only (docs/reconstructions.md).
+    /// batch's tape if that is more, and no bound on an accelerator. Where the whole batch's is larger, the product goes over some
+    /// images after the other, which evaluates some layers once more. Kept as far as what crosses images lets it be. Native layers
+    /// by operators only (docs/reconstructions.md).
     /// </summary>
     public long? TapeBytes { get; init; }
 
@@ -69,12 +70,14 @@ public sealed record StageOptions
 
         if (!Enum.IsDefined(Execution))
         {
-            throw new ArgumentException($"Execution is {(int)Execution}, expected one of {string.Join(", ", Enum.GetNames<StageExecution>())}");
+            throw new ArgumentException(
+                $"Execution is {(int)Execution}, expected one of {string.Join(", ", Enum.GetNames<StageExecution>())}");
         }
 
         if (!Enum.IsDefined(ComputeType))
         {
-            throw new ArgumentException($"ComputeType is {(int)ComputeType}, expected one of {string.Join(", ", Enum.GetNames<ComputeType>())}");
+            throw new ArgumentException(
+                $"ComputeType is {(int)ComputeType}, expected one of {string.Join(", ", Enum.GetNames<ComputeType>())}");
         }
 
         if (Reconstruction is null)
@@ -99,7 +102,8 @@ public sealed record StageOptions
 
         if (StepSize is { } h && !(h > 0 && double.IsFinite(h)))
         {
-            throw new ArgumentException($"StepSize is {h.ToString(CultureInfo.InvariantCulture)}, expected a positive number or null for 1/N");
+            throw new ArgumentException(
+                $"StepSize is {h.ToString(CultureInfo.InvariantCulture)}, expected a positive number or null for 1/N");
         }
     }
 

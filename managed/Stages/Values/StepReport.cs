@@ -11,8 +11,8 @@ public sealed record StepReport
     }
 
     /// <summary>
-    /// Estimate of ‖x̃ − x_n‖ / ‖x_n‖, where x̃ is the state at which the step's gradient was taken (docs/reconstructions.md): 0 for a state
-    /// that was kept or replayed, null where the method does not measure it (inverse).
+    /// Estimate of ‖x̃ − x_n‖ / ‖x_n‖, where x̃ is the state at which the step's gradient was taken (docs/reconstructions.md):
+    /// 0 for a state that was kept or replayed, null where the method does not measure it (inverse).
     /// </summary>
     public double? Error { get; }
 
