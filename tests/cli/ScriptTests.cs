@@ -25,7 +25,8 @@ public sealed class ScriptTests
     public void CompareReference_WrongUsage_IsOneLine(int code, string message, params string[] words)
     {
         using var process = Process.Start(new ProcessStartInfo(
-            Path.Combine(Executable.Root, "scripts", "compare-reference.sh"), words) { RedirectStandardError = true })!;
+            Path.Combine(Executable.Root, "scripts", "compare-reference.sh"), words)
+        { RedirectStandardError = true })!;
         var error = process.StandardError.ReadToEnd();
         process.WaitForExit();
         Assert.Equal(code, process.ExitCode);

@@ -76,7 +76,13 @@ public sealed class AugmentationTests
 
         var plain = new Augmentation
         {
-            Size = 20, Resize = 20, Fit = ImageFit.ResizedCentre, Flip = false, Channels = 1, Mean = [0], Deviation = [1]
+            Size = 20,
+            Resize = 20,
+            Fit = ImageFit.ResizedCentre,
+            Flip = false,
+            Channels = 1,
+            Mean = [0],
+            Deviation = [1]
         };
         var slope = Applied(plain, new ImageBytes(values, 1, 60, 60), 0, 0, 0);
         for (var y = 1; y < 19; y++)

@@ -15,7 +15,10 @@ public sealed class LeakTests
     {
         using var model = new TinyResNet(new TinyResNetOptions
         {
-            Depth = 3, Planes = 4, Seed = 1, Stage = new StageOptions { Execution = execution, ComputeType = computeType }
+            Depth = 3,
+            Planes = 4,
+            Seed = 1,
+            Stage = new StageOptions { Execution = execution, ComputeType = computeType }
         });
         using var optimizer = optim.SGD(model.parameters(), 0.01, momentum: 0.9);
         using var loss = nn.CrossEntropyLoss();

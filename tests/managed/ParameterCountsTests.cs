@@ -43,7 +43,11 @@ public sealed class ParameterCountsTests
         {
             var options = new ResNetOptions
             {
-                Kind = kind, Size = NetworkSize.Parse(size), Planes = planes, Classes = classes, ImageNetStem = stem
+                Kind = kind,
+                Size = NetworkSize.Parse(size),
+                Planes = planes,
+                Classes = classes,
+                ImageNetStem = stem
             };
             using var network = new ResNet(options);
             Assert.Equal(Count(network), ParameterCounts.Of(options));

@@ -262,7 +262,9 @@ public sealed class RandomNumbersTests
     [Fact]
     public void Streams_OfNeighboursDiffer()
     {
-        var images = from seed in Range(3) from epoch in Range(10) from index in Range(100)
+        var images = from seed in Range(3)
+                     from epoch in Range(10)
+                     from index in Range(100)
                      select new RandomNumbers(seed).OfImage(epoch, index).Next();
         var epochs = from seed in Range(10) from epoch in Range(30) select new RandomNumbers(seed).OfEpoch(epoch).Next();
         // Of 3000 draws from 2^31 - 1 numbers, two coincide once in 480 times; these seeds are fixed.

@@ -139,7 +139,10 @@ public sealed class TrainerTests : IDisposable
     {
         var options = new TrainingOptions
         {
-            LearningRate = 0.05, Momentum = 0.9, WeightDecay = 0.01, StageRateFactor = 3,
+            LearningRate = 0.05,
+            Momentum = 0.9,
+            WeightDecay = 0.01,
+            StageRateFactor = 3,
             NamedWeightDecay = new(@"\.norm2\.", 0.2)
         };
         using var model = Model(2);
