@@ -66,7 +66,8 @@ std::vector<float> rounded(std::vector<float> values) {
 // One convolution of a group of images, forwards and back, by the loops.
 template <typename Number>
 struct ByLoops {
-  std::vector<float> out, back, sums;  // bias + and base + convolution; sums: [tap][in / lanes][out][in % lanes]
+  std::vector<float> out, in_shares, back,
+      sums;  // bias + and base + convolution; sums: [tap][in / lanes][out][in % lanes]
 
   ByLoops(const ConvPlan& plan, const ConvKernels<Number>& kernels, const Sizes& s, const std::vector<float>& x,
           const std::vector<float>& g, const std::vector<float>& weights, const std::vector<float>& bias,
@@ -90,6 +91,15 @@ struct ByLoops {
     const std::vector<Number> packed = in_order(kernels, transformed);
     kernels.convolve(given.data(), input.data(), packed.data(), bias.data(), scratch.data(), pass);
     for (const Number& number : given) out.push_back(widened(number));
+    std::fill(given.begin(), given.end(), Number());
+    for (int64_t i = 0; i < 3; ++i) {
+      ConvPass of_share = pass;
+      const int64_t first = plan.take_share(of_share, {i, 3});
+      if (of_share.out.channels == 0) continue;
+      kernels.convolve(given.data() + first, input.data(), packed.data() + first * s.in, bias.data() + first,
+                       scratch.data(), of_share);
+    }
+    for (const Number& number : given) in_shares.push_back(widened(number));
     kernels.convolve_back(back.data(), input.data(), packed.data(), base.data(), scratch.data(), pass);
     sums = floats(s.taps * count);
     SumShape shape{{}, 1, s.in, s.out, 0, {}, {}};
@@ -231,6 +241,7 @@ void expect_as_plain_loops(int64_t multiple, double unit, const KernelsOf& kerne
         }
       }
     }
+    EXPECT_EQ(found.in_shares, found.out) << description(s);
     EXPECT_LT(off, given) << description(s);
     EXPECT_LT(off_back, convolved) << description(s);
     EXPECT_LT(off_sums, summed) << description(s);

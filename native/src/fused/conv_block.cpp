@@ -113,12 +113,34 @@ void ConvBlock<Number>::activate(size_t unit, Number* blocked, const float* stat
 }
 
 template <typename Number>
-void ConvBlock<Number>::convolve(size_t unit, const Convolution& by, const ConvGroup& group, Slot& slot,
-                                 const float* state, const Number* before, Number* out) const {
-  const ConvPass pass = workspace_.plan().pass(unit, group.images);
-  auto* blocked = workspace_.blocked<Number>(slot, 0, unit);
-  activate(unit, blocked, state, before, pass.in);
-  kernels().convolve(out, blocked, by.weights, by.bias, slot.scratch.data(), pass);
+void ConvBlock<Number>::convolve(size_t unit, const Convolution& by, const ConvGroup& group, const Number* blocked,
+                                 Slot& slot, const ConvShare& share, Number* out) const {
+  ConvPass pass = workspace_.plan().pass(unit, group.images);
+  const int64_t first = workspace_.plan().take_share(pass, share);
+  if (pass.out.channels == 0) return;
+  kernels().convolve(out + first, blocked, by.weights + first * pass.in.channels,
+                     by.bias != nullptr ? by.bias + first : nullptr, slot.scratch.data(), pass);
+}
+
+// What a unit's convolution gives, for the whole batch, and after(group) behind each group.
+template <typename Number>
+template <typename After>
+void ConvBlock<Number>::convolve_all(size_t unit, const Convolution& by, const float* state, const Number* before,
+                                     Number* to, const After& after) {
+  const ConvPlan& plan = workspace_.plan();
+  const int64_t in = plan.unit(unit).in;
+  workspace_.for_groups(
+      0, plan.parts(),
+      [&](const ConvGroup& group, Slot& home, Slot&) {
+        const int64_t first = group.first_pixel * in;
+        activate(unit, workspace_.blocked<Number>(home, 0, unit), state + first,
+                 before != nullptr ? before + first : nullptr, plan.pass(unit, group.images).in);
+      },
+      [&](const ConvGroup& group, Slot& home, Slot& slot, const ConvShare& share) {
+        convolve(unit, by, group, workspace_.blocked<Number>(home, 0, unit), slot, share,
+                 to + group.first_pixel * channels(unit));
+      },
+      [&](const ConvGroup& group, Slot&, Slot&) { after(group); });
 }
 
 template <typename Number>
@@ -132,14 +154,10 @@ Tensor ConvBlock<Number>::forward(const Tensor& base_state, const Tensor& state,
   int64_t in = plan.chain().channels();
   for (size_t i = 0; i < units(); ++i) {
     Number* to = tape != nullptr ? target<Number>(tape->values[i]) : workspace_.values<Number>(i);
-    const Convolution by = convolution(i);
     const int64_t own = channels(i);
-    workspace_.for_groups([&](const ConvGroup& group, Slot& slot) {
-      Number* values = to + group.first_pixel * own;
+    convolve_all(i, convolution(i), data(x), before, to, [&](const ConvGroup& group) {
       float* sums = workspace_.sums() + group.index * 2 * own;
-      const int64_t first = group.first_pixel * in;
-      convolve(i, by, group, slot, data(x) + first, before != nullptr ? before + first : nullptr, values);
-      kernels().moments(sums, sums + own, values, plan.dense(own, group.images));
+      kernels().moments(sums, sums + own, to + group.first_pixel * own, plan.dense(own, group.images));
     });
     if (uses_batch(i)) {
       batch_norm(i);
@@ -169,14 +187,28 @@ void ConvBlock<Number>::evaluate(const Tensor& x, FusedTape* tape, const Finish&
     by.push_back(convolution(i));
     load_norm(i);
   }
-  const int64_t group_pixels = workspace_.plan().group_images() * workspace_.plan().image_pixels();
+  const ConvPlan& plan = workspace_.plan();
+  if (workspace_.shares() > 1) {
+    const Number* before = nullptr;
+    for (size_t i = 0; i < units(); ++i) {
+      Number* to = tape != nullptr ? target<Number>(tape->values[i]) : workspace_.values<Number>(i);
+      convolve_all(i, by[i], data(x), before, to, [&](const ConvGroup& group) {
+        if (i + 1 == units()) finish(group, to + group.first_pixel * channels(i));
+      });
+      before = to;
+    }
+    return;
+  }
+  const int64_t group_pixels = plan.group_images() * plan.image_pixels();
   workspace_.for_groups([&](const ConvGroup& group, Slot& slot) {
-    const float* state = data(x) + group.first_pixel * workspace_.plan().chain().channels();
+    const float* state = data(x) + group.first_pixel * plan.chain().channels();
     const Number* before = nullptr;
     for (size_t i = 0; i < units(); ++i) {
       Number* to = tape != nullptr ? target<Number>(tape->values[i]) + group.first_pixel * channels(i)
                                    : slot.values[i].template grow<Number>(group_pixels * channels(i));
-      convolve(i, by[i], group, slot, state, before, to);
+      auto* blocked = workspace_.blocked<Number>(slot, 0, i);
+      activate(i, blocked, state, before, plan.pass(i, group.images).in);
+      convolve(i, by[i], group, blocked, slot, ConvShare(), to);
       before = to;
     }
     finish(group, before);

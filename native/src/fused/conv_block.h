@@ -90,6 +90,12 @@ class ConvBlock {
     NormGradient norm;
     const Number* weights;  // of the input's gradient
   };
+  // A group's gradient of the convolution's output, and its input.
+  struct Blocked {
+    Number* gradient;
+    Number* activation;
+    ConvPass pass;
+  };
   // The tiles of a weight gradient by channels: those of a span of groups.
   struct Span {
     const Number* inputs;
@@ -108,23 +114,26 @@ class ConvBlock {
   Convolution convolution(size_t unit) const;
   bool uses_any_batch() const;
   void activate(size_t unit, Number* blocked, const float* state, const Number* before, const ConvShape& shape) const;
-  void convolve(size_t unit, const Convolution& by, const ConvGroup& group, Slot& slot, const float* state,
-                const Number* before, Number* out) const;
+  void convolve(size_t unit, const Convolution& by, const ConvGroup& group, const Number* blocked, Slot& slot,
+                const ConvShare& share, Number* out) const;
+  template <typename After>
+  void convolve_all(size_t unit, const Convolution& by, const float* state, const Number* before, Number* to,
+                    const After& after);
   template <typename Finish>
   void evaluate(const Tensor& x, FusedTape* tape, const Finish& finish);
 
   // conv_block_product.cpp
   void product_sums(size_t unit, const ConvGroup& group, const float* g, const Number* value, float* sums) const;
   void go_back(const Back& back);
-  void input_gradient(const Back& back, const ConvGroup& group, Slot& slot, const ConvPass& pass, Number* gradient,
-                      Number* activation);
+  Blocked blocked(const Back& back, const ConvGroup& group, Slot& home) const;
+  template <typename Place, typename After>
+  void input_gradients(const Back& back, int64_t first_part, int64_t end_part, const Place& place, const After& after);
   const Number* factor(size_t which, const Number* tiles, TileShape& shape, int64_t positions, int64_t channels,
                        int64_t count, Slot& slot) const;
-  void sum_by_part(const Back& back, const ConvGroup& group, Slot& slot, const Number* gradient,
-                   const Number* activation);
+  void sum_by_part(const Back& back, const ConvGroup& group, Slot& slot, const Blocked& blocked);
   void go_back_by_channels(const Back& back);
-  void put_tiles(const Back& back, const ConvGroup& group, Slot& slot, const Span& span, Number* inputs,
-                 Number* gradients, int64_t behind);
+  void put_tiles(const Back& back, int64_t behind, Slot& slot, const Span& span, const Blocked& blocked, Number* inputs,
+                 Number* gradients);
   void add_span(const Back& back, const Span& span, bool add);
   bool masks(size_t unit) const { return unit > 0 || call_.chain->starts_with_relu; }
 

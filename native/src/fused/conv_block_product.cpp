@@ -57,27 +57,56 @@ Tensor ConvBlock<Number>::vjp(const Tensor& base_state, const Tensor& cotangent_
   return out;
 }
 
-// The gradient of the unit's input, before its activation; the blocked gradient and activation stay where they are.
+// The gradients of the unit's inputs, for the groups of some parts. place(group, home) says where a group's blocked
+// tensors go, which after(group, blocked, slot) finds.
 template <typename Number>
-void ConvBlock<Number>::input_gradient(const Back& back, const ConvGroup& group, Slot& slot, const ConvPass& pass,
-                                       Number* gradient, Number* activation) {
-  const ConvUnit& sizes = workspace_.plan().unit(back.unit);
-  const int64_t in = group.first_pixel * sizes.in, out = group.first_pixel * sizes.out;
-  float* bias_sums = workspace_.bias_sums(group.part);
-  if (group.starts_part) std::fill_n(bias_sums, sizes.out, 0.0f);
-  kernels().norm_gradient(gradient, bias_sums, back.g + out, back.value + out, norm(back.unit).mean, back.norm.by_g,
-                          back.norm.by_x, back.norm.constant, pass.out);
-  const bool masked = masks(back.unit);
-  const Number* before = back.unit > 0 ? back.before + in : nullptr;
-  if (masked || call_.units[back.unit].weight.gradient.defined()) {
-    activate(back.unit, activation, back.state + in, before, pass.in);
-  }
-  float* to = back.to + in;
-  const float* base = back.base != nullptr ? back.base + in : nullptr;
-  const ConvPass backward = workspace_.plan().back_pass(back.unit, group.images, pass.out.block);
-  kernels().convolve_back(to, gradient, back.weights, masked ? nullptr : base, slot.scratch.data(), backward);
-  if (masked) kernels().mask(to, base, to, activation, pass.in);
-  if (back.unit > 0) product_sums(back.unit - 1, group, to, before, workspace_.sums());
+template <typename Place, typename After>
+void ConvBlock<Number>::input_gradients(const Back& back, int64_t first_part, int64_t end_part, const Place& place,
+                                        const After& after) {
+  const ConvPlan& plan = workspace_.plan();
+  const ConvUnit& sizes = plan.unit(back.unit);
+  const bool masked = masks(back.unit), wants_weight = call_.units[back.unit].weight.gradient.defined();
+  const auto before_of = [&](const ConvGroup& group) {
+    return back.unit > 0 ? back.before + group.first_pixel * sizes.in : nullptr;
+  };
+  const auto base_of = [&](const ConvGroup& group) {
+    return back.base != nullptr ? back.base + group.first_pixel * sizes.in : nullptr;
+  };
+  workspace_.for_groups(
+      first_part, end_part,
+      [&](const ConvGroup& group, Slot& home, Slot&) {
+        const Blocked own = place(group, home);
+        const int64_t out = group.first_pixel * sizes.out;
+        float* bias_sums = workspace_.bias_sums(group.part);
+        if (group.starts_part) std::fill_n(bias_sums, sizes.out, 0.0f);
+        kernels().norm_gradient(own.gradient, bias_sums, back.g + out, back.value + out, norm(back.unit).mean,
+                                back.norm.by_g, back.norm.by_x, back.norm.constant, own.pass.out);
+        if (masked || wants_weight) {
+          activate(back.unit, own.activation, back.state + group.first_pixel * sizes.in, before_of(group), own.pass.in);
+        }
+      },
+      [&](const ConvGroup& group, Slot& home, Slot& slot, const ConvShare& share) {
+        const Blocked own = place(group, home);
+        ConvPass pass = plan.back_pass(back.unit, group.images, own.pass.out.block);
+        const int64_t first = plan.take_share(pass, share), in = group.first_pixel * sizes.in + first;
+        if (pass.out.channels == 0) return;
+        kernels().convolve_back(back.to + in, own.gradient, back.weights + first * sizes.out,
+                                masked || back.base == nullptr ? nullptr : back.base + in, slot.scratch.data(), pass);
+      },
+      [&](const ConvGroup& group, Slot& home, Slot& slot) {
+        const Blocked own = place(group, home);
+        float* to = back.to + group.first_pixel * sizes.in;
+        if (masked) kernels().mask(to, base_of(group), to, own.activation, own.pass.in);
+        if (back.unit > 0) product_sums(back.unit - 1, group, to, before_of(group), workspace_.sums());
+        after(group, own, slot);
+      });
+}
+
+template <typename Number>
+typename ConvBlock<Number>::Blocked ConvBlock<Number>::blocked(const Back& back, const ConvGroup& group,
+                                                               Slot& home) const {
+  return {workspace_.blocked<Number>(home, 1, back.unit), workspace_.blocked<Number>(home, 0, back.unit),
+          workspace_.plan().pass(back.unit, group.images)};
 }
 
 template <typename Number>
@@ -90,12 +119,11 @@ void ConvBlock<Number>::go_back(const Back& back) {
   } else {
     const int64_t weights = plan.unit(back.unit).taps * plan.unit(back.unit).in * plan.unit(back.unit).out;
     if (wants_weight) workspace_.part_sums().grow(plan.parts() * weights);
-    workspace_.for_groups([&](const ConvGroup& group, Slot& slot) {
-      auto* gradient = workspace_.blocked<Number>(slot, 1, back.unit);
-      auto* activation = workspace_.blocked<Number>(slot, 0, back.unit);
-      input_gradient(back, group, slot, plan.pass(back.unit, group.images), gradient, activation);
-      if (wants_weight) sum_by_part(back, group, slot, gradient, activation);
-    });
+    input_gradients(
+        back, 0, plan.parts(), [&](const ConvGroup& group, Slot& home) { return blocked(back, group, home); },
+        [&](const ConvGroup& group, const Blocked& of_group, Slot& slot) {
+          if (wants_weight) sum_by_part(back, group, slot, of_group);
+        });
     if (wants_weight) {
       put_weight_gradient(own.weight, plan, kernels().layouts, back.unit,
                           {workspace_.part_sums().data(), 0, plan.unit(back.unit).in}, plan.parts(), weights,
@@ -122,11 +150,10 @@ const Number* ConvBlock<Number>::factor(size_t which, const Number* tiles, TileS
 
 // Adds a group's products to the sums of its part.
 template <typename Number>
-void ConvBlock<Number>::sum_by_part(const Back& back, const ConvGroup& group, Slot& slot, const Number* gradient,
-                                    const Number* activation) {
+void ConvBlock<Number>::sum_by_part(const Back& back, const ConvGroup& group, Slot& slot, const Blocked& blocked) {
   const ConvPlan& plan = workspace_.plan();
   const ConvUnit& sizes = plan.unit(back.unit);
-  const ConvPass pass = plan.pass(back.unit, group.images);
+  const auto& [gradient, activation, pass] = blocked;
   float* of_part = workspace_.part_sums().data() + group.part * sizes.taps * sizes.in * sizes.out;
   SumShape shape{{}, plan.positions(back.unit), sizes.in, sizes.out, 0, {}, {}};
   const auto add = [&](float* sums, const Number* inputs, TileShape input_tiles, const Number* gradients,
@@ -168,6 +195,8 @@ void ConvBlock<Number>::go_back_by_channels(const Back& back) {
   const int64_t positions = plan.positions(back.unit);
   const int64_t of_group = plan.room_of(plan.tiles_of(back.unit, plan.group_images()).of[0][0]);
   const int64_t most_tiles = plan.span_groups() * of_group;
+  // Blocked pixels that are multiplied one by one stand as a weight gradient takes them.
+  const bool are_tiles = !plan.is_winograd(back.unit) && kernels().pairs.tiles == nullptr;
   Span span{nullptr, nullptr, plan.tile_shape(sizes.in, most_tiles), plan.tile_shape(sizes.out, most_tiles), {}};
   auto* all_inputs = workspace_.span_tiles(0).grow<Number>(positions * span.input_tiles.position);
   auto* all_gradients = workspace_.span_tiles(1).grow<Number>(positions * span.gradient_tiles.position);
@@ -175,9 +204,18 @@ void ConvBlock<Number>::go_back_by_channels(const Back& back) {
   span.gradients = all_gradients;
   for (int64_t first = 0; first < plan.groups(); first += plan.span_groups()) {
     const int64_t end = std::min(first + plan.span_groups(), plan.groups()), last = end - 1;
-    workspace_.for_groups(first, end, [&](const ConvGroup& group, Slot& slot) {
-      put_tiles(back, group, slot, span, all_inputs, all_gradients, group.index - first);
-    });
+    const auto place_of = [&](const ConvGroup& group) { return (group.index - first) * of_group * plan.lanes(); };
+    input_gradients(
+        back, first, end,
+        [&](const ConvGroup& group, Slot& home) {
+          if (!are_tiles) return blocked(back, group, home);
+          const int64_t place = place_of(group);
+          return Blocked{all_gradients + place, all_inputs + place,
+                         plan.pass(back.unit, group.images, span.input_tiles.block)};
+        },
+        [&](const ConvGroup& group, const Blocked& own, Slot& slot) {
+          if (!are_tiles) put_tiles(back, group.index - first, slot, span, own, all_inputs, all_gradients);
+        });
     const int64_t images_before = (last - first) * plan.group_images(), images = plan.images_of(last);
     span.tiles = plan.tiles_of(back.unit, images_before + images);
     // Pairs are whole in each group.
@@ -188,33 +226,25 @@ void ConvBlock<Number>::go_back_by_channels(const Back& back) {
 
 // Of one group, behind so many groups of the span.
 template <typename Number>
-void ConvBlock<Number>::put_tiles(const Back& back, const ConvGroup& group, Slot& slot, const Span& span,
-                                  Number* inputs, Number* gradients, int64_t behind) {
+void ConvBlock<Number>::put_tiles(const Back& back, int64_t behind, Slot& slot, const Span& span,
+                                  const Blocked& blocked, Number* inputs, Number* gradients) {
   const ConvPlan& plan = workspace_.plan();
   const ConvUnit& sizes = plan.unit(back.unit);
+  const auto& [gradient, activation, pass] = blocked;
   const auto pair = kernels().pairs.tiles;
   const int64_t lanes = plan.lanes(), in = sizes.in / lanes, out = sizes.out / lanes;
-  const bool winograd = plan.is_winograd(back.unit);
-  if (!winograd || pair != nullptr) {
+  if (pair != nullptr) {
     const int64_t place = behind * plan.room_of(plan.tiles_of(back.unit, plan.group_images()).of[0][0]) * lanes;
     inputs += place;
     gradients += place;
   }
-  if (!winograd && pair == nullptr) {
-    input_gradient(back, group, slot, plan.pass(back.unit, group.images, span.input_tiles.block), gradients, inputs);
-    return;
-  }
-  auto* gradient = workspace_.blocked<Number>(slot, 1, back.unit);
-  auto* activation = workspace_.blocked<Number>(slot, 0, back.unit);
-  const ConvPass pass = plan.pass(back.unit, group.images);
-  input_gradient(back, group, slot, pass, gradient, activation);
-  if (!winograd) {
-    const int64_t pixels = group.images * plan.image_pixels();
+  if (!plan.is_winograd(back.unit)) {
+    const int64_t pixels = pass.in.images * plan.image_pixels();
     pair(inputs, span.input_tiles, activation, {0, pass.in.block}, 1, in, pixels);
     pair(gradients, span.gradient_tiles, gradient, {0, pass.out.block}, 1, out, pixels);
     return;
   }
-  const TileRows all{0, group.images * pass.grid.rows, behind * plan.group_images() * pass.grid.rows};
+  const TileRows all{0, pass.in.images * pass.grid.rows, behind * plan.group_images() * pass.grid.rows};
   if (pair == nullptr) {
     kernels().input_tiles(inputs, activation, all, span.input_tiles, pass);
     kernels().gradient_tiles(gradients, gradient, all, span.gradient_tiles, pass);

@@ -149,6 +149,7 @@ ConvShape ConvPlan::blocked(int64_t channels, int64_t images, bool bordered, int
 ConvPass ConvPlan::pass_of(size_t unit, int64_t in, int64_t out, int64_t images, int64_t block) const {
   const bool winograd = is_winograd(unit);
   ConvPass pass;
+  pass.out_pixel = out;
   pass.in = blocked(in, images, winograd, block);
   pass.out = blocked(out, images, winograd, block);
   if (!winograd) {
@@ -183,6 +184,15 @@ ConvPass ConvPlan::pass(size_t unit, int64_t images, int64_t block) const {
 
 ConvPass ConvPlan::back_pass(size_t unit, int64_t images, int64_t block) const {
   return pass_of(unit, chain_.units[unit].out, chain_.units[unit].in, images, block);
+}
+
+int64_t ConvPlan::take_share(ConvPass& pass, const ConvShare& share) const {
+  // The loops take blocks in pairs.
+  const int64_t channels = pass.out.channels, of_pair = 2 * lanes_, pairs = (channels + of_pair - 1) / of_pair;
+  const int64_t first = share.index * pairs / share.count * of_pair;
+  const int64_t end = std::min((share.index + 1) * pairs / share.count * of_pair, channels);
+  pass.out.channels = end - first;
+  return first;
 }
 
 int64_t ConvPlan::blocked_size(size_t unit) const {

@@ -38,6 +38,12 @@ struct ConvChain {
 /// every output has a reader.
 ConvChain conv_chain(const std::vector<LayerSpec>& layers);
 
+/// One of `count` shares of a convolution's output channels.
+struct ConvShare {
+  int64_t index = 0;
+  int64_t count = 1;
+};
+
 /// What only the chain, the state's sizes and the type of what is multiplied decide, so that results do not depend on
 /// threads.
 class ConvPlan {
@@ -82,6 +88,8 @@ class ConvPlan {
   /// where images follow one another without borders; 0: that of a group.
   ConvPass pass(size_t unit, int64_t images, int64_t block = 0) const;
   ConvPass back_pass(size_t unit, int64_t images, int64_t block) const;
+  /// Such a pass for a share; returns the first of its output channels.
+  int64_t take_share(ConvPass& pass, const ConvShare& share) const;
   /// Any tensor of so many channels, dense.
   ConvShape dense(int64_t channels, int64_t images) const;
   /// Numbers of one blocked tensor of a group, of the unit's input or output, whichever is larger.

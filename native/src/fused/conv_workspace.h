@@ -74,11 +74,44 @@ class ConvWorkspace {
       prepare(slot);
       const int64_t part = first_part + index, first = plan_.first_group(part), end = plan_.first_group(part + 1);
       for (int64_t group = first; group < end; ++group) {
-        body(ConvGroup{group, plan_.images_of(group), plan_.first_image(group) * plan_.image_pixels(), part,
-                       group == first, group + 1 == end},
-             slot);
+        ConvGroup own = group_of(group);
+        own.part = part;
+        own.starts_part = group == first;
+        own.ends_part = group + 1 == end;
+        body(own, slot);
       }
     });
+  }
+  /// Into how many shares of its output channels a group's convolution goes: more than one where threads outnumber
+  /// groups. What a share gives does not depend on the others.
+  int64_t shares() const {
+    const int64_t groups = plan_.groups(), threads = workers_.count();
+    return groups < threads ? (threads + groups - 1) / groups : 1;
+  }
+  /// before(group, home, slot), convolve(group, home, slot, share) and after(group, home, slot) for each group of some
+  /// parts: one after the other where a group is whole, else each for all groups. `home` keeps a group's blocked
+  /// tensors from one to the next; `slot` is the thread's own.
+  template <typename Before, typename Convolve, typename After>
+  void for_groups(int64_t first_part, int64_t end_part, const Before& before, const Convolve& convolve,
+                  const After& after) {
+    const int64_t shares = this->shares();
+    if (shares == 1) {
+      for_groups(first_part, end_part, [&](const ConvGroup& group, Slot& slot) {
+        before(group, slot, slot);
+        convolve(group, slot, slot, ConvShare());
+        after(group, slot, slot);
+      });
+      return;
+    }
+    for (int64_t i = 0; i < workers_.count(); ++i) prepare(workers_.slot(i));
+    const auto home = [&](const ConvGroup& group) -> Slot& { return workers_.slot(group.index); };
+    for_groups(first_part, end_part, [&](const ConvGroup& group, Slot& slot) { before(group, home(group), slot); });
+    const int64_t first = plan_.first_group(first_part), end = plan_.first_group(end_part);
+    workers_.for_parts((end - first) * shares, [&](int64_t index, Slot& slot) {
+      const ConvGroup group = group_of(first + index / shares);
+      convolve(group, home(group), slot, ConvShare{index % shares, shares});
+    });
+    for_groups(first_part, end_part, [&](const ConvGroup& group, Slot& slot) { after(group, home(group), slot); });
   }
   Workers<Slot>& workers() { return workers_; }
 
@@ -93,6 +126,9 @@ class ConvWorkspace {
 
  private:
   void prepare(Slot& slot) const;
+  ConvGroup group_of(int64_t index) const {
+    return {index, plan_.images_of(index), plan_.first_image(index) * plan_.image_pixels()};
+  }
 
   ConvPlan plan_;
   uint64_t plan_number_ = 0;

@@ -76,6 +76,8 @@ class Workers {
   /// For LibTorch's threads as they are now.
   void resize() { slots_.resize(std::min<size_t>(kMostParts, torch::stable::get_num_threads())); }
   void clear() { slots_.clear(); }
+  int64_t count() const { return static_cast<int64_t>(slots_.size()); }
+  Slot& slot(int64_t worker) { return slots_[static_cast<size_t>(worker)]; }
 
   /// body(part, slot). Each worker has a range of parts, the same in every pass, so that it finds its rows in its own
   /// cache; then it helps the others, so that none waits for one that is held up.

@@ -41,6 +41,7 @@ struct ConvShape {
 struct ConvPass {
   ConvShape in;
   ConvShape out;
+  int64_t out_pixel = 0;  ///< distance of two pixels of the dense output, of which `out` may be some channels
   int64_t positions = 1;
   TileGrid grid;        ///< Winograd: tiles of 2x2 or 4x4 pixels
   int64_t band = 0;     ///< tile rows, or pixels, that are multiplied together

@@ -114,7 +114,7 @@ void convolve_to(Out* out, const Number* blocked, const Number* weights, const f
   const int64_t in = pass.in.channels, square = in * kLanes;  // weights of one block of outputs at one position
   const int64_t blocks = pass.out.channels / kLanes;
   if (!pass.in.is_bordered) {
-    const int64_t pixels = pass.in.images * pass.in.height * pass.in.width, pixel = pass.out.channels;
+    const int64_t pixels = pass.in.images * pass.in.height * pass.in.width, pixel = pass.out_pixel;
     for (int64_t first = 0; first < pixels; first += pass.band) {
       const int64_t count = pixels - first < pass.band ? pixels - first : pass.band;
       for_output_blocks<kLanes>(blocks, [&]<int64_t kBlocks>(int64_t block) {

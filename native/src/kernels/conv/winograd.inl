@@ -193,7 +193,7 @@ template <int64_t kLanes, int64_t kTile, typename Out>
 void transform_output(Out* out, const float* products, const float* bias, const float* base, TileRows rows,
                       const ConvPass& pass) {
   constexpr int64_t kWidth = Block<kLanes>::kWidth;
-  const int64_t pixel = pass.out.channels, row = pass.out.width * pixel;
+  const int64_t pixel = pass.out_pixel, row = pass.out.width * pixel;
   for (int64_t channel = 0; channel < pass.out.channels; channel += kWidth) {
     const Vector<kLanes> start = bias != nullptr ? at<kLanes>(bias + channel) : Vector<kLanes>{};
     const float* of_channel = products + channel / kLanes * pass.outputs.block + channel % kLanes;
