@@ -51,7 +51,9 @@ public sealed class ReportTests : IDisposable
     [InlineData("""<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>""")]
     [InlineData("""<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"><rect onclick="alert(1)"/></svg>""")]
     [InlineData("""<svg xmlns="http://www.w3.org/2000/svg"><a href="javascript:alert(1)"><rect/></a></svg>""")]
-    [InlineData("""<svg xmlns="http://www.w3.org/2000/svg"><foreignObject><body xmlns="http://www.w3.org/1999/xhtml"><script/></body></foreignObject></svg>""")]
+    [InlineData(
+        """<svg xmlns="http://www.w3.org/2000/svg"><foreignObject><body xmlns="http://www.w3.org/1999/xhtml">"""
+        + """<script/></body></foreignObject></svg>""")]
     public void ScriptOfAFigure_IsNoPartOfThePage(string svg)
     {
         Write("a.svg", svg);

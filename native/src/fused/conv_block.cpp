@@ -73,6 +73,12 @@ std::vector<int64_t> ConvBlock<Number>::value_counts() const {
   return counts;
 }
 
+// What a unit's convolution gives, of the whole batch.
+template <typename Number>
+Number* ConvBlock<Number>::values(size_t unit, FusedTape* tape) const {
+  return tape != nullptr ? target<Number>(tape->values[unit]) : workspace_.template values<Number>(unit);
+}
+
 template <typename Number>
 const Number* ConvBlock<Number>::packed(size_t unit, bool transposed) const {
   return workspace_.packed().get(workspace_.plan(), kernels(), call_.key, unit, transposed,
@@ -122,7 +128,7 @@ void ConvBlock<Number>::convolve(size_t unit, const Convolution& by, const ConvG
                      by.bias != nullptr ? by.bias + first : nullptr, slot.scratch.data(), pass);
 }
 
-// What a unit's convolution gives, for the whole batch, and after(group) behind each group.
+// Fills `to`, the values of a unit, and calls after(group) behind each group.
 template <typename Number>
 template <typename After>
 void ConvBlock<Number>::convolve_all(size_t unit, const Convolution& by, const float* state, const Number* before,
@@ -153,7 +159,7 @@ Tensor ConvBlock<Number>::forward(const Tensor& base_state, const Tensor& state,
   const Number* before = nullptr;
   int64_t in = plan.chain().channels();
   for (size_t i = 0; i < units(); ++i) {
-    Number* to = tape != nullptr ? target<Number>(tape->values[i]) : workspace_.values<Number>(i);
+    Number* to = values(i, tape);
     const int64_t own = channels(i);
     convolve_all(i, convolution(i), data(x), before, to, [&](const ConvGroup& group) {
       float* sums = workspace_.sums() + group.index * 2 * own;
@@ -191,7 +197,7 @@ void ConvBlock<Number>::evaluate(const Tensor& x, FusedTape* tape, const Finish&
   if (workspace_.shares() > 1) {
     const Number* before = nullptr;
     for (size_t i = 0; i < units(); ++i) {
-      Number* to = tape != nullptr ? target<Number>(tape->values[i]) : workspace_.values<Number>(i);
+      Number* to = values(i, tape);
       convolve_all(i, by[i], data(x), before, to, [&](const ConvGroup& group) {
         if (i + 1 == units()) finish(group, to + group.first_pixel * channels(i));
       });

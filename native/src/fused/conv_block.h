@@ -102,11 +102,13 @@ class ConvBlock {
     const Number* gradients;
     TileShape input_tiles;
     TileShape gradient_tiles;
+    int64_t of_group;  // the room of a whole group's tiles, in tiles
     TileCounts tiles;
   };
 
   static Tensor dense(const Tensor& x);
   std::vector<int64_t> value_counts() const;
+  Number* values(size_t unit, FusedTape* tape) const;
   size_t units() const { return workspace_.plan().units(); }
   int64_t channels(size_t unit) const { return workspace_.plan().unit(unit).out; }
   const ConvKernels<Number>& kernels() const { return kernels_; }

@@ -69,9 +69,6 @@ void ConvBlock<Number>::input_gradients(const Back& back, int64_t first_part, in
   const auto before_of = [&](const ConvGroup& group) {
     return back.unit > 0 ? back.before + group.first_pixel * sizes.in : nullptr;
   };
-  const auto base_of = [&](const ConvGroup& group) {
-    return back.base != nullptr ? back.base + group.first_pixel * sizes.in : nullptr;
-  };
   workspace_.for_groups(
       first_part, end_part,
       [&](const ConvGroup& group, Slot& home, Slot&) {
@@ -95,8 +92,11 @@ void ConvBlock<Number>::input_gradients(const Back& back, int64_t first_part, in
       },
       [&](const ConvGroup& group, Slot& home, Slot& slot) {
         const Blocked own = place(group, home);
-        float* to = back.to + group.first_pixel * sizes.in;
-        if (masked) kernels().mask(to, base_of(group), to, own.activation, own.pass.in);
+        const int64_t in = group.first_pixel * sizes.in;
+        float* to = back.to + in;
+        if (masked) {
+          kernels().mask(to, back.base != nullptr ? back.base + in : nullptr, to, own.activation, own.pass.in);
+        }
         if (back.unit > 0) product_sums(back.unit - 1, group, to, before_of(group), workspace_.sums());
         after(group, own, slot);
       });
@@ -197,19 +197,19 @@ void ConvBlock<Number>::go_back_by_channels(const Back& back) {
   const int64_t most_tiles = plan.span_groups() * of_group;
   // Blocked pixels that are multiplied one by one stand as a weight gradient takes them.
   const bool are_tiles = !plan.is_winograd(back.unit) && kernels().pairs.tiles == nullptr;
-  Span span{nullptr, nullptr, plan.tile_shape(sizes.in, most_tiles), plan.tile_shape(sizes.out, most_tiles), {}};
+  Span span{nullptr,  nullptr, plan.tile_shape(sizes.in, most_tiles), plan.tile_shape(sizes.out, most_tiles),
+            of_group, {}};
   auto* all_inputs = workspace_.span_tiles(0).grow<Number>(positions * span.input_tiles.position);
   auto* all_gradients = workspace_.span_tiles(1).grow<Number>(positions * span.gradient_tiles.position);
   span.inputs = all_inputs;
   span.gradients = all_gradients;
   for (int64_t first = 0; first < plan.groups(); first += plan.span_groups()) {
     const int64_t end = std::min(first + plan.span_groups(), plan.groups()), last = end - 1;
-    const auto place_of = [&](const ConvGroup& group) { return (group.index - first) * of_group * plan.lanes(); };
     input_gradients(
         back, first, end,
         [&](const ConvGroup& group, Slot& home) {
           if (!are_tiles) return blocked(back, group, home);
-          const int64_t place = place_of(group);
+          const int64_t place = (group.index - first) * of_group * plan.lanes();
           return Blocked{all_gradients + place, all_inputs + place,
                          plan.pass(back.unit, group.images, span.input_tiles.block)};
         },
@@ -234,7 +234,7 @@ void ConvBlock<Number>::put_tiles(const Back& back, int64_t behind, Slot& slot, 
   const auto pair = kernels().pairs.tiles;
   const int64_t lanes = plan.lanes(), in = sizes.in / lanes, out = sizes.out / lanes;
   if (pair != nullptr) {
-    const int64_t place = behind * plan.room_of(plan.tiles_of(back.unit, plan.group_images()).of[0][0]) * lanes;
+    const int64_t place = behind * span.of_group * lanes;
     inputs += place;
     gradients += place;
   }
