@@ -80,9 +80,15 @@ Number* ConvBlock<Number>::values(size_t unit, FusedTape* tape) const {
 }
 
 template <typename Number>
+void ConvBlock<Number>::pack(bool transposed) const {
+  std::vector<Tensor> weights;
+  for (const ConvBlockCall::Unit& unit : call_.units) weights.push_back(unit.convolution.parameters[0]);
+  workspace_.packed().pack(workspace_.plan(), kernels(), call_.key, transposed, weights);
+}
+
+template <typename Number>
 const Number* ConvBlock<Number>::packed(size_t unit, bool transposed) const {
-  return workspace_.packed().get(workspace_.plan(), kernels(), call_.key, unit, transposed,
-                                 call_.units[unit].convolution.parameters[0]);
+  return workspace_.packed().template of<Number>(workspace_.plan(), unit, transposed);
 }
 
 template <typename Number>
@@ -156,6 +162,7 @@ Tensor ConvBlock<Number>::forward(const Tensor& base_state, const Tensor& state,
   const ConvPlan& plan = workspace_.plan();
   const Tensor out = call_.states->like(x);
   if (tape != nullptr) tape->keep(x, value_counts(), kTypeOf<Number>);
+  pack(false);
   const Number* before = nullptr;
   int64_t in = plan.chain().channels();
   for (size_t i = 0; i < units(); ++i) {
@@ -188,6 +195,7 @@ template <typename Number>
 template <typename Finish>
 void ConvBlock<Number>::evaluate(const Tensor& x, FusedTape* tape, const Finish& finish) {
   if (tape != nullptr) tape->keep(x, value_counts(), kTypeOf<Number>);
+  pack(false);
   std::vector<Convolution> by;
   for (size_t i = 0; i < units(); ++i) {
     by.push_back(convolution(i));

@@ -112,6 +112,7 @@ class ConvBlock {
   size_t units() const { return workspace_.plan().units(); }
   int64_t channels(size_t unit) const { return workspace_.plan().unit(unit).out; }
   const ConvKernels<Number>& kernels() const { return kernels_; }
+  void pack(bool transposed) const;
   const Number* packed(size_t unit, bool transposed) const;
   Convolution convolution(size_t unit) const;
   bool uses_any_batch() const;

@@ -29,6 +29,7 @@ Tensor ConvBlock<Number>::vjp(const Tensor& base_state, const Tensor& cotangent_
   const size_t last = units() - 1;
   const Tensor out = call_.states->like(cotangent);
   for (size_t i = 0; i < units(); ++i) load_norm(i);
+  pack(true);
   const float* g = data(cotangent);
   if (!tape.has_sums) {
     float* sums = tape.sums.resize(plan.groups() * 2 * channels(last));

@@ -15,10 +15,15 @@ namespace resnet_nodes {
 class PackedWeights {
  public:
   void prepare(const ConvPlan& plan);
-  /// Packs them anew where the key has changed. `transposed`: those of the input's gradient.
+  /// Packs those of all units anew where the key has changed. `transposed`: those of the inputs' gradients.
   template <typename Number>
-  const Number* get(const ConvPlan& plan, const ConvKernels<Number>& kernels, const PackedKey& key, size_t unit,
-                    bool transposed, const Tensor& weight);
+  void pack(const ConvPlan& plan, const ConvKernels<Number>& kernels, const PackedKey& key, bool transposed,
+            const std::vector<Tensor>& weights);
+  /// What `pack` has left for a unit.
+  template <typename Number>
+  const Number* of(const ConvPlan& plan, size_t unit, bool transposed) {
+    return place(plan, unit, transposed).weights.template data<Number>();
+  }
 
  private:
   struct Place {
@@ -26,6 +31,8 @@ class PackedWeights {
     bool is_ready = false;
     bool is_transposed = false;
   };
+  Place& place(const ConvPlan& plan, size_t unit, bool transposed);
+
   PackedKey key_;
   std::vector<Place> places_;
 };
