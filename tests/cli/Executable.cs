@@ -29,6 +29,10 @@ internal static class Executable
 
     public static ProcessStartInfo Start(params string[] arguments) => Start(Path.Combine(Root, "resnet-nodes"), arguments);
 
+    /// <summary>As a terminal starts it, even where these tests ignore signals: under nohup, or in the background of a script.</summary>
+    public static ProcessStartInfo StartWithSignals(params string[] arguments) =>
+        Start("env", ["--default-signal=HUP,INT", Path.Combine(Root, "resnet-nodes"), .. arguments]);
+
     /// <summary>A script of bash in which $X is the executable.</summary>
     public static ProcessStartInfo Shell(string script)
     {

@@ -102,7 +102,7 @@ public sealed class SignalTests : IDisposable
         Assert.Equal(130, process.ExitCode);
     }
 
-    private static ProcessStartInfo Started(string verb, string run) => Executable.Start([verb, .. Long[verb], "--out", run]);
+    private static ProcessStartInfo Started(string verb, string run) => Executable.StartWithSignals([verb, .. Long[verb], "--out", run]);
 
     // Something that --resume keeps.
     private static void WaitForResults(Process process, string verb, string run)
