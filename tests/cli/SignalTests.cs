@@ -86,8 +86,8 @@ public sealed class SignalTests : IDisposable
     [Fact]
     public void SecondSignal_EndsAtOnce()
     {
-        var start = Executable.Shell($"exec $X discretization --dataset synthetic --max-depth 32768 --planes 64 --out '{folder}/run'");
-        using var running = new Running(start);
+        string[] command = ["discretization", "--dataset", "synthetic", "--max-depth", "32768", "--planes", "64", "--out", $"{folder}/run"];
+        using var running = new Running(Executable.StartWithSignals(command));
         var process = running.Process;
         while (!File.Exists(Path.Combine(folder, "run", "config.json")))
         {
