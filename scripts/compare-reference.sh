@@ -29,7 +29,8 @@ usage: scripts/compare-reference.sh PYTHON [--network NAME] [--planes C,...] [--
   --methods      ours, as in 'resnet-nodes help bench'
                  [torchsharp-backprop,torchsharp-channels-last,backprop,checkpoint,extrapolated,adaptive]
   --pytorch      PyTorch's, both layouts at least [pytorch-eager,pytorch-channels-last,pytorch-checkpoint,
-                 pytorch-channels-last-checkpoint,pytorch-compile,pytorch-adjoint]
+                 pytorch-channels-last-checkpoint,pytorch-compile,pytorch-adjoint]; pytorch-compile needs a C++ compiler
+                 and PyTorch's headers (Debian: g++, python3-dev, libtorch-dev), and is a row "failed" without
   --page         also onto this page, with the raw data in a folder beside it: docs/benchmarks.md
 END_OF_USAGE
 }
