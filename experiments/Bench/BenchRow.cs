@@ -108,9 +108,9 @@ internal sealed record BenchRow(
         return new BenchRow(
             line.Network, line.Planes, null, own[0].Method, line.TrainSteps, line.Batch, line.Precision, null, line.Image, line.Classes)
         {
-            BytesPerLayer = bytes ? Fit.Slope(depths, [.. own.Select(p => (double)p.StepBytes!)]) : null,
-            TimeExponent = Fit.Exponent(depths, own.Select(p => (double)p.StepSeconds!)),
-            StageExponent = inStage ? Fit.Exponent(depths, own.Select(p => (double)p.StageSeconds!)) : null,
+            BytesPerLayer = bytes ? Fit.Line(depths, [.. own.Select(p => (double)p.StepBytes!)]).Slope : null,
+            TimeExponent = Fit.Power(depths, own.Select(p => (double)p.StepSeconds!))?.Slope,
+            StageExponent = inStage ? Fit.Power(depths, own.Select(p => (double)p.StageSeconds!))?.Slope : null,
         };
     }
 }

@@ -245,7 +245,7 @@ internal sealed class CompareGradients : Experiment
         foreach (var solver in solvers)
         {
             var own = rows.Where(r => r.Solver == solver.Name && r.Reconstruction == "inverse").ToList();
-            if (Fit.Exponent(own.Select(r => (double)r.Depth), own.Select(r => r.RelativeError)) is { } exponent)
+            if (Fit.Power(own.Select(r => (double)r.Depth), own.Select(r => r.RelativeError))?.Slope is { } exponent)
             {
                 var order = solver.Order;
                 findings.Add(new(

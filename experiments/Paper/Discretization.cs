@@ -6,38 +6,50 @@ using ResNetNodes.Experiments.Cli.Parsing;
 using ResNetNodes.Experiments.Figures;
 using ResNetNodes.Experiments.Runs;
 using ResNetNodes.Experiments.Statistics;
+using ResNetNodes.Networks;
 using TorchSharp;
 using static TorchSharp.torch;
 
 namespace ResNetNodes.Experiments.Paper;
 
-/// <summary>Error of the input that comes back, ‖x̃_0 − x_0‖/‖x_0‖; with no depth, its exponent in N.</summary>
+/// <summary>
+/// Error of the input that comes back, ‖x̃_0 − x_0‖/‖x_0‖, through a stage of so many blocks; with no depth, its exponent in the number of
+/// functions N − 1, with the standard error of the fit.
+/// </summary>
 internal sealed record DiscretizationRow(
+    string Network,
     string Solver,
     string Reconstruction,
     int? Depth,
     double? RelativeError,
-    double? Exponent);
+    double? Exponent,
+    double? StandardError);
 
 /// <summary>A round trip through one stage.</summary>
 [Verb("discretization", HelpText = "Error of a round trip through stage 1 of a ResNet, against its number of blocks.")]
 [Page(
-    "The discretization experiment of arXiv 2205.14612: stem and first residual stage with random weights, all blocks "
-    + "with the same weights.",
-    "resnet-nodes discretization --max-depth 1024 --planes 8 --batch 8                (1 minute on 2 cores)",
-    "resnet-nodes discretization --npy images.npy --max-depth 32768 --planes 64 --batch 128")]
+    "The discretization experiment of arXiv 2205.14612: stem and first stage of a ResNet with random weights. Stage 1 of N blocks is "
+    + "an ordinary one, and N − 1 residual functions (bottlenecks) that go forth and back. In the paper each has weights of its own "
+    + "(ode); with the same weights for all (tied), what remains is the error of the discretization alone.",
+    "resnet-nodes discretization --max-depth 1024 --planes 8 --batch 4                (1 minute on 2 cores)",
+    "resnet-nodes discretization --npy images.npy --network tied --max-depth 32768 --planes 64 --batch 128")]
 [PaperRow("discretization experiment", order: 3)]
 [JsonRows(typeof(DiscretizationRow))]
 [Defaults("reconstructions=inverse,corrected", "planes=64", "precision=float64")]
-[Meaning("planes", "Channels of the stage.")]
+[Meaning("planes", "Planes of the stage; its state has 4 times as many channels.")]
 [Meaning("reconstructions", "Ways back to compare: {methods}.")]
 [Meaning("precision", "State and weights; bfloat16: functions in it, the state in float32; bfloat16-state: the state too.")]
 [Meaning("batch", "Images that make the round trip.")]
 [Preset("smoke", "dataset=synthetic", "limit=64", "planes=4", "batch=4", "max-depth=64")]
-[Preset("small", "planes=8", "batch=8", "max-depth=1024")]
+[Preset("small", "planes=8", "batch=4", "max-depth=1024")]
 [Preset("paper", "dataset=cifar10", "planes=64", "batch=128", "max-depth=32768")]
 internal sealed class Discretization : Experiment
 {
+    [Option('n', "network", Default = "ode,tied", MetaValue = "ode,tied", HelpText =
+        "Weights of the residual functions: ode, each has its own; tied, all have the same.")]
+    [Section("model")]
+    public string Network { get => Given(); set => Set(value); }
+
     [Option("max-depth", Default = "32768", MetaValue = "N", HelpText =
         "The largest number of blocks; from 2 on, doubled.")]
     [Section("model")]
@@ -63,7 +75,7 @@ internal sealed class Discretization : Experiment
 
     public DeviceGroup Device { get; } = new();
 
-    /// <summary>What is the same for every method and depth.</summary>
+    /// <summary>What is the same for every network, method and depth.</summary>
     private sealed record Setting(
         Tensor Images,
         int Planes,
@@ -72,87 +84,98 @@ internal sealed class Discretization : Experiment
         Device Device,
         long Seed);
 
+    /// <summary>A line of the figure.</summary>
+    private sealed record Curve(string Network, Reconstruction Method, IReadOnlyList<DiscretizationRow> Points, Line? Fit);
+
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
+        var networks = Read.Several("network", Network, name => Read.OneOf("network", name, "ode", "tied"));
         var planes = Planes.Or(64);
         var most = Read.Whole("max-depth", MaxDepth);
-        var depths = Enumerable.Range(1, 30).Select(i => 1 << i).TakeWhile(n => n <= most).ToList();
         var (solver, methods) = (Solver.Value, Methods.Values);
+        NetworkGroup.Check("max-depth", solver, most - 1);
+        var depths = Enumerable.Range(1, 30).Select(i => 1 << i)
+            .SkipWhile(n => n - 1 < solver.EvaluationsPerStep).TakeWhile(n => n <= most).ToList();
         if (methods.FirstOrDefault(m => !m.IsMemoryFree) is { } stored)
         {
             throw new UsageException($"--reconstructions: {stored} stores the states: there is nothing to reconstruct");
         }
 
-        var precision = Precision.Name;
-        var device = Device.Value;
+        var (precision, device) = (Precision.Name, Device.Value);
         var (images, name) = Batches(terminal, cancellation);
         using var disposed = images;
-        if (device.type == DeviceType.CPU)
+        var stage = new StageOptions { Solver = solver, ReportReconstructionError = true };
+        foreach (var network in networks)
         {
-            var bytes = precision switch { "float64" => 8.0, "bfloat16-state" => 2, _ => 4 };
-            MemoryNeed.Require(
-                $"--planes is {planes} and --batch {images.shape[0]}", "one state and the weights of a function need",
-                bytes * planes * ((images.shape[0] * images.shape[2] * images.shape[3]) + (18.0 * planes)),
-                "a smaller --planes or --batch");
+            Check(network, depths[^1], planes, stage, images);
         }
 
-        var stage = new StageOptions
-        {
-            Solver = solver,
-            ReportReconstructionError = true,
-            AccumulateGradientsInPlace = true,
-            ComputeType = Precision.ComputeType,
-        };
         var setting = new Setting(images, planes, stage, precision, device, Seed.Number);
         var folder = RunFolder.Open(this);
-        var rows = new List<DiscretizationRow>();
-        var (done, total) = (0, methods.Count * depths.Sum());
-        foreach (var method in methods)
+        var (rows, curves) = (new List<DiscretizationRow>(), new List<Curve>());
+        var (done, total) = (0, networks.Count * methods.Count * depths.Sum());
+        foreach (var (network, method) in networks.SelectMany(network => methods.Select(method => (network, method))))
         {
             var points = new List<DiscretizationRow>();
             foreach (var depth in depths)
             {
                 cancellation.ThrowIfCancellationRequested();
-                terminal.Progress((double)done / total, $"{method}, {depth} blocks");
-                points.Add(folder.Point($"{method}-{depth}", () =>
-                    new DiscretizationRow(solver.Name, method.ToString(), depth, ForthAndBack(setting, depth, method), null)));
+                terminal.Progress((double)done / total, $"{network}, {method}, {depth} blocks");
+                points.Add(folder.Point($"{network}-{method}-{depth}", () => new DiscretizationRow(
+                    network, solver.Name, method.ToString(), depth, ForthAndBack(setting, network, depth, method), null, null)));
                 terminal.Row(points[^1]);
                 done += depth;
             }
 
             // The first depths are not yet in the regime of small steps.
-            var fitted = points.Where(p => p.Depth >= Math.Min(16, depths[^1] / 2)).ToList();
+            var fitted = points.Where(p => p.Depth >= Math.Min(16, depths[^1] / 4)).ToList();
+            var line = Fit.Power(fitted.Select(p => (double)p.Depth! - 1), fitted.Select(p => p.RelativeError!.Value));
+            curves.Add(new(network, method, points, line));
             rows.AddRange(points);
-            var exponent = Fit.Exponent(fitted.Select(p => (double)p.Depth!), fitted.Select(p => p.RelativeError!.Value));
-            rows.Add(new(solver.Name, method.ToString(), null, null, exponent));
+            rows.Add(new(network, solver.Name, method.ToString(), null, null, line?.Slope, line?.StandardError));
             terminal.Row(rows[^1]);
         }
 
         folder.WriteCsv("discretization.csv", rows);
         terminal.Table(rows);
-        terminal.Say("figure: " + Draw(folder, methods, depths, rows, $"Round trip through stage 1, {name}, {precision}"));
+        terminal.Say("figure: " + Draw(folder, networks, curves, depths, $"Round trip through stage 1, {name}, {precision}"));
         folder.Finish(
             terminal, $"Discretization error of stage 1 on {name}",
-            [.. methods.Select(m => Judge(m, solver, rows)).Where(_ => precision == "float64").OfType<Finding>()]);
+            [.. curves.Select(c => Judge(c, solver)).Where(_ => precision == "float64").OfType<Finding>()]);
+    }
+
+    // Stage 1 of a network of four stages; the others are no longer than they must be.
+    private static ResNetOptions StageOneOf(string network, int depth, int planes, StageOptions stage) =>
+        NetworkGroup.StagedOf(network, NetworkSize.Custom([depth, 1, 1, 1]), planes, stage, 10) with { Recompute = false };
+
+    private void Check(string network, int depth, int planes, StageOptions stage, Tensor images)
+    {
+        if (Device.Value.type != DeviceType.CPU)
+        {
+            return;
+        }
+
+        double width = Precision.Name switch { "float64" => 8, "bfloat16-state" => 2, _ => 4 };
+        var state = 4.0 * planes * images.shape[0] * images.shape[2] * images.shape[3];
+        MemoryNeed.Require(
+            $"--planes is {planes}, --batch {images.shape[0]} and --max-depth {MaxDepth}", "one state and the weights need",
+            width * (state + ParameterCounts.Of(StageOneOf(network, depth, planes, stage))), "a smaller one of them");
     }
 
     private static string Draw(
-        RunFolder folder, IReadOnlyList<Reconstruction> methods, List<int> depths, List<DiscretizationRow> rows, string title)
+        RunFolder folder, IReadOnlyList<string> networks, List<Curve> curves, List<int> depths, string title)
     {
-        var series = methods.Select((method, i) =>
-        {
-            var own = rows.Where(r => r.Reconstruction == method.ToString() && r.Depth is not null).ToList();
-            var exponent = rows.First(r => r.Reconstruction == method.ToString() && r.Depth is null).Exponent;
-            return new Series(
-                $"{method}: N^{exponent:0.00}", [.. own.Select(r => (double)r.Depth!)], [.. own.Select(r => r.RelativeError!.Value)],
-                i == 0 ? PaperFigure.DarkBlue : PaperFigure.ColourAt(i));
-        }).ToList();
-        return PaperFigure.Save(folder, "discretization", title, new Panel("Blocks N", "Relative error of the input", series)
+        Panel PanelOf(string network) => new(
+            "Blocks N", $"Relative error ({network})",
+            [.. curves.Where(c => c.Network == network).Select((c, i) => new Series(
+                $"{c.Method}: N^{c.Fit?.Slope:0.00}", [.. c.Points.Select(r => (double)r.Depth!)],
+                [.. c.Points.Select(r => r.RelativeError!.Value)], i == 0 ? PaperFigure.DarkBlue : PaperFigure.ColourAt(i)))])
         {
             LogX = true,
             LogY = true,
             TicksX = [.. depths.Where((_, i) => i % Math.Max(1, depths.Count / 8) == 0).Select(n => ((double)n, $"{n}"))],
-        });
+        };
+        return PaperFigure.Save(folder, "discretization", title, [.. networks.Select(PanelOf)]);
     }
 
     private (Tensor Images, string Name) Batches(Terminal terminal, CancellationToken cancellation)
@@ -177,45 +200,56 @@ internal sealed class Discretization : Experiment
     }
 
     // By default in float64: at 32,768 blocks rounding in float32 would hide what the method leaves.
-    private static double ForthAndBack(Setting setting, int depth, Reconstruction method)
+    private static double ForthAndBack(Setting setting, string network, int depth, Reconstruction method)
     {
         using var scope = NewDisposeScope();
-        new RandomNumbers(setting.Seed).SeedTorch();
-        var planes = setting.Planes;
-        using var stem = nn.Sequential(nn.Conv2d(3, planes, 3, padding: 1, bias: false), nn.BatchNorm2d(planes), nn.ReLU());
-        using var function = nn.Sequential(
-            nn.ReLU(), nn.Conv2d(planes, planes, 3, padding: 1, bias: false), nn.BatchNorm2d(planes),
-            nn.ReLU(), nn.Conv2d(planes, planes, 3, padding: 1, bias: false), nn.BatchNorm2d(planes));
-        using var stage = ResidualStage.Shared(function, depth, setting.Stage with { Reconstruction = method });
+        using var model = NetworkGroup.Build(
+            StageOneOf(network, depth, setting.Planes, setting.Stage with { Reconstruction = method }), setting.Seed);
+        var before = model.Parts.TakeWhile(part => part.Name != "stage1").Select(part => part.Module).ToList();
+        var stage = model.Stages[0]!;
         var type = setting.Precision switch
         {
             "float64" => ScalarType.Float64,
             "bfloat16-state" => ScalarType.BFloat16,
             _ => ScalarType.Float32,
         };
-        stem.to(ScalarType.Float64).to(setting.Device);
+        before.ForEach(part => part.to(ScalarType.Float64).to(setting.Device));
         stage.to(type).to(setting.Device);
-        var state = stem.call(setting.Images.to(ScalarType.Float64).to(setting.Device)).to(type).detach().requires_grad_();
+        // Only the state comes back: no gradients of weights.
+        foreach (var parameter in stage.parameters())
+        {
+            parameter.requires_grad = false;
+        }
+
+        stage.Options = stage.Options with
+        {
+            ComputeType = setting.Precision == "bfloat16" ? ComputeType.BFloat16 : ComputeType.SameAsState,
+        };
+        var state = before.Aggregate(setting.Images.to(ScalarType.Float64).to(setting.Device), (x, part) => part.call(x))
+            .to(type).detach().requires_grad_();
         stage.call(state).pow(2).mean().BackwardThroughStages();
         return stage.LastReport!.ReconstructionError!.Value;
     }
 
-    private static Finding? Judge(Reconstruction method, Solver solver, List<DiscretizationRow> rows)
+    // The reverse step's error is of the order of `inverse`; each fixed point on the way gains a power of h. Where each block has weights
+    // of its own there is no flow behind them, and a solver's higher order is lost; but what the steps add is independent, and grows as
+    // √N in place of N: half a power is gained.
+    private static Finding? Judge(Curve curve, Solver solver)
     {
-        var exponent = rows.First(r => r.Reconstruction == method.ToString() && r.Depth is null).Exponent;
-        // The reverse step's error is of the order of `inverse`; each fixed point on the way gains a power of h.
-        int? order = method.ToString() switch
+        var (method, isTied) = (curve.Method.ToString(), curve.Network == "tied");
+        double? order = method switch
         {
-            "inverse" => solver.Order,
-            "corrected" when solver.Order == 1 => 2,
+            "inverse" => isTied ? solver.Order : 1.5,
+            "corrected" when solver.Order == 1 => isTied ? 2 : 2.5,
             _ => null,
         };
-        var whose = method.ToString() == "inverse" ? "The" : "Ours: the";
-        return order is null || exponent is null
+        const double most = 0.15;
+        return order is not { } expected || curve.Fit is not { } line
             ? null
             : new(
-                $"{whose} error of {method} falls as 1/N{(order == 2 ? "²" : string.Empty)} ({solver.Name})",
-                $"as N to the power {exponent:0.00}",
-                exponent < -order + 0.15);
+                $"{(method == "inverse" ? "The" : "Ours: the")} error of {method} falls as N^−{expected:0.#} with "
+                    + (isTied ? "tied weights" : "weights of each block's own") + $" ({solver.Name})",
+                $"as N to the power {line.Slope:0.00}" + (line.HalfWidth is { } half ? $" ± {half:0.00}" : string.Empty),
+                line.IsBelow(most - expected));
     }
 }

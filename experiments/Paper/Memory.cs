@@ -13,7 +13,8 @@ using static TorchSharp.torch;
 namespace ResNetNodes.Experiments.Paper;
 
 /// <summary>
-/// Memory of training steps at one depth; or, with no depth, bytes that a layer adds, by least squares over the depths.
+/// Memory of training steps at one depth; or, with no depth, bytes that a layer adds, by least squares over the depths from 2 on, with
+/// their standard errors (none with two depths).
 /// </summary>
 internal sealed record MemoryRow(
     string Network,
@@ -22,7 +23,9 @@ internal sealed record MemoryRow(
     long? PeakBytes,
     long? StepBytes,
     double? BytesPerLayer,
-    double? PeakBytesPerLayer);
+    double? StandardError,
+    double? PeakBytesPerLayer,
+    double? PeakStandardError);
 
 /// <summary>What one part of a network takes of the memory of a training step (<see cref="PartMemory"/>).</summary>
 internal sealed record MemoryPartRow(
@@ -50,7 +53,7 @@ internal sealed record MemoryResult(MemoryRow Row, IReadOnlyList<MemoryPartRow> 
 [Meaning("reconstructions", "Methods to measure: {methods}; with --budget-sweep checkpoint too, unless given.")]
 [Meaning("batch", "Images in a step (not for linear).")]
 [Preset("smoke", "network=tiny,linear", "planes=4", "batch=32", "depths=16,64")]
-[Preset("small", "network=linear,tiny,ode", "depths=8,32,128", "planes=8", "batch=32")]
+[Preset("small", "network=linear,tiny,ode", "depths=16,32,64,128,256", "planes=8", "batch=32")]
 [Preset("paper", "network=linear", "depths=1,51,101,151,201,251,301", "reconstructions=inverse,adaptive,backprop")]
 internal sealed class Memory : Experiment
 {
@@ -151,11 +154,10 @@ internal sealed class Memory : Experiment
             }
 
             rows.AddRange(points);
-            if (depths.Count > 1)
+            if (LineOf(points, p => p.StepBytes) is { } step && LineOf(points, p => p.PeakBytes) is { } peak)
             {
-                double Slope(Func<MemoryRow, long?> bytes) =>
-                    Fit.Slope([.. points.Select(p => (double)p.Depth!)], [.. points.Select(p => (double)bytes(p)!)]);
-                rows.Add(new(network, method.ToString(), null, null, null, Slope(p => p.StepBytes), Slope(p => p.PeakBytes)));
+                rows.Add(new(
+                    network, method.ToString(), null, null, null, step.Slope, step.StandardError, peak.Slope, peak.StandardError));
                 terminal.Row(rows[^1]);
             }
         }
@@ -287,7 +289,7 @@ internal sealed class Memory : Experiment
             ("reconstruction", method.ToString()));
         var (peak, step, parts) = MemoryProcess.Measure($"{network}, {method}, depth {depth}", words, cancellation);
         return new(
-            new(network, method.ToString(), depth, peak, step, null, null),
+            new(network, method.ToString(), depth, peak, step, null, null, null, null),
             [.. parts.Select(part => new MemoryPartRow(
                 network, method.ToString(), depth, part.Name, part.KeptBytes, part.ForwardBytes, part.BackwardBytes))]);
     }
@@ -306,15 +308,34 @@ internal sealed class Memory : Experiment
         return PaperFigure.Save(folder, $"memory-{network}", title, "Depth N", "Peak beyond rest (MiB)", [.. series]);
     }
 
+    // One layer has no states between layers, and none of what goes from each to the next: that it has less is no slope.
+    private static Line? LineOf(IEnumerable<MemoryRow> rows, Func<MemoryRow, long?> bytes)
+    {
+        var points = rows.Where(row => row.Depth > 1).ToList();
+        return points.Count < 2 ? null : Fit.Line([.. points.Select(p => (double)p.Depth!)], [.. points.Select(p => (double)bytes(p)!)]);
+    }
+
     private static Finding? Judge(string network, List<MemoryRow> rows)
     {
-        double? Slope(Func<Reconstruction, bool> of) => rows.FirstOrDefault(
-            r => r.Network == network && r.Depth is null && of(Reconstruction.Parse(r.Reconstruction)))?.BytesPerLayer;
-        return Slope(m => m.IsMemoryFree) is not { } flat || Slope(m => m == Reconstruction.Backprop) is not { } linear
+        Line? Of(Func<Reconstruction, bool> of)
+        {
+            var own = rows.Where(r => r.Network == network && r.Depth is not null).GroupBy(r => r.Reconstruction)
+                .FirstOrDefault(method => of(Reconstruction.Parse(method.Key)));
+            return own is null ? null : LineOf(own, p => p.StepBytes);
+        }
+
+        return Of(m => m.IsMemoryFree) is not { } flat || Of(m => m == Reconstruction.Backprop) is not { } linear
             ? null
             : new(
                 $"Memory is flat in depth with the adjoint, linear with backprop ({network})",
-                $"{flat:N0} bytes a layer against {linear:N0}",
-                flat < Math.Max(0.01 * linear, 4096));
+                $"{Shown(flat)} with the adjoint, {Shown(linear)} with backprop",
+                flat.IsBelow(Math.Max(0.01 * linear.Slope, 4096)));
     }
+
+    private static string Shown(Line line) => line.HalfWidth switch
+    {
+        null => $"{line.Slope:N0} bytes a layer (of two depths, no error is known)",
+        { } half when Math.Abs(line.Slope) < half => $"nothing above the noise of {half:N0} bytes a layer",
+        { } half => $"{line.Slope:N0} ± {half:N0} bytes a layer",
+    };
 }

@@ -3,20 +3,23 @@ namespace ResNetNodes.Experiments.Statistics;
 /// <summary>Straight lines by least squares.</summary>
 internal static class Fit
 {
-    /// <summary>Slope of y over x.</summary>
-    public static double Slope(IReadOnlyList<double> x, IReadOnlyList<double> y)
+    /// <summary>The line of y over x.</summary>
+    public static Line Line(IReadOnlyList<double> x, IReadOnlyList<double> y)
     {
-        var (mx, my) = (x.Average(), y.Average());
-        return x.Zip(y, (a, b) => (a - mx) * (b - my)).Sum() / x.Sum(a => (a - mx) * (a - mx));
+        var (mx, my, freedom) = (x.Average(), y.Average(), x.Count - 2);
+        var spread = x.Sum(a => (a - mx) * (a - mx));
+        var slope = x.Zip(y, (a, b) => (a - mx) * (b - my)).Sum() / spread;
+        var residuals = x.Zip(y, (a, b) => b - my - (slope * (a - mx))).Sum(r => r * r);
+        return new(slope, freedom > 0 ? Math.Sqrt(residuals / freedom / spread) : null, freedom);
     }
 
-    /// <summary>Exponent p of y ~ x^p; null where fewer than two points are positive.</summary>
-    public static double? Exponent(IEnumerable<double> x, IEnumerable<double> y)
+    /// <summary>The line of log y over log x, whose slope is p of y ~ x^p; null where fewer than two points are positive.</summary>
+    public static Line? Power(IEnumerable<double> x, IEnumerable<double> y)
     {
         var points = x.Zip(y).Where(p => p.First > 0 && p.Second > 0 && double.IsFinite(p.Second)).ToList();
         return points.Select(p => p.First).Distinct().Count() < 2
             ? null
-            : Slope([.. points.Select(p => Math.Log(p.First))], [.. points.Select(p => Math.Log(p.Second))]);
+            : Line([.. points.Select(p => Math.Log(p.First))], [.. points.Select(p => Math.Log(p.Second))]);
     }
 
     /// <summary>A quantile, linear between the sorted values.</summary>

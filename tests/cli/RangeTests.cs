@@ -204,7 +204,7 @@ public sealed class RangeTests : IDisposable
         "--depths is 1048576 and --planes 4096, 11 methods",
         "bench", "--network", "bottleneck", "--depths", "1048576", "--planes", "4096")]
     [InlineData(
-        "--planes is 65536 and --batch 128: one state and the weights of a function need at least",
+        "--planes is 65536, --batch 128 and --max-depth 32768: one state and the weights need at least",
         "discretization", "--planes", "65536")]
     [InlineData("--depth is 1048576 and --dimension 16384", "linear-weights", "--depth", "1048576", "--dimension", "16384")]
     public void WhatCannotFit_IsToldBeforeItIsTaken(string message, string verb, params string[] words)

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using Xunit;
 
@@ -157,18 +158,44 @@ public sealed class SmokeNumbersTests
             row => Assert.InRange(Number(row, "step_bytes"), 1, Number(row, "peak_bytes")));
     }
 
-    // O(1/N) for the inverse, one order more for the corrected state, at every depth more exact.
+    // Tied: O(1/N) for the inverse, one order more for the corrected state. Weights of each block's own: half an order more each.
     private static void Discretization(List<JsonElement> rows)
     {
-        IEnumerable<JsonElement> Of(string method, bool fit) =>
-            rows.Where(row => Text(row, "reconstruction") == method && IsNull(row, "depth") == fit);
-        double[] Errors(string method) => [.. Of(method, fit: false).Select(row => Number(row, "relative_error"))];
-        double Exponent(string method) => Number(Of(method, fit: true).Single(), "exponent");
-        Assert.Equal(Errors("inverse").OrderDescending(), Errors("inverse"));
-        Assert.Equal(Errors("corrected").OrderDescending(), Errors("corrected"));
-        Assert.All(Errors("inverse").Zip(Errors("corrected")), pair => Assert.True(pair.Second < pair.First));
-        Assert.InRange(Exponent("inverse"), -1.15, -0.85);
-        Assert.InRange(Exponent("corrected"), -2.15, -1.85);
+        foreach (var (network, gained) in new[] { ("tied", 0.0), ("ode", 0.5) })
+        {
+            IEnumerable<JsonElement> Of(string method, bool fit) => rows.Where(row =>
+                Text(row, "network") == network && Text(row, "reconstruction") == method && IsNull(row, "depth") == fit);
+            double[] Errors(string method) => [.. Of(method, fit: false).Select(row => Number(row, "relative_error"))];
+            double Exponent(string method) => Number(Of(method, fit: true).Single(), "exponent") + gained;
+            Assert.Equal(Errors("inverse").OrderDescending(), Errors("inverse"));
+            Assert.Equal(Errors("corrected").OrderDescending(), Errors("corrected"));
+            // One function is too large a step for either.
+            Assert.All(Errors("inverse").Zip(Errors("corrected")).Skip(1), pair => Assert.True(pair.Second < pair.First));
+            Assert.InRange(Exponent("inverse"), -1.25, -0.75);
+            Assert.InRange(Exponent("corrected"), -2.25, -1.75);
+            foreach (var method in new[] { "inverse", "corrected" })
+            {
+                AssertIsFitOf(Of(method, fit: false), Of(method, fit: true).Single());
+            }
+        }
+    }
+
+    // Least squares by the normal equations, over the blocks from 16 on, in the number of functions; and what the run says of it, with
+    // Student's t of one degree of freedom: 12.706 for 95 %.
+    private static void AssertIsFitOf(IEnumerable<JsonElement> points, JsonElement fit)
+    {
+        var fitted = points.Where(row => Number(row, "depth") >= 16)
+            .Select(row => (X: Math.Log(Number(row, "depth") - 1), Y: Math.Log(Number(row, "relative_error")))).ToList();
+        Assert.Equal(3, fitted.Count);
+        var (n, x, y) = (fitted.Count, fitted.Sum(p => p.X), fitted.Sum(p => p.Y));
+        var (xx, xy) = (fitted.Sum(p => p.X * p.X), fitted.Sum(p => p.X * p.Y));
+        var determinant = (n * xx) - (x * x);
+        var (slope, offset) = (((n * xy) - (x * y)) / determinant, ((xx * y) - (x * xy)) / determinant);
+        var error = Math.Sqrt(fitted.Sum(p => Math.Pow(p.Y - offset - (slope * p.X), 2)) * n / determinant);
+        Assert.Equal(slope, Number(fit, "exponent"), 9);
+        Assert.Equal(error, Number(fit, "standard_error"), 9);
+        var said = string.Create(CultureInfo.InvariantCulture, $"as N to the power {slope:0.00} ± {12.7062 * error:0.00}");
+        Assert.Contains(said, File.ReadAllText(Path.Combine(SmokeRuns.Of("discretization").Folder, "summary.json")), StringComparison.Ordinal);
     }
 
     private static void Bench(List<JsonElement> rows)

@@ -1,0 +1,22 @@
+using MathNet.Numerics.Distributions;
+
+namespace ResNetNodes.Experiments.Statistics;
+
+/// <summary>A straight line by least squares: its slope, and how far the scatter about it lets that be off.</summary>
+/// <param name="Slope">Of y over x.</param>
+/// <param name="StandardError">Of the slope; null with two points, which no line misses.</param>
+/// <param name="Freedom">Points beyond the two that a line needs.</param>
+internal sealed record Line(double Slope, double? StandardError, int Freedom)
+{
+    private const double Confidence = 0.95;
+
+    /// <summary>Half of the interval that holds the slope with 95 % probability, by Student's t; null with two points.</summary>
+    public double? HalfWidth =>
+        StandardError is { } error ? error * StudentT.InvCDF(0, 1, Freedom, (1 + Confidence) / 2) : null;
+
+    /// <summary>Whether the slope is below a bound; null where its interval contains the bound, or is not known.</summary>
+    public bool? IsBelow(double bound) => HalfWidth is not { } half ? null
+        : Slope + half < bound ? true
+        : Slope - half > bound ? false
+        : null;
+}
