@@ -165,7 +165,8 @@ block_gradients() {
     of("depth") == 16 && of("solver") == "euler" {
       error = of("relative_error"); method = of("reconstruction")
       if (method == "inverse") paper = error
-      printf "| `%s`%s | %s | %s | %s | %.2f |\n", method, method == "inverse" ? " (the paper)" : "", power(error),
+      printf "| `%s`%s | %s | %s | %s | %.2f |\n", method, \
+        method == "inverse" ? " (the paper'\''s method)" : method ~ /exact outputs/ ? " (the paper'\''s code)" : "", power(error),
         method == "inverse" ? "1" : sprintf("%.2f", error / paper), power(of("state_error")), of("evaluations_per_layer")
     }' "$data/compare-gradients/gradients.csv"
 }

@@ -40,6 +40,12 @@ internal sealed record Panel(string X, string Y, IReadOnlyList<Series> Series)
 
     public bool LogY { get; init; }
 
+    /// <summary>What the abscissa spans; null takes what is drawn.</summary>
+    public (double Low, double High)? RangeX { get; init; }
+
+    /// <summary>What the ordinate spans, such as that of other panels; null takes what is drawn.</summary>
+    public (double Low, double High)? RangeY { get; init; }
+
     /// <summary>Where the abscissa is labelled, in its own numbers; null leaves it to the library.</summary>
     public IReadOnlyList<(double Position, string Label)>? TicksX { get; init; }
 
@@ -160,6 +166,18 @@ internal static class PaperFigure
         }
 
         plot.Axes.AutoScale();
+        if (panel.RangeX is { } wide)
+        {
+            plot.Axes.SetLimitsX(Along(wide.Low), Along(wide.High));
+        }
+
+        if (panel.RangeY is { } range)
+        {
+            const double margin = 0.05;
+            var beyond = margin * (Up(range.High) - Up(range.Low));
+            plot.Axes.SetLimitsY(Up(range.Low) - beyond, Up(range.High) + beyond);
+        }
+
         AddDashes(plot, dashes, height);
         SetTicks(plot, panel, Along, Up);
         if (panel.Series.Any(s => s.Label.Length > 0))

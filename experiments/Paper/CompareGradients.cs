@@ -33,7 +33,8 @@ internal sealed record ParameterRow(
 [Verb("compare-gradients", HelpText = "Error of the adjoint's gradient relative to backprop, against depth.")]
 [Page(
     "Figure 4 of arXiv 2205.14612. Weights: trained with backprop for --train-steps, or of --checkpoint; "
-    + "--stretch-from takes one network to all depths.",
+    + "--stretch-from takes one network to all depths. Beside inverse stands what the paper's code computes: there each layer is "
+    + "inverted from its exact output, so that errors do not accumulate, and no memory is saved.",
     "resnet-nodes compare-gradients --depths 8,16,32 --solvers euler,heun --train-steps 330    (3 minutes on 2 cores)",
     "resnet-nodes compare-gradients --depths 4,8 --dataset synthetic --train-steps 20 --json   (10 seconds)")]
 [PaperRow("figure 4", order: 5)]
@@ -45,10 +46,13 @@ internal sealed record ParameterRow(
 [Meaning("reconstructions", "Methods to compare with backprop: {methods}.")]
 [Meaning("checkpoint", "Weights of a trained network (of the same depth, or of --stretch-from's), instead of training one first.")]
 [Preset("smoke", "dataset=synthetic", "limit=200", "planes=4", "depths=4,8", "train-steps=5", "batch=50")]
-[Preset("small", "depths=4,8,16,32", "train-steps=100")]
+[Preset("small", "depths=4,8,16,32,64", "train-steps=100")]
 [Preset("paper", "dataset=cifar10", "depths=4,8,16,32,64", "batch=256", "reconstructions=inverse", "train-steps=17550")]
 internal sealed class CompareGradients : Experiment
 {
+    /// <summary>The method of the paper's code, as rows name it.</summary>
+    private const string FromExactOutputs = "inverse (exact outputs)";
+
     [Option("train-steps", Default = "330", MetaValue = "N", HelpText =
         "Training steps with backprop before the comparison.")]
     [Section("training")]
@@ -168,8 +172,8 @@ internal sealed class CompareGradients : Experiment
         folder.WriteCsv("gradients.csv", rows);
         folder.WriteCsv("parameters.csv", parameters);
         terminal.Table(rows);
-        terminal.Say("figure: " + Draw(folder, depths, [.. solvers.Select(s => s.Name)], methods, parameters));
-        folder.Finish(terminal, $"Gradients of the adjoint against backprop on {images.Name}", Judge(rows, solvers, depths));
+        terminal.Say("figure: " + Draw(folder, depths, [.. solvers.Select(s => s.Name)], rows, parameters));
+        folder.Finish(terminal, $"Gradients of the adjoint against backprop on {images.Name}", Judge(rows, solvers, depths[^1]));
     }
 
     private static TinyResNet Prepare(
@@ -218,19 +222,30 @@ internal sealed class CompareGradients : Experiment
         foreach (var method in methods)
         {
             var found = Gradients(model, method, batch, device);
-            var report = model.Stage.LastReport!;
-            var (error, cosine) = NetworkGradient.Difference(NetworkGradient.Whole(found), NetworkGradient.Whole(truth));
-            point.Whole.Add(new(
-                depth, solver, method.ToString(), error, cosine, report.ReconstructionError, (double)report.Evaluations / depth,
-                report.Count(StateSource.Kept)));
-            for (var i = 0; i < names.Count; i++)
-            {
-                var (one, oneCosine) = NetworkGradient.Difference(found[i].flatten(), truth[i].flatten());
-                point.Parameters.Add(new(depth, solver, method.ToString(), names[i], one, one * one, oneCosine));
-            }
+            Add(method.ToString(), found, [model.Stage.LastReport!]);
+        }
+
+        // The last: it takes the network over.
+        if (methods.Contains(Reconstruction.Inverse))
+        {
+            using var exact = new ExactOutputs(model, Reconstruction.Inverse);
+            Add(FromExactOutputs, NetworkGradient.Of(exact, model.Stage.parameters(), batch, device), [.. exact.Reports]);
         }
 
         return point;
+
+        void Add(string method, List<Tensor> found, IReadOnlyList<StageReport> reports)
+        {
+            var (error, cosine) = NetworkGradient.Difference(NetworkGradient.Whole(found), NetworkGradient.Whole(truth));
+            point.Whole.Add(new(
+                depth, solver, method, error, cosine, reports.Max(r => r.ReconstructionError),
+                (double)reports.Sum(r => r.Evaluations) / depth, reports.Sum(r => r.Count(StateSource.Kept))));
+            for (var i = 0; i < names.Count; i++)
+            {
+                var (one, oneCosine) = NetworkGradient.Difference(found[i].flatten(), truth[i].flatten());
+                point.Parameters.Add(new(depth, solver, method, names[i], one, one * one, oneCosine));
+            }
+        }
     }
 
     private static List<Tensor> Gradients(TinyResNet model, Reconstruction method, Batch batch, Device device)
@@ -239,32 +254,36 @@ internal sealed class CompareGradients : Experiment
         return NetworkGradient.Of(model, model.Stage.parameters(), batch, device);
     }
 
-    private static List<Finding> Judge(List<GradientRow> rows, IReadOnlyList<Solver> solvers, IReadOnlyList<int> depths)
+    private static List<Finding> Judge(List<GradientRow> rows, IReadOnlyList<Solver> solvers, int deepest)
     {
         var findings = new List<Finding>();
-        foreach (var solver in solvers)
+        const string asPublished = ", each layer from its exact output as in the paper's code";
+        foreach (var (method, how) in new[] { ("inverse", string.Empty), (FromExactOutputs, asPublished) })
         {
-            var own = rows.Where(r => r.Solver == solver.Name && r.Reconstruction == "inverse").ToList();
-            if (Fit.Power(own.Select(r => (double)r.Depth), own.Select(r => r.RelativeError))?.Slope is { } exponent)
+            foreach (var solver in solvers)
             {
-                var order = solver.Order;
-                findings.Add(new(
-                    $"{Network(solver)}: the adjoint's gradient error falls at least as 1/N{Superscript(order)}",
-                    $"error of inverse {own[0].RelativeError:0.0e+0} at depth {own[0].Depth}, {own[^1].RelativeError:0.0e+0} at "
-                        + $"{own[^1].Depth}: N to the power {exponent:0.00}",
-                    depths.Count >= 3 ? exponent < -order + 0.15 : null));
+                var own = rows.Where(r => r.Solver == solver.Name && r.Reconstruction == method).ToList();
+                if (LineOf(own) is { } line)
+                {
+                    var order = solver.Order;
+                    findings.Add(new(
+                        $"{Network(solver)}{how}: the adjoint's gradient error falls at least as 1/N{Superscript(order)}",
+                        $"error {own[0].RelativeError:0.0e+0} at depth {own[0].Depth}, {own[^1].RelativeError:0.0e+0} at {own[^1].Depth}: "
+                            + $"N to the power {line.Slope:0.00}" + (line.HalfWidth is { } half ? $" ± {half:0.00}" : string.Empty),
+                        line.IsBelow(0.15 - order)));
+                }
             }
         }
 
         foreach (var solver in solvers)
         {
             double? Error(string method) => rows.FirstOrDefault(
-                r => r.Solver == solver.Name && r.Depth == depths[^1] && r.Reconstruction == method)?.RelativeError;
+                r => r.Solver == solver.Name && r.Depth == deepest && r.Reconstruction == method)?.RelativeError;
             if (Error("inverse") is { } inverse && Error("corrected:2") is { } corrected)
             {
                 findings.Add(new(
                     $"Ours: corrected:2 is closer to backprop than the paper's inverse ({Network(solver)})",
-                    $"at depth {depths[^1]}, {corrected:0.0e+0} against {inverse:0.0e+0}",
+                    $"at depth {deepest}, {corrected:0.0e+0} against {inverse:0.0e+0}",
                     corrected < inverse));
             }
         }
@@ -275,47 +294,45 @@ internal sealed class CompareGradients : Experiment
         static string Superscript(int order) => order switch { 1 => string.Empty, 2 => "²", 3 => "³", _ => $"^{order}" };
     }
 
-    // One column a depth, jittered; parameters but biases, as the paper: a bias before batch normalization has no
-    // gradient.
+    private static Line? LineOf(IEnumerable<GradientRow> rows)
+    {
+        var own = rows.ToList();
+        return Fit.Power(own.Select(r => (double)r.Depth), own.Select(r => r.RelativeError));
+    }
+
+    // A panel a method, one column a depth, jittered; parameters but biases, as the paper: a bias before batch normalization has no
+    // gradient. All panels have the same ordinate, so that methods can be compared.
     private static string Draw(
-        RunFolder folder,
-        IReadOnlyList<int> depths,
-        IReadOnlyList<string> solvers,
-        IReadOnlyList<Reconstruction> methods,
-        List<ParameterRow> rows)
+        RunFolder folder, IReadOnlyList<int> depths, IReadOnlyList<string> solvers, List<GradientRow> whole, List<ParameterRow> parameters)
     {
         var jitter = new RandomNumbers(0).Stream();
         var columns = depths.Index().ToDictionary(pair => pair.Item, pair => pair.Index);
-        var series = new List<Series>();
-        foreach (var (m, method) in methods.Index())
+        var drawn = parameters.Where(r => !r.Parameter.EndsWith("bias", StringComparison.Ordinal) && r.SquaredError > 0).ToList();
+        Series Cloud(string method, int s)
         {
+            var points = drawn.Where(r => r.Reconstruction == method && r.Solver == solvers[s]).ToList();
             double Column(ParameterRow r) =>
-                columns[r.Depth] + ((m + 0.5) / methods.Count * 0.8) - 0.4 + ((jitter.NextDouble() - 0.5) * 0.12);
-            foreach (var solver in solvers)
-            {
-                var points = rows.Where(r => r.Reconstruction == method.ToString() && r.Solver == solver)
-                    .Where(r => !r.Parameter.EndsWith("bias", StringComparison.Ordinal)).ToList();
-                series.Add(new Series(
-                    $"{PaperFigure.NetworkOf(solver)}, {method}", [.. points.Select(Column)],
-                    [.. points.Select(r => r.SquaredError)], Shade(solver, m, methods.Count), Points: true));
-            }
+                columns[r.Depth] + ((s + 0.5) / solvers.Count * 0.7) - 0.35 + ((jitter.NextDouble() - 0.5) * 0.5 / solvers.Count);
+            var line = LineOf(whole.Where(r => r.Reconstruction == method && r.Solver == solvers[s]));
+            var slope = line is null ? string.Empty : $": N^{2 * line.Slope:0.0}"
+                + (line.StandardError is { } error ? $" ± {2 * error:0.0}" : string.Empty);
+            return new(
+                PaperFigure.NetworkOf(solvers[s]) + slope, [.. points.Select(Column)], [.. points.Select(r => r.SquaredError)],
+                PaperFigure.ColourOf(solvers[s]), Points: true);
         }
 
-        var panel = new Panel("Depth N", "Relative squared error of the gradient", series)
-        {
-            LogY = true,
-            TicksX = [.. depths.Select((d, i) => ((double)i, d.ToString(CultureInfo.InvariantCulture)))],
-        };
-        return PaperFigure.Save(folder, "gradients", "Adjoint against backprop, per parameter", panel);
-    }
-
-    // The solver's colour, the lighter the further down the list of methods.
-    private static string Shade(string solver, int method, int methods)
-    {
-        var hex = PaperFigure.ColourOf(solver);
-        var share = 0.65 * method / Math.Max(methods, 1);
-        var parts = Enumerable.Range(0, 3).Select(i => Convert.ToInt32(hex.Substring(1 + (2 * i), 2), 16))
-            .Select(v => (int)(v + ((255 - v) * share)));
-        return "#" + string.Concat(parts.Select(v => v.ToString("x2", CultureInfo.InvariantCulture)));
+        // The paper's two ways first.
+        var methods = whole.Select(r => r.Reconstruction).Distinct()
+            .OrderByDescending(method => method.StartsWith("inverse", StringComparison.Ordinal));
+        var panels = methods.Select(method =>
+            new Panel("Depth N", method, [.. solvers.Select((_, s) => Cloud(method, s))])
+            {
+                LogY = true,
+                RangeX = (-0.5, depths.Count - 0.5),
+                RangeY = drawn.Count > 0 ? (drawn.Min(r => r.SquaredError), drawn.Max(r => r.SquaredError)) : null,
+                TicksX = [.. depths.Select((d, i) => ((double)i, d.ToString(CultureInfo.InvariantCulture)))],
+            }).ToList();
+        const string title = "Relative squared error of the gradient, per parameter";
+        return PaperFigure.Save(folder, "gradients", title, panels);
     }
 }

@@ -152,6 +152,27 @@ public sealed class ExperimentTests : IDisposable
         Assert.Equal(Accuracy("tied"), Accuracy("untied"));
     }
 
+    /// <summary>A network of one step has one output, which is exact: both ways to invert it are the same.</summary>
+    [Theory]
+    [InlineData("euler", 1)]
+    [InlineData("midpoint", 1)]
+    [InlineData("heun", 2)]
+    public void CompareGradients_OfOneStep_DoesNotDependOnExactOutputs(string solver, int depth)
+    {
+        string[] words = ["--preset", "smoke", "--depths", $"{depth}", "--solvers", solver, "--reconstructions", "inverse"];
+        var (code, rows, error) = Run(["compare-gradients", .. words, "--zero-init", "false", "--out", At("g"), "--json"]);
+        Assert.True(code == 0, error);
+        double[] Errors(string method) =>
+        [
+            .. rows.Where(row => row.TryGetProperty("reconstruction", out var name) && name.GetString() == method)
+                .Select(row => row.GetProperty("relative_error").GetDouble()),
+        ];
+        var (own, exact) = (Errors("inverse"), Errors("inverse (exact outputs)"));
+        Assert.True(own.Length > 1 && own[0] > 1e-3);
+        Assert.Equal(own.Length, exact.Length);
+        Assert.All(own.Zip(exact), pair => Assert.Equal(pair.First, pair.Second, 1e-5 * Math.Max(1, pair.First)));
+    }
+
     [Fact]
     public void Discretization_ReadsNpy()
     {
