@@ -269,8 +269,8 @@ internal sealed class CompareGradients : Experiment
                     findings.Add(new(
                         $"{Network(solver)}{how}: the adjoint's gradient error falls at least as 1/N{Superscript(order)}",
                         $"error {own[0].RelativeError:0.0e+0} at depth {own[0].Depth}, {own[^1].RelativeError:0.0e+0} at {own[^1].Depth}: "
-                            + $"N to the power {line.Slope:0.00}" + (line.HalfWidth is { } half ? $" ± {half:0.00}" : string.Empty),
-                        line.IsBelow(0.15 - order)));
+                            + $"N to the power {line.Text("0.00")}",
+                        line.FallsAs(order)));
                 }
             }
         }

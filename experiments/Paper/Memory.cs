@@ -336,6 +336,6 @@ internal sealed class Memory : Experiment
     {
         null => $"{line.Slope:N0} bytes a layer (of two depths, no error is known)",
         { } half when Math.Abs(line.Slope) < half => $"nothing above the noise of {half:N0} bytes a layer",
-        { } half => $"{line.Slope:N0} ± {half:N0} bytes a layer",
+        _ => $"{line.Text("N0")} bytes a layer",
     };
 }

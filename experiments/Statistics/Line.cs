@@ -1,3 +1,4 @@
+using System.Globalization;
 using MathNet.Numerics.Distributions;
 
 namespace ResNetNodes.Experiments.Statistics;
@@ -10,6 +11,9 @@ internal sealed record Line(double Slope, double? StandardError, int Freedom)
 {
     private const double Confidence = 0.95;
 
+    // What an exponent may lack of its order where steps are not yet small.
+    private const double Shortfall = 0.15;
+
     /// <summary>Half of the interval that holds the slope with 95 % probability, by Student's t; null with two points.</summary>
     public double? HalfWidth =>
         StandardError is { } error ? error * StudentT.InvCDF(0, 1, Freedom, (1 + Confidence) / 2) : null;
@@ -19,4 +23,14 @@ internal sealed record Line(double Slope, double? StandardError, int Freedom)
         : Slope + half < bound ? true
         : Slope - half > bound ? false
         : null;
+
+    /// <summary>Of a power law: whether y falls at least as x^−order.</summary>
+    public bool? FallsAs(double order) => IsBelow(Shortfall - order);
+
+    /// <summary>The slope, and its interval if that is known: -1.47 ± 0.02.</summary>
+    public string Text(string format)
+    {
+        string Of(double number) => number.ToString(format, CultureInfo.InvariantCulture);
+        return HalfWidth is { } half ? $"{Of(Slope)} ± {Of(half)}" : Of(Slope);
+    }
 }

@@ -201,7 +201,10 @@ public sealed class ExperimentTests : IDisposable
     private static string Results(string path)
     {
         string[] volatileColumns =
-            ["seconds", "waited_share", "peak_bytes", "step_bytes", "bytes_per_layer", "standard_error", "peak_bytes_per_layer", "peak_standard_error"];
+        [
+            "seconds", "waited_share", "peak_bytes", "step_bytes", "bytes_per_layer", "standard_error", "peak_bytes_per_layer",
+            "peak_standard_error",
+        ];
         return string.Join('\n', Directory.GetFiles(path, "*.csv").Order(StringComparer.Ordinal).Select(file =>
         {
             var lines = File.ReadAllLines(file).Select(line => line.Split(',')).ToList();
