@@ -33,8 +33,10 @@ internal static class BenchFigure
                 var colour = own.Key == BenchMethod.Reference ? "#000000" : PaperFigure.ColourAt(i);
                 var known = own.Where(p => of(p) is not null).ToList();
                 return new Series(
-                    own.Key, [.. known.Select(p => (double)p.Depth!)], [.. known.Select(p => of(p)!.Value)], colour,
-                    Open: BenchMethod.Peers.Contains(own.Key));
+                    own.Key, [.. known.Select(p => (double)p.Depth!)], [.. known.Select(p => of(p)!.Value)], colour)
+                {
+                    Marker = BenchMethod.Peers.Contains(own.Key) ? Marker.Circle : Marker.Disc,
+                };
             }),
         ])
         {

@@ -7,52 +7,6 @@ using SkiaSharp;
 
 namespace ResNetNodes.Experiments.Figures;
 
-/// <summary>A line or a cloud of points of a figure.</summary>
-/// <param name="Label">In the legend; empty for none.</param>
-/// <param name="X">Abscissae.</param>
-/// <param name="Y">Ordinates.</param>
-/// <param name="Colour">As #rrggbb; null takes the next of the palette.</param>
-/// <param name="Points">Points alone, in place of a line with points.</param>
-/// <param name="Open">Open markers.</param>
-/// <param name="Dashed">A dashed line.</param>
-/// <param name="Markers">Whether points of a line are marked.</param>
-internal sealed record Series(
-    string Label,
-    IReadOnlyList<double> X,
-    IReadOnlyList<double> Y,
-    string? Colour = null,
-    bool Points = false,
-    bool Open = false,
-    bool Dashed = false,
-    bool Markers = true)
-{
-    /// <summary>A band around the line, such as quartiles: lower and upper ordinates at X.</summary>
-    public (IReadOnlyList<double> Low, IReadOnlyList<double> High)? Band { get; init; }
-}
-
-/// <summary>One pair of axes of a figure.</summary>
-/// <param name="X">Label of the abscissa.</param>
-/// <param name="Y">Label of the ordinate.</param>
-/// <param name="Series">What is drawn.</param>
-internal sealed record Panel(string X, string Y, IReadOnlyList<Series> Series)
-{
-    public bool LogX { get; init; }
-
-    public bool LogY { get; init; }
-
-    /// <summary>What the abscissa spans; null takes what is drawn.</summary>
-    public (double Low, double High)? RangeX { get; init; }
-
-    /// <summary>What the ordinate spans, such as that of other panels; null takes what is drawn.</summary>
-    public (double Low, double High)? RangeY { get; init; }
-
-    /// <summary>Where the abscissa is labelled, in its own numbers; null leaves it to the library.</summary>
-    public IReadOnlyList<(double Position, string Label)>? TicksX { get; init; }
-
-    /// <summary>Where the ordinate is labelled; null leaves it to the library.</summary>
-    public IReadOnlyList<double>? TicksY { get; init; }
-}
-
 /// <summary>
 /// Figures with the paper's axes and colours, as PNG and SVG. The CSV that each is drawn from is the verb's own.
 /// </summary>
@@ -127,7 +81,7 @@ internal static class PaperFigure
     private static Plot Draw(Panel panel, string title, int height)
     {
         var plot = new Plot();
-        plot.Title(title);
+        plot.Title(panel.Title.Length > 0 ? panel.Title : title);
         plot.XLabel(panel.X);
         plot.YLabel(panel.Y);
         // Logarithmic axes draw logarithms under ticks that name the numbers; what has none can't be shown.
@@ -155,11 +109,11 @@ internal static class PaperFigure
 
             var drawn = plot.Add.Scatter(x, y);
             drawn.LegendText = one.Label;
-            drawn.LineWidth = one.Points || one.Dashed ? 0 : 2;
-            drawn.MarkerSize = one.Points ? 5 : one.Markers ? 7 : 0;
-            drawn.MarkerShape = one.Open ? MarkerShape.OpenCircle : MarkerShape.FilledCircle;
-            drawn.Color = colour.WithAlpha(one.Points ? 0.55 : 1);
-            if (one.Dashed)
+            drawn.LineWidth = one.Stroke == Stroke.Solid ? 2 : 0;
+            drawn.MarkerSize = one.Marker == Marker.None ? 0 : one.Stroke == Stroke.None ? 5 : 7;
+            drawn.MarkerShape = one.Marker == Marker.Circle ? MarkerShape.OpenCircle : MarkerShape.FilledCircle;
+            drawn.Color = colour.WithAlpha(one.Stroke == Stroke.None ? 0.55 : 1);
+            if (one.Stroke is Stroke.Dashed or Stroke.Dotted)
             {
                 dashes.Add((x, y, colour));
             }

@@ -164,8 +164,10 @@ internal sealed class AdjointFailure : Experiment
         {
             var own = rows.Where(r => r.Method == method).ToList();
             return new(
-                method, [.. own.Select(r => (double)r.Step)], [.. own.Select(r => value(r) ?? double.NaN)], PaperFigure.ColourAt(i),
-                Markers: false);
+                method, [.. own.Select(r => (double)r.Step)], [.. own.Select(r => value(r) ?? double.NaN)], PaperFigure.ColourAt(i))
+            {
+                Marker = Marker.None,
+            };
         }
 
         Panel Panel(string y, Func<FailureRow, double?> value, bool logY = false) =>

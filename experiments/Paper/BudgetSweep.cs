@@ -98,7 +98,7 @@ internal sealed class BudgetSweep(string network, Func<IReadOnlyList<(string Nam
             "Memory beyond rest, measured (MiB)", "Time (ms)",
             [
                 Of("budgets", planned, PaperFigure.DarkBlue),
-                .. methods.Select((row, i) => Of(row.Method, [row], PaperFigure.ColourAt(i + 1)) with { Open = true }),
+                .. methods.Select((row, i) => Of(row.Method, [row], PaperFigure.ColourAt(i + 1)) with { Marker = Marker.Circle }),
             ]);
     }
 

@@ -318,7 +318,7 @@ internal sealed class CompareGradients : Experiment
                 + (line.StandardError is { } error ? $" ± {2 * error:0.0}" : string.Empty);
             return new(
                 PaperFigure.NetworkOf(solvers[s]) + slope, [.. points.Select(Column)], [.. points.Select(r => r.SquaredError)],
-                PaperFigure.ColourOf(solvers[s]), Points: true);
+                PaperFigure.ColourOf(solvers[s])) { Stroke = Stroke.None };
         }
 
         // The paper's two ways first.

@@ -189,8 +189,10 @@ internal sealed class DepthSweep : Experiment
             double[] At(double share) => [.. depths.Select(depth => Quantile(rows, solver, method.ToString(), depth, share))];
             series.Add(new Series(
                 $"{PaperFigure.NetworkOf(solver)}, {method}", [.. depths.Select(d => (double)d)], At(0.5),
-                PaperFigure.ColourOf(solver), Open: method.IsMemoryFree, Dashed: method.IsMemoryFree)
+                PaperFigure.ColourOf(solver))
             {
+                Stroke = method.IsMemoryFree ? Stroke.Dashed : Stroke.Solid,
+                Marker = method.IsMemoryFree ? Marker.Circle : Marker.Disc,
                 Band = (At(0.25), At(0.75)),
             });
         }

@@ -210,7 +210,7 @@ internal sealed class Finetune : Experiment
             new Series(
                 "untied and refined", [0, .. refined.Select(r => (double)r.Epoch)], [after, .. refined.Select(r => 100 * r.TestAccuracy)],
                 PaperFigure.Red),
-            new Series("tied", [0, refined.Count], [before, before], PaperFigure.DarkBlue, Markers: false),
+            new Series("tied", [0, refined.Count], [before, before], PaperFigure.DarkBlue) { Marker = Marker.None },
         ]));
         folder.Finish(terminal, $"Untying and refinement on {images.Name}", Judge(rows, memory, images.Classes));
     }

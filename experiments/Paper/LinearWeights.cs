@@ -83,15 +83,18 @@ internal sealed class LinearWeights : Experiment
         var (shown, last) = (Math.Max(1, result.Smoothness.Count / 10), result.Smoothness.Count - 1);
         terminal.Table([.. result.Smoothness.Where((_, i) => i % shown == 0 || i == last)]);
         var lines = result.Weights.GroupBy(w => w.Step).Select((line, i) => new Series(
-            $"Step: {line.Key}", [.. line.Select(w => (double)w.Layer)], [.. line.Select(w => w.Weight)], PaperFigure.ColourAt(i),
-            Markers: false)).ToList();
+            $"Step: {line.Key}", [.. line.Select(w => (double)w.Layer)], [.. line.Select(w => w.Weight)], PaperFigure.ColourAt(i))
+            {
+                Marker = Marker.None,
+            }).ToList();
         const string title = "Weights of a deep linear ResNet";
         terminal.Say("figure: " + PaperFigure.Save(folder, "linear-weights", title, "Depth N", "Weight value", lines));
         Series[] Over(Func<SmoothnessRow, double> value) =>
         [
             .. new[] { (Run: result, Colour: PaperFigure.DarkBlue), (Run: half, Colour: PaperFigure.Red) }.Select(pair => new Series(
                 $"N = {pair.Run.Smoothness[0].Depth}", [.. pair.Run.Smoothness.Select(r => (double)r.Step)],
-                [.. pair.Run.Smoothness.Select(value)], pair.Colour, Markers: false)),
+                [.. pair.Run.Smoothness.Select(value)], pair.Colour)
+                { Marker = Marker.None }),
         ];
         terminal.Say("figure: " + PaperFigure.Save(folder, "smoothness", "Smoothness in depth during training",
         [

@@ -301,8 +301,10 @@ internal sealed class Memory : Experiment
         {
             var own = rows.Where(r => r.Reconstruction == method.ToString()).ToList();
             return new Series(
-                method.ToString(), [.. own.Select(r => (double)r.Depth!)], [.. own.Select(r => (double)r.StepBytes! / mebibyte)],
-                Open: method.IsMemoryFree);
+                method.ToString(), [.. own.Select(r => (double)r.Depth!)], [.. own.Select(r => (double)r.StepBytes! / mebibyte)])
+            {
+                Marker = method.IsMemoryFree ? Marker.Circle : Marker.Disc,
+            };
         });
         var title = $"Memory of a training step, {network}";
         return PaperFigure.Save(folder, $"memory-{network}", title, "Depth N", "Peak beyond rest (MiB)", [.. series]);

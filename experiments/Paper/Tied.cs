@@ -110,7 +110,11 @@ internal sealed class Tied : Experiment
                 rows.AddRange(own);
                 series.Add(new Series(
                     $"{size}, {method}", [.. own.Select(r => (double)r.Epoch)], [.. own.Select(r => 100 * r.TestAccuracy)],
-                    PaperFigure.ColourAt(s), Open: method.IsMemoryFree, Dashed: method.IsMemoryFree));
+                    PaperFigure.ColourAt(s))
+                {
+                    Stroke = method.IsMemoryFree ? Stroke.Dashed : Stroke.Solid,
+                    Marker = method.IsMemoryFree ? Marker.Circle : Marker.Disc,
+                });
             }
         }
 

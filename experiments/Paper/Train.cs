@@ -99,7 +99,7 @@ internal sealed class Train : Experiment
         var epochs = history.Select(m => (double)m.Epoch).ToList();
         terminal.Say("figure: " + PaperFigure.Save(folder, "accuracy", $"{network} on {images.Name}", "Epoch", "Accuracy",
         [
-            new Series("train", epochs, [.. history.Select(m => m.TrainAccuracy)], PaperFigure.DarkBlue, Open: true),
+            new Series("train", epochs, [.. history.Select(m => m.TrainAccuracy)], PaperFigure.DarkBlue) { Marker = Marker.Circle },
             new Series("test", epochs, [.. history.Select(m => m.TestAccuracy)], PaperFigure.Red),
         ]));
         folder.Finish(terminal, $"Training of {network} with {stage.Reconstruction} on {images.Name}");
