@@ -5,6 +5,7 @@ using ResNetNodes.Experiments.Cli.Options;
 using ResNetNodes.Experiments.Cli.Parsing;
 using ResNetNodes.Experiments.Paper;
 using ResNetNodes.Experiments.Runs;
+using ResNetNodes.Training;
 
 namespace ResNetNodes.Experiments;
 
@@ -69,6 +70,7 @@ internal static class Program
                 UsageException => (ExitCode.WrongUsage, cause.Message),
                 InterruptedException => (signals.Code, cause.Message + Continuation()),
                 OperationCanceledException => (signals.Code, "interrupted" + Continuation()),
+                DivergedException => (ExitCode.Diverged, cause.Message),
                 LostOutputException => (ExitCode.Failed, cause.Message + Continuation()),
                 _ => (ExitCode.Failed, cause.Message),
             };

@@ -3,7 +3,7 @@ namespace ResNetNodes.Experiments.Cli;
 /// <summary>What the exit code of the program says.</summary>
 internal static class ExitCode
 {
-    public const int Success = 0, Failed = 1, WrongUsage = 2;
+    public const int Success = 0, Failed = 1, WrongUsage = 2, Diverged = 3;
 
     /// <summary>Added to the number of the signal that ended the program.</summary>
     public const int OfASignal = 128;

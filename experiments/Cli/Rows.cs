@@ -8,6 +8,12 @@ namespace ResNetNodes.Experiments.Cli;
 /// <summary>Records as rows of named columns: the properties, in snake_case.</summary>
 internal static class Rows
 {
+    private static readonly JsonSerializerOptions Format = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        NumberHandling = System.Text.Json.Serialization.JsonNumberHandling.AllowNamedFloatingPointLiterals,
+    };
+
     public static IReadOnlyDictionary<string, object?> Of(object row) => row as IReadOnlyDictionary<string, object?>
         ?? Properties(row.GetType()).ToDictionary(Key, p => p.GetValue(row));
 
@@ -25,6 +31,21 @@ internal static class Rows
         }
 
         return text.ToString();
+    }
+
+    /// <summary>A record as a JSON object, in one line.</summary>
+    public static string Json(object row) => JsonSerializer.Serialize(Of(row), Format);
+
+    /// <summary>The rows of one kind among the lines that a verb writes with --json.</summary>
+    public static List<T> Parse<T>(string lines)
+    {
+        var keys = Keys(typeof(T)).ToHashSet();
+        return
+        [
+            .. lines.Split('\n', StringSplitOptions.RemoveEmptyEntries)
+                .Where(line => JsonSerializer.Deserialize<Dictionary<string, JsonElement>>(line)!.Keys.ToHashSet().SetEquals(keys))
+                .Select(line => JsonSerializer.Deserialize<T>(line, Format)!),
+        ];
     }
 
     public static IEnumerable<string> Keys(Type row) => Properties(row).Select(Key);

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text.Json;
 using Spectre.Console;
 
 namespace ResNetNodes.Experiments.Cli;
@@ -7,11 +6,6 @@ namespace ResNetNodes.Experiments.Cli;
 /// <summary>Results on standard output; all that is for people's eyes on standard error.</summary>
 internal sealed class Terminal : IDisposable
 {
-    private static readonly JsonSerializerOptions RowOptions = new()
-    {
-        NumberHandling = System.Text.Json.Serialization.JsonNumberHandling.AllowNamedFloatingPointLiterals,
-    };
-
     private readonly TextWriter results = Console.Out;
     private readonly TextWriter people = Console.Error;
     private readonly bool quiet;
@@ -104,7 +98,7 @@ internal sealed class Terminal : IDisposable
         if (json && within.Length == 0)
         {
             CloseLine();
-            Write(JsonSerializer.Serialize(Rows.Of(record), RowOptions));
+            Write(Rows.Json(record));
         }
     }
 

@@ -31,6 +31,15 @@ internal static class PaperFigure
         _ => ColourAt(Solver.All.ToList().FindIndex(s => s.Name == solver)),
     };
 
+    /// <summary>The colour of a method, the same in all figures.</summary>
+    public static string ColourOfMethod(string method) => method switch
+    {
+        "backprop" => DarkBlue,
+        "inverse" => Red,
+        "adaptive" => "#009E73",
+        _ => ColourAt(0),
+    };
+
     /// <summary>A colour of methods that are compared in one figure.</summary>
     public static string ColourAt(int index) => new ScottPlot.Palettes.Category10().GetColor(index).ToHex();
 

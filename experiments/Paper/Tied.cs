@@ -1,17 +1,20 @@
+using System.Globalization;
 using CommandLine;
 using ResNetNodes.Experiments.Cli;
 using ResNetNodes.Experiments.Cli.Options;
 using ResNetNodes.Experiments.Cli.Parsing;
 using ResNetNodes.Experiments.Figures;
 using ResNetNodes.Experiments.Runs;
+using ResNetNodes.Experiments.Statistics;
 using ResNetNodes.Networks;
 
 namespace ResNetNodes.Experiments.Paper;
 
-/// <summary>An epoch of one run: size and method, then its metrics.</summary>
+/// <summary>An epoch of one run: size, method and seed, then its metrics.</summary>
 internal sealed record TiedRow(
     string Size,
     string Reconstruction,
+    int Seed,
     int Epoch,
     double TrainLoss,
     double TrainAccuracy,
@@ -63,23 +66,30 @@ internal sealed class Tied : Experiment
 
     public ImagesGroup Images { get; } = new();
 
-    public SeedGroup Seed { get; } = new();
+    public SeedsGroup Seeds { get; } = new();
+
+    public JobsGroup Jobs { get; } = new();
 
     public DeviceGroup Device { get; } = new();
+
+    private sealed record Point(NetworkSize Size, Reconstruction Method, int Seed)
+    {
+        public string Key => $"{Size}-{Method}-{Seed}".Replace(':', '_');
+
+        public Child Child =>
+            new(Key, typeof(Train), ("size", Size.ToString()), ("reconstruction", Method.ToString()), ("seed", $"{Seed}"));
+    }
 
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
         var network = Network.Name;
         var (sizes, methods, memory) = (Sizes.Values, Memory.Of(Methods.Values), Memory.Bytes);
+        var seeds = Seeds.Numbers;
+        // The runs read these again; what is wrong, or not there, is known before the first of them.
         var options = Schedule.On(Optimization.On(Device.Value));
-        var stage = Execution.On(new StageOptions
-        {
-            Solver = Solver.Value,
-            ReportReconstructionError = true,
-        });
+        var stage = Execution.On(new StageOptions { Solver = Solver.Value });
         var (planes, adjointFrom) = (Planes.Of(network), AdjointFrom.Number);
-        var (train, images) = Images.TrainBatches(Batch.Number, Seed.Number, terminal, cancellation);
-        var (test, _) = Images.TestBatches(ImagesGroup.TestBatch, Seed.Number, terminal, cancellation);
+        var (images, _) = Images.Load(true, seeds[0], terminal, cancellation);
         ResNetOptions Options(NetworkSize size, Reconstruction method) => Network.Staged(
             network, size, planes, adjointFrom, stage with { Reconstruction = method }, images.Classes, memory);
         foreach (var (size, method) in sizes.SelectMany(size => methods.Select(method => (size, method))))
@@ -88,55 +98,70 @@ internal sealed class Tied : Experiment
             NetworkGroup.Check("sizes", Options(size, method), load);
             if (memory is not null)
             {
-                using var planned = NetworkGroup.Build(Options(size, method), Seed.Number);
+                using var planned = NetworkGroup.Build(Options(size, method), seeds[0]);
                 Memory.Plan($"{size}, {method}", planned, load);
             }
         }
 
         var folder = RunFolder.Open(this);
         Memory.Show(terminal);
-        var rows = new List<TiedRow>();
-        var series = new List<Series>();
-        foreach (var (s, size) in sizes.Index())
-        {
-            foreach (var method in methods)
+        var points = (
+            from seed in seeds
+            from size in sizes
+            from method in methods
+            select new Point(size, method, seed)).ToList();
+        var trained = new Children(folder, this, Jobs).Run(
+            points.ConvertAll(point => point.Child),
+            TrainedNetwork.Of,
+            (child, own) =>
             {
-                using var model = NetworkGroup.Build(Options(size, method), Seed.Number);
-                var run = new TrainingRun(folder.Part($"{size}-{method}".Replace(':', '_')), terminal, $"{size}, {method}");
-                var own = run.Go(model, options, train, test, null, cancellation).Select(m => new TiedRow(
-                    size.ToString(), method.ToString(), m.Epoch, m.TrainLoss, m.TrainAccuracy, m.TestLoss, m.TestAccuracy,
-                    m.ReconstructionError, m.Seconds)).ToList();
-                own.ForEach(terminal.Row);
-                rows.AddRange(own);
-                series.Add(new Series(
-                    $"{size}, {method}", [.. own.Select(r => (double)r.Epoch)], [.. own.Select(r => 100 * r.TestAccuracy)],
-                    PaperFigure.ColourAt(s))
-                {
-                    Stroke = method.IsMemoryFree ? Stroke.Dashed : Stroke.Solid,
-                    Marker = method.IsMemoryFree ? Marker.Circle : Marker.Disc,
-                });
-            }
-        }
-
+                RowsOf(points.Find(p => p.Key == child.Key)!, own).ForEach(terminal.Row);
+                terminal.Say($"{child.Key}: test accuracy {own.BestAccuracy(images.Classes):0.0 %}{(own.Diverged ? " (diverged)" : string.Empty)}");
+            },
+            terminal,
+            cancellation);
+        List<TiedRow> rows = [.. points.Zip(trained).SelectMany(pair => RowsOf(pair.First, pair.Second))];
         folder.WriteCsv("tied.csv", rows);
-        terminal.Table(rows);
-        var title = $"{(network == "tied" ? "Tied weights" : network)} on {images.Name}: solid backprop, dashed adjoint";
-        terminal.Say("figure: " + PaperFigure.Save(folder, "tied", title, "Epoch", "Test accuracy (%)", series));
-        folder.Finish(
-            terminal, $"Training with tied weights on {images.Name}",
-            [.. sizes.Select(size => Judge(size.ToString(), rows, images.Classes)).OfType<Finding>()]);
+        var statements = new TiedStatements(
+            [.. points.Zip(trained, (p, t) => new TiedResult(
+                p.Size.ToString(), p.Method.ToString(), p.Seed, 100 * t.BestAccuracy(images.Classes), t.Diverged))],
+            [.. sizes.Select(size => size.ToString())], methods, images.Classes);
+        folder.WriteCsv("best.csv", statements.Results);
+        terminal.Table(statements.Results);
+        terminal.Say("figure: " + Draw(folder, statements, sizes, methods, network));
+        folder.Finish(terminal, $"Training with tied weights on {images.Name}, {seeds.Count} seeds", statements.Findings);
     }
 
-    private static Finding? Judge(string size, List<TiedRow> rows, int classes)
+    private static List<TiedRow> RowsOf(Point point, TrainedNetwork trained) =>
+    [
+        .. trained.Epochs.Select(m => new TiedRow(
+            point.Size.ToString(), point.Method.ToString(), point.Seed, m.Epoch, m.TrainLoss, m.TrainAccuracy, m.TestLoss, m.TestAccuracy,
+            m.ReconstructionError, m.Seconds)),
+    ];
+
+    // Sizes auto:n are n layers a stage; of others, the deepest stage counts.
+    private static string Draw(
+        RunFolder folder, TiedStatements statements, IReadOnlyList<NetworkSize> sizes, IReadOnlyList<Reconstruction> methods, string network)
     {
-        double? Best(bool memoryFree) => rows
-            .Where(r => r.Size == size && Reconstruction.Parse(r.Reconstruction).IsMemoryFree == memoryFree)
-            .Select(r => (double?)r.TestAccuracy).Max();
-        return Best(memoryFree: true) is not { } adjoint || Best(memoryFree: false) is not { } stored
-            ? null
-            : new(
-                $"Tied weights train with the adjoint as with backprop ({size})",
-                $"best test accuracy {adjoint:0.0 %} with the adjoint, {stored:0.0 %} with stored states",
-                stored < 2.0 / classes ? null : adjoint > stored - 0.02);
+        var layers = sizes.Select(size => size.Blocks.Max()).ToList();
+        Series Line(Reconstruction method)
+        {
+            double[] At(double share) =>
+                [.. sizes.Select(size => Fit.Quantile(statements.Accuracies(size.ToString(), method.ToString()), share))];
+            return new(
+                method.ToString(), [.. layers.Select(n => (double)n)], At(0.5), PaperFigure.ColourOfMethod(method.ToString()))
+            {
+                Stroke = method.IsMemoryFree ? Stroke.Dashed : Stroke.Solid,
+                Marker = method.IsMemoryFree ? Marker.Circle : Marker.Disc,
+                Band = (At(0.25), At(0.75)),
+            };
+        }
+
+        var what = network == "tied" ? "Layers of a stage, n_layers, which share their weights" : "Layers of a stage, n_layers";
+        return PaperFigure.Save(folder, "tied", statements.Title, new Panel(what, "Test accuracy (%)", [.. methods.Select(Line)])
+        {
+            LogX = true,
+            TicksX = [.. layers.Distinct().Select(n => ((double)n, n.ToString(CultureInfo.InvariantCulture)))],
+        });
     }
 }

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using ResNetNodes.Experiments.Cli;
+using ResNetNodes.Training;
 
 namespace ResNetNodes.Experiments.Runs;
 
@@ -41,6 +42,7 @@ internal static class OwnProcess
     /// <param name="environment">Variables that it gets besides ours.</param>
     /// <returns>What it wrote on standard output.</returns>
     /// <exception cref="UsageException">It refused an option.</exception>
+    /// <exception cref="DivergedException">It trained a network, whose loss is no number any more.</exception>
     /// <exception cref="ResNetNodesException">It failed; the message ends with the last line that it said.</exception>
     public static string Run(
         IEnumerable<string> words,
@@ -75,6 +77,7 @@ internal static class OwnProcess
         return process.ExitCode switch
         {
             ExitCode.Success => output,
+            ExitCode.Diverged => throw new DivergedException($"{failure}: {ErrorLine.MessageOf(said)}"),
             ExitCode.WrongUsage => throw new UsageException(ErrorLine.MessageOf(said)),
             > ExitCode.OfASignal when said.Length == 0 => throw new ResNetNodesException(
                 $"{failure}: its process was ended by signal {process.ExitCode - ExitCode.OfASignal}; if nobody did that, "

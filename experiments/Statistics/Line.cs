@@ -1,5 +1,4 @@
 using System.Globalization;
-using MathNet.Numerics.Distributions;
 
 namespace ResNetNodes.Experiments.Statistics;
 
@@ -9,14 +8,12 @@ namespace ResNetNodes.Experiments.Statistics;
 /// <param name="Freedom">Points beyond the two that a line needs.</param>
 internal sealed record Line(double Slope, double? StandardError, int Freedom)
 {
-    private const double Confidence = 0.95;
-
     // What an exponent may lack of its order where steps are not yet small.
     private const double Shortfall = 0.15;
 
     /// <summary>Half of the interval that holds the slope with 95 % probability, by Student's t; null with two points.</summary>
     public double? HalfWidth =>
-        StandardError is { } error ? error * StudentT.InvCDF(0, 1, Freedom, (1 + Confidence) / 2) : null;
+        StandardError is { } error ? error * Student.Reach(Freedom) : null;
 
     /// <summary>Whether the slope is below a bound; null where its interval contains the bound, or is not known.</summary>
     public bool? IsBelow(double bound) => HalfWidth is not { } half ? null

@@ -15,6 +15,30 @@ internal sealed class SeedGroup : OptionGroup
     public long Number => Read.Whole("seed", Text);
 }
 
+/// <summary>Several seeds: a run each.</summary>
+internal sealed class SeedsGroup : OptionGroup
+{
+    [Option("seeds", Default = "1", MetaValue = "S,S,...", HelpText = "Seeds of every random draw, a run each.")]
+    [Section("run")]
+    public string Text { get => Given(); set => Set(value); }
+
+    public IReadOnlyList<int> Numbers => Read.Wholes("seeds", Text);
+}
+
+/// <summary>How many runs go on at a time.</summary>
+internal sealed class JobsGroup : OptionGroup
+{
+    [Option('j', "jobs", Default = "1", MetaValue = "N", HelpText = "Runs at a time, which share the cores.")]
+    [Section("run")]
+    [MayChange]
+    public string Text { get => Given(); set => Set(value); }
+
+    public int Number => Read.Whole("jobs", Text);
+
+    /// <summary>The threads of each run: as given, or its share of the cores.</summary>
+    public string ThreadsOf(ThreadsGroup threads) => threads.Text ?? $"{Math.Max(1, Environment.ProcessorCount / Number)}";
+}
+
 /// <summary>How much of the processor is used.</summary>
 internal sealed class ThreadsGroup : OptionGroup
 {

@@ -1,0 +1,155 @@
+using ResNetNodes.Experiments.Figures;
+using ResNetNodes.Experiments.Runs;
+using ResNetNodes.Experiments.Statistics;
+
+namespace ResNetNodes.Experiments.Paper;
+
+/// <summary>
+/// What a sweep over depths says of the paper's figure 3c, by differences of the test error from that of stored states. The scatter is
+/// that of backprop's runs over their seeds, all depths of a network together; intervals hold for all depths and networks at once.
+/// </summary>
+internal sealed class SweepStatements
+{
+    /// <summary>Points of test error by which a method must be worse to have failed, and that an interval may be wide.</summary>
+    private const double Matters = 2;
+
+    /// <summary>Percent of test error from which on a network has not learned enough to be compared; guessing has 90.</summary>
+    private const double Unlearned = 80;
+
+    private readonly List<SweepRow> rows;
+    private readonly IReadOnlyList<string> solvers;
+    private readonly IReadOnlyList<int> depths;
+    private readonly string? stored;
+    private readonly Dictionary<string, Scatter?> scatters = [];
+
+    public SweepStatements(
+        List<SweepRow> rows, IReadOnlyList<string> solvers, IReadOnlyList<Reconstruction> methods, IReadOnlyList<int> depths)
+    {
+        (this.rows, this.solvers, this.depths) = (rows, solvers, [.. depths.Order()]);
+        stored = methods.FirstOrDefault(m => !m.IsMemoryFree)?.ToString();
+        if (stored is null)
+        {
+            (Findings, Title) = ([], "Test error against depth");
+            return;
+        }
+
+        foreach (var solver in solvers)
+        {
+            scatters[solver] = Scatter.Of(depths.Select(depth => Errors(solver, stored, depth)));
+        }
+
+        var titles = new List<string>();
+        var findings = new List<Finding>();
+        foreach (var method in methods.Where(m => m.IsMemoryFree))
+        {
+            var name = method.ToString();
+            foreach (var (finding, title) in method == Reconstruction.Inverse ? [.. Failures(), .. Matches()] : (Said[])[AsBackprop(name)])
+            {
+                findings.Add(finding);
+                if (finding.Holds == true && title.Length > 0)
+                {
+                    titles.Add(title);
+                }
+            }
+        }
+
+        (Findings, Title) = (findings, titles.Count > 0 ? string.Join("; ", titles) : "Test error against depth");
+    }
+
+    private sealed record Said(Finding Finding, string Title);
+
+    public IReadOnlyList<Finding> Findings { get; }
+
+    /// <summary>What holds of them, in short.</summary>
+    public string Title { get; }
+
+    public IEnumerable<double> All => rows.Select(row => row.TestError);
+
+    /// <summary>Test errors in percent, in the order of the seeds.</summary>
+    public IReadOnlyList<double> Errors(string solver, string method, int depth) =>
+    [
+        .. rows.Where(r => r.Solver == solver && r.Reconstruction == method && r.Depth == depth).OrderBy(r => r.Seed)
+            .Select(r => r.TestError),
+    ];
+
+    private static string Network(string solver) => PaperFigure.NetworkOf(solver);
+
+    // Seeds share their first weights and the order of images, so that their differences are taken one by one.
+    private double[] Gaps(string solver, string method, int depth) =>
+        [.. Errors(solver, method, depth).Zip(Errors(solver, stored!, depth), (own, other) => own - other)];
+
+    private Estimate Difference(string solver, string method, int depth) => scatters[solver] is { } scatter
+        ? scatter.Difference(Errors(solver, method, depth), Errors(solver, stored!, depth), solvers.Count * depths.Count)
+        : new(Gaps(solver, method, depth).Average(), double.PositiveInfinity);
+
+    private IEnumerable<Said> Failures()
+    {
+        const string inverse = "inverse";
+        var least = depths[0];
+        if (solvers.Contains("euler"))
+        {
+            var gap = Estimate.Of(Gaps("euler", inverse, least));
+            yield return new(
+                new(
+                    $"ResNet: the adjoint (inverse) fails at depth {least}",
+                    $"test error {Errors("euler", inverse, least).Average():0.0} % with inverse, "
+                        + $"{Errors("euler", stored!, least).Average():0.0} % with {stored}: {gap.Text("+0.0;-0.0")} points{Diverged("euler", least)}",
+                    HasLearned(least) ? gap.IsAbove(Matters) : null),
+                $"inverse fails at depth {least}");
+        }
+
+        if (solvers.Contains("euler") && solvers.Contains("heun"))
+        {
+            var less = Estimate.Of(
+                [.. Gaps("euler", inverse, least).Zip(Gaps("heun", inverse, least), (euler, heun) => euler - heun)]);
+            yield return new(
+                new(
+                    $"HeunNet: the adjoint (inverse) fails less at depth {least}",
+                    $"inverse costs {Gaps("heun", inverse, least).Average():0.0} points with HeunNet, "
+                        + $"{Gaps("euler", inverse, least).Average():0.0} with ResNet: {less.Text("0.0")} less{Diverged("heun", least)}",
+                    HasLearned(least) ? less.IsAbove(0) : null),
+                "HeunNet less");
+        }
+    }
+
+    private bool HasLearned(int depth) => solvers.All(solver => Errors(solver, stored!, depth).Average() < Unlearned);
+
+    private string Diverged(string solver, int depth)
+    {
+        var own = rows.Where(r => r.Solver == solver && r.Depth == depth && r.Reconstruction == "inverse").ToList();
+        var diverged = own.Count(r => r.Diverged);
+        return diverged > 0 ? $"; {diverged} of {own.Count} seeds diverged" : string.Empty;
+    }
+
+    // The least depth from which on no difference is seen.
+    private IEnumerable<Said> Matches()
+    {
+        var from = solvers.Select(solver => (
+            Solver: solver, Depth: depths.Reverse().TakeWhile(d => Difference(solver, "inverse", d).IsNone(Matters) == true)
+                .Select(d => (int?)d).LastOrDefault())).ToList();
+        var deepest = solvers.Select(solver => Difference(solver, "inverse", depths[^1])).ToList();
+        var measured = string.Join(", ", from.Zip(deepest, (f, d) =>
+            $"{Network(f.Solver)} {(f.Depth is { } depth ? $"from depth {depth}" : "at no depth")} ({d.Text("+0.0;-0.0")} at {depths[^1]})"));
+        yield return new(
+            new(
+                "The adjoint (inverse) reaches backprop within the scatter of seeds from some depth on",
+                $"difference of the test error in points: {measured}",
+                !HasLearned(depths[^1]) ? null : deepest.Any(d => d.IsNone(Matters) == false) ? false : from.All(f => f.Depth is not null) ? true : null),
+            from.Any(f => f.Depth > depths[0]) ? $"it matches backprop from depth {from.Max(f => f.Depth)}" : string.Empty);
+    }
+
+    private Said AsBackprop(string method)
+    {
+        var all = (from solver in solvers from depth in depths select (solver, depth, Estimate: Difference(solver, method, depth))).ToList();
+        var worst = all.MaxBy(d => Math.Abs(d.Estimate.Value) / d.Estimate.HalfWidth);
+        var largest = double.IsFinite(worst.Estimate.HalfWidth) ? worst : all.MaxBy(d => Math.Abs(d.Estimate.Value));
+        return new(
+            new(
+                $"Ours: {method} trains as backprop does at every depth",
+                $"test error differs by {largest.Estimate.Text("+0.0;-0.0")} points at most beside the scatter of seeds "
+                    + $"({Network(largest.solver)}, depth {largest.depth})",
+                !depths.All(HasLearned) ? null : all.Any(d => d.Estimate.IsNone(Matters) == false) ? false
+                    : all.All(d => d.Estimate.IsNone(Matters) == true) ? true : null),
+            $"{method} trains as backprop");
+    }
+}

@@ -1,0 +1,73 @@
+using ResNetNodes.Experiments.Runs;
+using ResNetNodes.Experiments.Statistics;
+
+namespace ResNetNodes.Experiments.Paper;
+
+/// <summary>The best test accuracy of a network of tied weights, in percent.</summary>
+internal sealed record TiedResult(string Size, string Reconstruction, int Seed, double TestAccuracy, bool Diverged);
+
+/// <summary>
+/// What networks of tied weights say of the paper's figure 3a: does the adjoint train as stored states do? The scatter is that of
+/// backprop's runs over their seeds, all sizes together; intervals hold for all sizes at once.
+/// </summary>
+internal sealed class TiedStatements
+{
+    // Points of accuracy; a wider interval tells nothing.
+    private const double Matters = 2;
+
+    private const string NoTitle = "Test accuracy of networks of tied weights";
+
+    public TiedStatements(
+        IReadOnlyList<TiedResult> results, IReadOnlyList<string> sizes, IReadOnlyList<Reconstruction> methods, int classes)
+    {
+        Results = results;
+        (Findings, Title) = ([], NoTitle);
+        if (methods.FirstOrDefault(m => !m.IsMemoryFree)?.ToString() is not { } stored)
+        {
+            return;
+        }
+
+        var scatter = Scatter.Of(sizes.Select(size => Accuracies(size, stored)));
+        var findings = new List<Finding>();
+        foreach (var method in methods.Where(m => m.IsMemoryFree).Select(m => m.ToString()))
+        {
+            Estimate Difference(string size) => scatter is null
+                ? new(Accuracies(size, method).Average() - Accuracies(size, stored).Average(), double.PositiveInfinity)
+                : scatter.Difference(Accuracies(size, method), Accuracies(size, stored), sizes.Count);
+            foreach (var size in sizes)
+            {
+                var (difference, other) = (Difference(size), Accuracies(size, stored).Average());
+                findings.Add(new(
+                    $"{(method == "inverse" ? string.Empty : "Ours: ")}tied weights train with {method} as with {stored} ({size})",
+                    $"test accuracy {Accuracies(size, method).Average():0.0} % with {method}, {other:0.0} % with {stored}: "
+                        + $"{difference.Text("+0.0;-0.0")} points{DivergedOf(size, method)}",
+                    other < 200.0 / classes ? null : difference.IsNone(Matters)));
+            }
+        }
+
+        Findings = findings;
+        var same = methods.Where(m => m.IsMemoryFree).Select(m => m.ToString())
+            .Where(method => findings.Where(f => f.Claim.Contains($"with {method} ", StringComparison.Ordinal)).All(f => f.Holds == true))
+            .ToList();
+        Title = same.Count > 0 ? $"Tied weights train with {string.Join(" and ", same)} as with {stored}, at every depth" : NoTitle;
+    }
+
+    public IReadOnlyList<TiedResult> Results { get; }
+
+    public IReadOnlyList<Finding> Findings { get; }
+
+    /// <summary>What holds of them, in short.</summary>
+    public string Title { get; }
+
+    /// <summary>In percent, in the order of the seeds.</summary>
+    public IReadOnlyList<double> Accuracies(string size, string method) =>
+    [
+        .. Results.Where(r => r.Size == size && r.Reconstruction == method).OrderBy(r => r.Seed).Select(r => r.TestAccuracy),
+    ];
+
+    private string DivergedOf(string size, string method)
+    {
+        var own = Results.Where(r => r.Size == size && r.Reconstruction == method).ToList();
+        return own.Any(r => r.Diverged) ? $"; {own.Count(r => r.Diverged)} of {own.Count} seeds diverged" : string.Empty;
+    }
+}
