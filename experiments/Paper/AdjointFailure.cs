@@ -5,6 +5,7 @@ using ResNetNodes.Experiments.Cli.Options;
 using ResNetNodes.Experiments.Cli.Parsing;
 using ResNetNodes.Experiments.Figures;
 using ResNetNodes.Experiments.Runs;
+using ResNetNodes.Experiments.Statistics;
 using ResNetNodes.Networks;
 using ResNetNodes.Training;
 using TorchSharp;
@@ -14,17 +15,20 @@ namespace ResNetNodes.Experiments.Paper;
 
 /// <summary>
 /// A training step: the largest reconstruction error of a stage, the largest estimated error of a state at which a gradient was taken,
-/// evaluations a function on the way back, and states that were kept and replayed.
+/// evaluations a function on the way back, and states that were kept and replayed. Every tenth step has the error of the gradient relative
+/// to backprop's at the same weights. The loss is not a number where training diverged.
 /// </summary>
 internal sealed record FailureRow(
     string Method,
+    int Seed,
     int Step,
     double Loss,
     double? ReconstructionError,
     double? StateError,
     double EvaluationsPerLayer,
     int KeptStates,
-    int ReplayedStates);
+    int ReplayedStates,
+    double? GradientError);
 
 /// <summary>Where the adjoint fails.</summary>
 [Verb("adjoint-failure", HelpText =
@@ -68,9 +72,23 @@ internal sealed class AdjointFailure : Experiment
 
     public ImagesGroup Images { get; } = new();
 
-    public SeedGroup Seed { get; } = new();
+    public SeedsGroup Seeds { get; } = new();
+
+    public JobsGroup Jobs { get; } = new();
 
     public DeviceGroup Device { get; } = new();
+
+    // Steps from one comparison of gradients to the next.
+    private const int Between = 10;
+
+    private sealed record Part(string Method, Reconstruction Reconstruction, int Seed)
+    {
+        public string Key => $"{Method}-{Seed}".Replace(':', '_');
+    }
+
+    /// <summary>How a network is trained, but for its method and seed.</summary>
+    private sealed record Setting(
+        Func<Reconstruction, ResNetOptions> Network, int Steps, TrainingOptions Options, Func<int, BatchLoader> Loader);
 
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
@@ -79,7 +97,8 @@ internal sealed class AdjointFailure : Experiment
         var (size, steps, planes, adjointFrom) = (Size.Value, Read.Whole("steps", Steps), Planes.Of(network), AdjointFrom.Number);
         var stage = Execution.On(new StageOptions { Solver = Solver.Value, ReportReconstructionError = true });
         var options = Optimization.On(Device.Value);
-        var (loader, images) = Images.TrainBatches(Batch.Number, Seed.Number, terminal, cancellation);
+        var seeds = Seeds.Numbers;
+        var (images, augmentation) = Images.Load(true, seeds[0], terminal, cancellation);
         ResNetOptions Options(Reconstruction reconstruction) => Network.Staged(
             network, size, planes, adjointFrom, stage with { Reconstruction = reconstruction }, images.Classes);
         foreach (var (_, reconstruction) in methods)
@@ -88,35 +107,42 @@ internal sealed class AdjointFailure : Experiment
         }
 
         var folder = RunFolder.Open(this);
-        var rows = new List<FailureRow>();
-        foreach (var (name, reconstruction) in methods)
-        {
-            var own = folder.Point(name, () =>
-            {
-                using var model = NetworkGroup.Build(Options(reconstruction), Seed.Number);
-                return Descend(name, model, loader, steps, options, terminal, cancellation);
-            });
-            own.ForEach(terminal.Row);
-            rows.AddRange(own);
-        }
-
-        var names = methods.Select(m => m.Name).ToList();
+        var setting = new Setting(Options, steps, options, seed => Images.Batches(images, augmentation, Batch.Number, seed));
+        var parts = (
+            from seed in seeds
+            from method in methods
+            select new Part(method.Name, method.Reconstruction, seed)).ToList();
+        List<FailureRow> rows =
+        [
+            .. (Jobs.Number > 1
+                ? InProcesses(folder, parts, terminal, cancellation)
+                : parts.Select(part => folder.Point(part.Key, () => Descend(part, setting, terminal, cancellation)))).SelectMany(own => own),
+        ];
+        rows.ForEach(terminal.Row);
         folder.WriteCsv("steps.csv", rows);
-        terminal.Table([.. names.Select(name => rows.Last(r => r.Method == name))]);
-        terminal.Say("figure: " + Draw(folder, names, rows, $"{network} {size} on {images.Name}"));
-        folder.Finish(terminal, $"The adjoint on a {network} network of size {size}, {images.Name}", Judge(names, rows));
+        var statements = new FailureStatements(rows, [.. methods.Select(m => m.Name)], steps, images.Classes);
+        folder.WriteCsv("losses.csv", statements.Losses);
+        terminal.Table(statements.Losses);
+        terminal.Say("figure: " + Draw(folder, statements));
+        folder.Finish(terminal, $"The adjoint on a {network} network of size {size}, {images.Name}, {seeds.Count} seeds", statements.Findings);
     }
 
-    private static List<FailureRow> Descend(
-        string name,
-        nn.Module<Tensor, Tensor> model,
-        BatchLoader loader,
-        int steps,
-        TrainingOptions options,
-        Terminal terminal,
-        CancellationToken cancellation)
+    private IReadOnlyList<List<FailureRow>> InProcesses(
+        RunFolder folder, List<Part> parts, Terminal terminal, CancellationToken cancellation) => new Children(folder, this, Jobs).Run(
+        parts.ConvertAll(part => new Child(
+            part.Key, typeof(AdjointFailure), ("methods", part.Method), ("seeds", $"{part.Seed}"), ("jobs", "1"), ("json", "true"))),
+        (_, run) => Rows.Parse<FailureRow>(run()),
+        (child, own) => terminal.Say($"{child.Key}: loss {own[^1].Loss:0.000} after {own[^1].Step} steps"),
+        terminal,
+        cancellation);
+
+    private static List<FailureRow> Descend(Part part, Setting setting, Terminal terminal, CancellationToken cancellation)
     {
-        var rows = new List<FailureRow>();
+        var (steps, options) = (setting.Steps, setting.Options);
+        var (loader, rows) = (setting.Loader(part.Seed), new List<FailureRow>());
+        using var model = NetworkGroup.Build(setting.Network(part.Reconstruction), part.Seed);
+        using var truth = new BackpropTruth(NetworkGroup.Build(setting.Network(Reconstruction.Backprop), part.Seed), options.Device);
+        using var compared = setting.Loader(part.Seed + 1).Epoch(0).First();
         using var trainer = new Trainer(model, options);
         var stages = NetworkGroup.StagesOf(model);
         for (var epoch = 0; rows.Count < steps; epoch++)
@@ -127,96 +153,66 @@ internal sealed class AdjointFailure : Experiment
                 using var scope = NewDisposeScope();
                 using (batch)
                 {
+                    var step = rows.Count + 1;
+                    // Before the step, at the weights of which it takes its gradient.
+                    var error = step % Between == 1 ? truth.Compare(model, compared).Whole : (double?)null;
                     try
                     {
                         var (images, labels) = batch.On(options.Device);
                         var (loss, _) = trainer.TrainStep(images, labels);
-                        rows.Add(Row(name, rows.Count + 1, loss, stages));
+                        rows.Add(Row(part, step, loss, stages) with { GradientError = error });
                     }
                     catch (DivergedException) when (rows.Count > 0)
                     {
                         // Divergence is what this experiment looks for: the run ends here, and the figure shows it.
-                        terminal.Warn($"{name}: the loss is not finite after step {rows.Count}: training diverged");
-                        rows.Add(new(name, rows.Count + 1, double.NaN, null, null, 0, 0, 0));
+                        terminal.Warn($"{part.Key}: the loss is not finite after step {rows.Count}: training diverged");
+                        rows.Add(new(part.Method, part.Seed, step, double.NaN, null, null, 0, 0, 0, null));
                         return rows;
                     }
                 }
 
-                terminal.Progress((double)rows.Count / steps, $"{name}: step {rows.Count}/{steps}, loss {rows[^1].Loss:0.000}");
+                terminal.Progress((double)rows.Count / steps, $"{part.Key}: step {rows.Count}/{steps}, loss {rows[^1].Loss:0.000}");
             }
         }
 
         return rows;
     }
 
-    private static FailureRow Row(string name, int step, double loss, IReadOnlyList<ResidualStage> stages)
+    private static FailureRow Row(Part part, int step, double loss, IReadOnlyList<ResidualStage> stages)
     {
         var reports = stages.Select(s => s.LastReport!).ToList();
         return new(
-            name, step, loss, reports.Max(r => r.ReconstructionError), reports.Max(r => r.Error),
+            part.Method, part.Seed, step, loss, reports.Max(r => r.ReconstructionError), reports.Max(r => r.Error),
             (double)reports.Sum(r => r.Evaluations) / stages.Sum(s => s.Depth),
-            reports.Sum(r => r.Count(StateSource.Kept)), reports.Sum(r => r.Count(StateSource.Replayed)));
+            reports.Sum(r => r.Count(StateSource.Kept)), reports.Sum(r => r.Count(StateSource.Replayed)), null);
     }
 
-    private static string Draw(RunFolder folder, List<string> methods, List<FailureRow> rows, string title)
+    // Quartiles over the seeds of what each has in a stretch of ten steps.
+    private static string Draw(RunFolder folder, FailureStatements statements)
     {
-        Series Line(string method, int i, Func<FailureRow, double?> value)
+        Series Line(string method, Func<FailureRow, double?> value)
         {
-            var own = rows.Where(r => r.Method == method).ToList();
-            return new(
-                method, [.. own.Select(r => (double)r.Step)], [.. own.Select(r => value(r) ?? double.NaN)], PaperFigure.ColourAt(i))
+            var stretches = statements.Of(method).GroupBy(r => (r.Step - 1) / Between).Select(stretch => (
+                Step: (stretch.Key * Between) + 1,
+                Values: stretch.GroupBy(r => r.Seed).Select(own => own.Select(value).Average() ?? double.NaN).Where(double.IsFinite).ToList()))
+                .Where(stretch => stretch.Values.Count > 0).ToList();
+            double[] At(double share) => [.. stretches.Select(stretch => Fit.Quantile(stretch.Values, share))];
+            return new(method, [.. stretches.Select(s => (double)s.Step)], At(0.5), PaperFigure.ColourOfMethod(method))
             {
+                Stroke = method == "backprop" ? Stroke.Solid : method == "inverse" ? Stroke.Dashed : Stroke.Dotted,
                 Marker = Marker.None,
+                Band = (At(0.25), At(0.75)),
             };
         }
 
         Panel Panel(string y, Func<FailureRow, double?> value, bool logY = false) =>
-            new("Training step", y, [.. methods.Select((method, i) => Line(method, i, value))]) { LogY = logY };
-        return PaperFigure.Save(folder, "adjoint-failure", title,
+            new("Training step", y, [.. statements.Methods.Select(method => Line(method, value))]) { LogY = logY };
+        return PaperFigure.Save(folder, "adjoint-failure", statements.Title,
         [
-            Panel("Loss", r => r.Loss),
-            Panel("Reconstruction error", r => r.ReconstructionError, logY: true),
-            Panel("Evaluations a layer", r => r.EvaluationsPerLayer),
+            Panel("Loss, mean of 10 steps", r => r.Loss),
+            Panel("Relative error of the gradient", r => r.GradientError, logY: true),
+            Panel("Relative error of the states at x₀", r => r.ReconstructionError, logY: true),
+            Panel("Evaluations a layer, way back", r => r.EvaluationsPerLayer),
         ]);
-    }
-
-    // Over fewer steps than this, no method has had the time to fail or to learn.
-    private const int EnoughSteps = 50;
-
-    private static List<Finding> Judge(List<string> methods, List<FailureRow> rows)
-    {
-        double Last(string method) => rows.Where(r => r.Method == method).TakeLast(10).Average(r => r.Loss);
-        double Worst(string method) => rows.Where(r => r.Method == method).Max(r => r.ReconstructionError) ?? 0;
-        var findings = new List<Finding>();
-        if (!methods.Contains("backprop"))
-        {
-            return findings;
-        }
-
-        var truth = Last("backprop");
-        bool? Over(bool holds) => rows.Max(r => r.Step) < EnoughSteps ? null : holds;
-        if (methods.Contains("inverse"))
-        {
-            var worse = !(Last("inverse") < 1.2 * truth);
-            findings.Add(new(
-                "The adjoint fails on a ResNet-101: few, rough layers",
-                $"inverse: reconstruction error up to {Worst("inverse"):0.0e+0}, loss {Last("inverse"):0.000} after "
-                    + $"{rows.Count(r => r.Method == "inverse")} steps, backprop {truth:0.000}"
-                    + (worse ? string.Empty : "; the states are lost, the loss does not show it yet"),
-                worse ? Over(true) : Worst("inverse") > 0.1 ? null : false));
-        }
-
-        foreach (var method in methods.Where(m => m is not ("backprop" or "inverse")))
-        {
-            var own = rows.Where(r => r.Method == method).ToList();
-            findings.Add(new(
-                $"Ours: {method} trains as backprop does",
-                $"loss {Last(method):0.000} against {truth:0.000}; reconstruction error up to {Worst(method):0.0e+0}; "
-                    + $"{own.Average(r => r.EvaluationsPerLayer):0.00} evaluations a layer, "
-                    + $"{own.Average(r => r.KeptStates):0.0} states kept",
-                Over(Last(method) < 1.2 * truth)));
-        }
-
-        return findings;
     }
 }

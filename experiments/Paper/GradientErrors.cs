@@ -115,7 +115,7 @@ internal sealed class GradientErrors : Experiment
                     {
                         var of = stage with { Solver = solver };
                         using var model = make(of with { Reconstruction = method })();
-                        using var truth = make(of with { Reconstruction = Reconstruction.Backprop })();
+                        using var truth = new BackpropTruth(make(of with { Reconstruction = Reconstruction.Backprop })(), options.Device);
                         var what = $"{name}, {solver}, {method}";
                         var found = Follow(what, model, truth, Loader(Seed.Number), batch, marks, options, terminal, cancellation);
                         return found.Select(row => row with { Network = name, Solver = solver.Name, Reconstruction = method.ToString() })
@@ -150,7 +150,7 @@ internal sealed class GradientErrors : Experiment
     private static List<GradientErrorRow> Follow(
         string what,
         nn.Module<Tensor, Tensor> model,
-        nn.Module<Tensor, Tensor> truth,
+        BackpropTruth truth,
         BatchLoader loader,
         Batch batch,
         List<int> marks,
@@ -159,7 +159,6 @@ internal sealed class GradientErrors : Experiment
         CancellationToken cancellation)
     {
         using var trainer = new Trainer(model, options);
-        truth.to(options.Device);
         var rows = new List<GradientErrorRow>();
         var (done, epoch) = (0, 0);
         foreach (var mark in marks)
@@ -180,46 +179,21 @@ internal sealed class GradientErrors : Experiment
                 }
             }
 
-            rows.Add(Compare(model, truth, batch, options.Device) with { Step = mark });
+            rows.Add(Compare(model, truth, batch) with { Step = mark });
         }
 
         return rows;
     }
 
-    // The comparison leaves the network as it was, but that its stages learn from it as from any pass.
-    private static GradientErrorRow Compare(nn.Module<Tensor, Tensor> model, nn.Module<Tensor, Tensor> truth, Batch batch, Device device)
+    private static GradientErrorRow Compare(nn.Module<Tensor, Tensor> model, BackpropTruth truth, Batch batch)
     {
-        using var scope = NewDisposeScope();
-        var buffers = model.buffers().Select(buffer => buffer.clone()).ToList();
-        Copy(model.parameters().Concat(model.buffers()), truth.parameters().Concat(truth.buffers()));
+        var error = truth.Compare(model, batch);
         var stages = NetworkGroup.StagesOf(model);
-        var inStages = stages.Sum(s => s.parameters().Count());
-        // Those of the stages first.
-        List<Tensor> Gradients(nn.Module<Tensor, Tensor> of)
-        {
-            List<Tensor> residual = [.. NetworkGroup.StagesOf(of).SelectMany(s => s.parameters())];
-            var handles = residual.Select(p => p.Handle).ToHashSet();
-            return NetworkGradient.Of(of, residual.Concat(of.parameters().Where(p => !handles.Contains(p.Handle))), batch, device);
-        }
-
-        var (found, expected) = (Gradients(model), Gradients(truth));
-        Copy(buffers, model.buffers());
-        double Error(int count) => NetworkGradient.Difference(
-            NetworkGradient.Whole(found.Take(count)), NetworkGradient.Whole(expected.Take(count))).Error;
         var reports = stages.Select(s => s.LastReport!).ToList();
         return new(
-            string.Empty, string.Empty, string.Empty, 0, Error(inStages), Error(found.Count), reports.Max(r => r.Error),
+            string.Empty, string.Empty, string.Empty, 0, error.InStages, error.Whole, reports.Max(r => r.Error),
             (double)reports.Sum(r => r.Evaluations) / stages.Sum(s => s.Depth),
             reports.Sum(r => r.Count(StateSource.Kept)), reports.Sum(r => r.Count(StateSource.Replayed)));
-    }
-
-    private static void Copy(IEnumerable<Tensor> from, IEnumerable<Tensor> to)
-    {
-        using var guard = no_grad();
-        foreach (var (source, target) in from.Zip(to))
-        {
-            target.copy_(source);
-        }
     }
 
     private static List<Finding> Judge(List<GradientErrorRow> rows) =>

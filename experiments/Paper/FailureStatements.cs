@@ -1,0 +1,99 @@
+using ResNetNodes.Experiments.Runs;
+using ResNetNodes.Experiments.Statistics;
+
+namespace ResNetNodes.Experiments.Paper;
+
+/// <summary>The mean loss of the last steps of a run; of one that diverged, that of guessing.</summary>
+internal sealed record FailureLoss(string Method, int Seed, int Steps, double Loss, bool Diverged, double? LargestGradientError);
+
+/// <summary>What training a ResNet-101 with several methods says of the paper's figure 3b, by their last losses beside backprop's.</summary>
+internal sealed class FailureStatements
+{
+    /// <summary>Over fewer steps than this, no method has had the time to fail or to learn.</summary>
+    private const int EnoughSteps = 50;
+
+    /// <summary>What the loss of a method that fails is above backprop's at least, and that of one that does not at most.</summary>
+    private const double Failure = 0.2, Match = 0.03;
+
+    private readonly List<FailureRow> rows;
+
+    public FailureStatements(List<FailureRow> rows, IReadOnlyList<string> methods, int steps, int classes)
+    {
+        (this.rows, Methods) = (rows, methods);
+        // A sixth of the steps: long enough to be no single batch, short enough to be the end.
+        var last = Math.Max(1, steps / 6);
+        Losses =
+        [
+            .. rows.GroupBy(r => (r.Method, r.Seed)).Select(own =>
+            {
+                var diverged = !double.IsFinite(own.Last().Loss);
+                return new FailureLoss(
+                    own.Key.Method, own.Key.Seed, own.Count(), diverged ? Math.Log(classes) : own.TakeLast(last).Average(r => r.Loss),
+                    diverged, own.Max(r => r.GradientError));
+            }),
+        ];
+        (Findings, Title) = ([], "Training of a ResNet-101 of few, rough layers");
+        if (!methods.Contains("backprop"))
+        {
+            return;
+        }
+
+        bool? Over(bool? holds) => steps < EnoughSteps ? null : holds;
+        var findings = new List<Finding>();
+        foreach (var method in methods.Where(m => m != "backprop"))
+        {
+            var excess = Excess(method);
+            var own = Losses.Where(l => l.Method == method).ToList();
+            var diverged = own.Count(l => l.Diverged);
+            var measured = $"loss {own.Average(l => l.Loss):0.000} with {method}, {LossesOf("backprop").Average():0.000} with backprop: "
+                + $"{Percent(excess)}{(diverged > 0 ? $"; {diverged} of {own.Count} seeds diverged" : string.Empty)}; "
+                + $"error of the gradient up to {own.Max(l => l.LargestGradientError) ?? 0:0.0e+0}";
+            findings.Add(method == "inverse"
+                ? new(
+                    "The adjoint (inverse) fails on a ResNet-101 of few, rough layers: its loss ends 20 % above backprop's, or diverges",
+                    measured, Over(excess.IsAbove(Failure)))
+                : new(
+                    $"Ours: {method} trains a ResNet-101 as backprop does: its loss ends within 3 %",
+                    $"{measured}; {Of(method).Average(r => r.EvaluationsPerLayer):0.00} evaluations a layer on the way back",
+                    Over(excess.IsWithin(Match))));
+        }
+
+        Findings = findings;
+        var good = methods.Where(m => m is not ("backprop" or "inverse"))
+            .Where(m => findings.Any(f => f.Holds == true && f.Claim.StartsWith($"Ours: {m} ", StringComparison.Ordinal))).ToList();
+        var fails = findings.Any(f => f.Holds == true && f.Claim.StartsWith("The adjoint", StringComparison.Ordinal));
+        List<string> said = [];
+        if (fails)
+        {
+            said.Add("inverse loses the states, and fails");
+        }
+
+        if (good.Count > 0)
+        {
+            said.Add($"{string.Join(" and ", good)} {(good.Count == 1 ? "trains" : "train")} as backprop");
+        }
+
+        Title = said.Count > 0 ? $"ResNet-101: {string.Join("; ", said)}" : Title;
+    }
+
+    public IReadOnlyList<string> Methods { get; }
+
+    /// <summary>One a method and seed.</summary>
+    public IReadOnlyList<FailureLoss> Losses { get; }
+
+    public IReadOnlyList<Finding> Findings { get; }
+
+    /// <summary>What holds of them, in short.</summary>
+    public string Title { get; }
+
+    public IEnumerable<FailureRow> Of(string method) => rows.Where(r => r.Method == method);
+
+    private static string Percent(Estimate excess) =>
+        new Estimate(100 * excess.Value, 100 * excess.HalfWidth).Text("+0.0;-0.0") + " %";
+
+    private List<double> LossesOf(string method) => [.. Losses.Where(l => l.Method == method).OrderBy(l => l.Seed).Select(l => l.Loss)];
+
+    // A seed gives all methods the same weights and batches: the losses are compared one by one.
+    private Estimate Excess(string method) =>
+        Estimate.Of([.. LossesOf(method).Zip(LossesOf("backprop"), (own, backprop) => (own / backprop) - 1)]);
+}
