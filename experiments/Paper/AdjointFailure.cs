@@ -98,7 +98,7 @@ internal sealed class AdjointFailure : Experiment
         var stage = Execution.On(new StageOptions { Solver = Solver.Value, ReportReconstructionError = true });
         var options = Optimization.On(Device.Value);
         var seeds = Seeds.Numbers;
-        var (images, augmentation) = Images.Load(true, seeds[0], terminal, cancellation);
+        var (images, _) = Images.Load(true, seeds[0], terminal, cancellation);
         ResNetOptions Options(Reconstruction reconstruction) => Network.Staged(
             network, size, planes, adjointFrom, stage with { Reconstruction = reconstruction }, images.Classes);
         foreach (var (_, reconstruction) in methods)
@@ -107,16 +107,18 @@ internal sealed class AdjointFailure : Experiment
         }
 
         var folder = RunFolder.Open(this);
-        var setting = new Setting(Options, steps, options, seed => Images.Batches(images, augmentation, Batch.Number, seed));
+        var setting = new Setting(
+            Options, steps, options, seed => Images.TrainBatches(Batch.Number, seed, terminal, cancellation).Loader);
         var parts = (
             from seed in seeds
             from method in methods
             select new Part(method.Name, method.Reconstruction, seed)).ToList();
         List<FailureRow> rows =
         [
-            .. (Jobs.Number > 1
+            .. (Jobs.Number > 1 && parts.Count > 1
                 ? InProcesses(folder, parts, terminal, cancellation)
-                : parts.Select(part => folder.Point(part.Key, () => Descend(part, setting, terminal, cancellation)))).SelectMany(own => own),
+                : parts.Select(part => folder.Point(part.Key, () => Descend(part, setting, terminal, cancellation))))
+                .SelectMany(own => own),
         ];
         rows.ForEach(terminal.Row);
         folder.WriteCsv("steps.csv", rows);
@@ -124,7 +126,8 @@ internal sealed class AdjointFailure : Experiment
         folder.WriteCsv("losses.csv", statements.Losses);
         terminal.Table(statements.Losses);
         terminal.Say("figure: " + Draw(folder, statements));
-        folder.Finish(terminal, $"The adjoint on a {network} network of size {size}, {images.Name}, {seeds.Count} seeds", statements.Findings);
+        folder.Finish(
+            terminal, $"The adjoint on a {network} network of size {size}, {images.Name}, {seeds.Count} seeds", statements.Findings);
     }
 
     private IReadOnlyList<List<FailureRow>> InProcesses(
@@ -194,7 +197,7 @@ internal sealed class AdjointFailure : Experiment
         {
             var stretches = statements.Of(method).GroupBy(r => (r.Step - 1) / Between).Select(stretch => (
                 Step: (stretch.Key * Between) + 1,
-                Values: stretch.GroupBy(r => r.Seed).Select(own => own.Select(value).Average() ?? double.NaN).Where(double.IsFinite).ToList()))
+                Values: stretch.GroupBy(r => r.Seed).Select(own => own.Average(value) ?? double.NaN).Where(double.IsFinite).ToList()))
                 .Where(stretch => stretch.Values.Count > 0).ToList();
             double[] At(double share) => [.. stretches.Select(stretch => Fit.Quantile(stretch.Values, share))];
             return new(method, [.. stretches.Select(s => (double)s.Step)], At(0.5), PaperFigure.ColourOfMethod(method))

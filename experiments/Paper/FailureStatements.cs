@@ -6,7 +6,7 @@ namespace ResNetNodes.Experiments.Paper;
 /// <summary>The mean loss of the last steps of a run; of one that diverged, that of guessing.</summary>
 internal sealed record FailureLoss(string Method, int Seed, int Steps, double Loss, bool Diverged, double? LargestGradientError);
 
-/// <summary>What training a ResNet-101 with several methods says of the paper's figure 3b, by their last losses beside backprop's.</summary>
+/// <summary>What several methods of training a ResNet-101 say of the paper's figure 3b, by their last losses beside backprop's.</summary>
 internal sealed class FailureStatements
 {
     /// <summary>Over fewer steps than this, no method has had the time to fail or to learn.</summary>

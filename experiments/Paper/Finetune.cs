@@ -4,6 +4,7 @@ using ResNetNodes.Experiments.Cli.Options;
 using ResNetNodes.Experiments.Cli.Parsing;
 using ResNetNodes.Experiments.Figures;
 using ResNetNodes.Experiments.Runs;
+using ResNetNodes.Experiments.Statistics;
 using ResNetNodes.Networks;
 using ResNetNodes.Training;
 using TorchSharp;
@@ -11,9 +12,10 @@ using static TorchSharp.torch;
 
 namespace ResNetNodes.Experiments.Paper;
 
-/// <summary>Test accuracy of the tied network, of the untied one, and after each epoch of refinement.</summary>
+/// <summary>Test accuracy of the tied network, of the untied one, and after each epoch of refinement, for a seed.</summary>
 internal sealed record FinetuneRow(
     string Network,
+    int Seed,
     int Epoch,
     double TestLoss,
     double TestAccuracy,
@@ -29,7 +31,7 @@ internal sealed record FinetuneMemoryRow(string Reconstruction, long PeakBytes, 
     "Table 2 of arXiv 2205.14612. Takes a tied network of --checkpoint (written by tied, with the same --size and "
     + "--planes), or trains one first.",
     "resnet-nodes finetune --preset small                                            (minutes on 2 cores)",
-    "resnet-nodes finetune --preset paper --checkpoint runs/tied/auto_32-inverse/checkpoint.bin",
+    "resnet-nodes finetune --preset paper --checkpoint runs/tied/auto_32-inverse-1/checkpoint.bin",
     "resnet-nodes finetune --preset paper-imagenet --data ILSVRC")]
 [PaperRow("table 2", order: 8)]
 [JsonRows(typeof(FinetuneRow), typeof(FinetuneMemoryRow), typeof(PlanRow), typeof(PlanPartRow))]
@@ -96,7 +98,9 @@ internal sealed class Finetune : Experiment
 
     public ImagesGroup Images { get; } = new();
 
-    public SeedGroup Seed { get; } = new();
+    public SeedsGroup Seeds { get; } = new();
+
+    public JobsGroup Jobs { get; } = new();
 
     public DeviceGroup Device { get; } = new();
 
@@ -114,6 +118,16 @@ internal sealed class Finetune : Experiment
             parameter.requires_grad = name.StartsWith($"stage{number}.", StringComparison.Ordinal);
         }
     }
+
+    /// <summary>What is done for each seed.</summary>
+    private sealed record Work(
+        ResNetOptions Deep,
+        int? RefinedStage,
+        TrainingOptions Pretraining,
+        TrainingOptions Options,
+        Func<int, Data.BatchLoader> Train,
+        Func<int, Data.BatchLoader> Test,
+        string? Checkpoint);
 
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
@@ -149,8 +163,8 @@ internal sealed class Finetune : Experiment
             throw new UsageException($"--train-stage is {TrainStage}, but {size} has no residual functions there");
         }
 
-        var (train, images) = Images.TrainBatches(Batch.Number, Seed.Number, terminal, cancellation);
-        var (test, _) = Images.TestBatches(ImagesGroup.TestBatch, Seed.Number, terminal, cancellation);
+        var seeds = Seeds.Numbers;
+        var (images, _) = Images.Load(true, seeds[0], terminal, cancellation);
         var deep = Network.Staged("ode", size, planes, adjointFrom, stage, images.Classes, Memory.Bytes);
         var load = Workload.Of(options, Batch.Number, images, Images.Pixels);
         // Where one stage is refined, the others have no gradients and store nothing; memory is measured with whole batches.
@@ -159,43 +173,36 @@ internal sealed class Finetune : Experiment
             Images = Batch.Number,
             Copies = refinedStage is null ? load.Copies : 1,
         });
-        using var tied = NetworkGroup.Build(deep with { Kind = ResNetKind.Tied }, Seed.Number);
-        if (checkpoint is not null)
+        using (var tied = NetworkGroup.Build(deep with { Kind = ResNetKind.Tied }, seeds[0]))
         {
-            Training.Checkpoint.Load(checkpoint, tied, null);
-        }
-        else
-        {
-            Memory.Plan("tied", tied, load);
+            if (checkpoint is not null)
+            {
+                Training.Checkpoint.Load(checkpoint, tied, null);
+            }
+            else
+            {
+                Memory.Plan("tied", tied, load);
+            }
         }
 
         if (Memory.Bytes is not null)
         {
-            using var planned = BuildUntied(deep, refinedStage);
+            using var planned = BuildUntied(deep, refinedStage, seeds[0]);
             Memory.Plan("untied", planned, load);
         }
 
         var folder = RunFolder.Open(this);
         Memory.Show(terminal);
-        if (checkpoint is null)
-        {
-            var run = new TrainingRun(folder.Part("tied"), terminal, $"tied {size}");
-            run.Go(tied, pretraining, train, test, null, cancellation);
-        }
-
-        using var untied = BuildUntied(deep, refinedStage);
-        DepthTransfer.Copy(tied, untied);
+        var work = new Work(
+            deep, refinedStage, pretraining, options, seed => Images.TrainBatches(Batch.Number, seed, terminal, cancellation).Loader,
+            seed => Images.TestBatches(ImagesGroup.TestBatch, seed, terminal, cancellation).Loader, checkpoint);
         List<FinetuneRow> rows =
         [
-            folder.Point("tied-accuracy", () => Test("tied", tied, options, test)),
-            folder.Point("untied-accuracy", () => Test("untied", untied, options, test)),
+            .. (Jobs.Number > 1 && seeds.Count > 1
+                ? InProcesses(folder, seeds, terminal, cancellation)
+                : seeds.Select(seed => Refine(folder, seed, work, terminal, cancellation))).SelectMany(own => own),
         ];
         rows.ForEach(terminal.Row);
-        var refinement = new TrainingRun(folder.Part("refined"), terminal, $"refinement with {method}");
-        var refined = refinement.Go(untied, options, train, test, null, cancellation)
-            .Select(m => new FinetuneRow("refined", m.Epoch, m.TestLoss, m.TestAccuracy, m.ReconstructionError, m.Seconds)).ToList();
-        refined.ForEach(terminal.Row);
-        rows.AddRange(refined);
         var memory = new[] { method, ResNetNodes.Reconstruction.Backprop }.Distinct()
             .Select(m => folder.Point($"memory-{m}", () => MeasureMemory(m, planes, images, cancellation))).ToList();
         memory.ForEach(terminal.Row);
@@ -203,21 +210,75 @@ internal sealed class Finetune : Experiment
         folder.WriteCsv("memory.csv", memory);
         terminal.Table(rows);
         terminal.Table(memory);
-        var (before, after) = (100 * rows[0].TestAccuracy, 100 * rows[1].TestAccuracy);
-        var title = $"Tied {size}, untied and refined with {method}, on {images.Name}";
-        terminal.Say("figure: " + PaperFigure.Save(folder, "finetune", title, "Epoch of refinement", "Test accuracy (%)",
-        [
-            new Series(
-                "untied and refined", [0, .. refined.Select(r => (double)r.Epoch)], [after, .. refined.Select(r => 100 * r.TestAccuracy)],
-                PaperFigure.Red),
-            new Series("tied", [0, refined.Count], [before, before], PaperFigure.DarkBlue) { Marker = Marker.None },
-        ]));
-        folder.Finish(terminal, $"Untying and refinement on {images.Name}", Judge(rows, memory, images.Classes));
+        var statements = new FinetuneStatements(rows, memory, method, images.Classes);
+        terminal.Say("figure: " + Draw(folder, statements));
+        folder.Finish(
+            terminal, $"Tied {size}, untied and refined with {method}, on {images.Name}, {seeds.Count} seeds", statements.Findings);
     }
 
-    private ResNet BuildUntied(ResNetOptions options, int? refinedStage)
+    private IReadOnlyList<List<FinetuneRow>> InProcesses(
+        RunFolder folder,
+        IReadOnlyList<int> seeds,
+        Terminal terminal,
+        CancellationToken cancellation) => new Children(folder, this, Jobs).Run(
+        [.. seeds.Select(seed => new Child($"seed-{seed}", typeof(Finetune), ("seeds", $"{seed}"), ("jobs", "1"), ("json", "true")))],
+        (_, run) => Rows.Parse<FinetuneRow>(run()),
+        (child, own) => terminal.Say($"{child.Key}: test accuracy {own[0].TestAccuracy:0.0 %} tied, {own[^1].TestAccuracy:0.0 %} refined"),
+        terminal,
+        cancellation);
+
+    private List<FinetuneRow> Refine(RunFolder folder, int seed, Work work, Terminal terminal, CancellationToken cancellation)
     {
-        var untied = NetworkGroup.Build(options, Seed.Number);
+        var (train, test) = (work.Train(seed), work.Test(seed));
+        using var tied = NetworkGroup.Build(work.Deep with { Kind = ResNetKind.Tied }, seed);
+        if (work.Checkpoint is { } file)
+        {
+            Training.Checkpoint.Load(file, tied, null);
+        }
+        else
+        {
+            new TrainingRun(folder.Part($"tied-{seed}"), terminal, $"tied network, seed {seed}")
+                .Go(tied, work.Pretraining, train, test, null, cancellation);
+        }
+
+        using var untied = BuildUntied(work.Deep, work.RefinedStage, seed);
+        DepthTransfer.Copy(tied, untied);
+        List<FinetuneRow> rows =
+        [
+            folder.Point($"tied-accuracy-{seed}", () => Test("tied", seed, tied, work.Options, test)),
+            folder.Point($"untied-accuracy-{seed}", () => Test("untied", seed, untied, work.Options, test)),
+        ];
+        var refinement = new TrainingRun(folder.Part($"refined-{seed}"), terminal, $"refinement, seed {seed}");
+        rows.AddRange(refinement.Go(untied, work.Options, train, test, null, cancellation)
+            .Select(m => new FinetuneRow("refined", seed, m.Epoch, m.TestLoss, m.TestAccuracy, m.ReconstructionError, m.Seconds)));
+        return rows;
+    }
+
+    // Quartiles over the seeds, as points beside what each of them started from.
+    private static string Draw(RunFolder folder, FinetuneStatements statements)
+    {
+        Series Line(string label, IReadOnlyList<double> epochs, Func<int, IReadOnlyList<double>> at, string colour, Stroke stroke)
+        {
+            double[] Share(double share) => [.. epochs.Select(epoch => Fit.Quantile(at((int)epoch), share))];
+            return new(label, epochs, Share(0.5), colour)
+            {
+                Stroke = stroke,
+                Marker = stroke == Stroke.Solid ? Marker.Disc : Marker.None,
+                Band = (Share(0.25), Share(0.75)),
+            };
+        }
+
+        List<double> epochs = [.. Enumerable.Range(0, statements.Epochs + 1).Select(e => (double)e)];
+        return PaperFigure.Save(folder, "finetune", statements.Title, new Panel("Epoch of refinement", "Test accuracy (%)",
+        [
+            Line("untied and refined", epochs, statements.Refined, PaperFigure.Red, Stroke.Solid),
+            Line("tied", epochs, _ => statements.Accuracies("tied"), PaperFigure.DarkBlue, Stroke.Dashed),
+        ]));
+    }
+
+    private static ResNet BuildUntied(ResNetOptions options, int? refinedStage, int seed)
+    {
+        var untied = NetworkGroup.Build(options, seed);
         if (refinedStage is { } number)
         {
             Freeze(untied, number);
@@ -226,11 +287,12 @@ internal sealed class Finetune : Experiment
         return untied;
     }
 
-    private static FinetuneRow Test(string name, nn.Module<Tensor, Tensor> model, TrainingOptions options, Data.BatchLoader test)
+    private static FinetuneRow Test(
+        string name, int seed, nn.Module<Tensor, Tensor> model, TrainingOptions options, Data.BatchLoader test)
     {
         using var trainer = new Trainer(model, options);
         var (loss, accuracy) = trainer.Test(test);
-        return new(name, 0, loss, accuracy, null, null);
+        return new(name, seed, 0, loss, accuracy, null, null);
     }
 
     private static string LastNormPattern(NetworkSize size) => $@"^stage3\.functions\.\d+\.norm{(size.Bottleneck ? 3 : 2)}\.";
@@ -246,30 +308,5 @@ internal sealed class Finetune : Experiment
         var measured = MemoryProcess.Measure($"refinement with {method}", words, cancellation);
         var name = measured.Plan is null ? $"{method}" : $"{method} within {Memory.Text}";
         return new(name, measured.PeakBytes, measured.StepBytes);
-    }
-
-    private static Finding[] Judge(List<FinetuneRow> rows, List<FinetuneMemoryRow> memory, int classes)
-    {
-        var (tied, untied, refined) = (rows[0].TestAccuracy, rows[1].TestAccuracy, rows[^1].TestAccuracy);
-        return
-        [
-            new(
-                "Untying changes nothing at first", $"test accuracy {tied:0.00 %} tied, {untied:0.00 %} untied",
-                Math.Abs(tied - untied) < 1e-3),
-            new(
-                "Refinement of the untied network with the adjoint does not lose accuracy", $"from {untied:0.00 %} to {refined:0.00 %}",
-                tied < 2.0 / classes ? null : refined >= untied - 0.005),
-            .. memory.Count < 2 ? Array.Empty<Finding>() : [OfMemory(memory)],
-        ];
-    }
-
-    private static Finding OfMemory(List<FinetuneMemoryRow> memory)
-    {
-        var (own, backprop) = (memory[0].StepBytes, memory[1].StepBytes);
-        const double mebibyte = 1 << 20;
-        return new(
-            "The adjoint refines in less memory",
-            $"a step adds {own / mebibyte:0.0} MiB with {memory[0].Reconstruction}, {backprop / mebibyte:0.0} MiB with backprop",
-            own < backprop);
     }
 }

@@ -21,19 +21,22 @@ internal sealed record WeightRow(int Step, int Layer, int Row, int Column, doubl
 [Page(
     "Figure 2 of arXiv 2205.14612: (I + A_0/N) ... (I + A_{N-1}/N) is taught a matrix I + G; smoothness is max_n "
     + "N‖A_{n+1} − A_n‖ (section 3).",
-    "resnet-nodes linear-weights --depth 100 --seed 6    (20 seconds)",
+    "resnet-nodes linear-weights --depth 100 --seed 6    (5 seconds)",
     "resnet-nodes linear-weights --preset smoke --json   (2 seconds)")]
 [PaperRow("figure 2", order: 1)]
 [JsonRows(typeof(SmoothnessRow), typeof(WeightRow))]
 [Defaults("depth=100", "lr=100")]
-[Meaning("depth", "Layers.")]
-[Meaning("lr", "Learning rate of gradient descent.")]
+[Meaning("depth", "Layers; smoothness is compared with that of a quarter, a half and twice of them.")]
+[Meaning("lr", "Learning rate of gradient descent; in proportion to the layers.")]
 [Preset("smoke", "depth=40", "steps=200", "lr=40", "seed=6")]
 [Preset("small", "seed=6")]
 [Preset("paper", "seed=6")]
 internal sealed class LinearWeights : Experiment
 {
     private const int Lines = 4;
+
+    // How much doubling N may change what is bounded for all N.
+    private const double Bounded = 0.1;
 
     [Option("dimension", Default = "2", MetaValue = "D", HelpText = "Rows and columns of the matrices.")]
     [Section("model")]
@@ -56,7 +59,7 @@ internal sealed class LinearWeights : Experiment
 
     public DeviceGroup Device { get; } = new();
 
-    private sealed record Result(double Determinant, List<SmoothnessRow> Smoothness, List<WeightRow> Weights);
+    private sealed record Result(int Depth, double Determinant, List<SmoothnessRow> Smoothness, List<WeightRow> Weights);
 
     /// <summary>A descent, but for its depth and rate.</summary>
     private sealed record Setting(int Dimension, int Steps, double Tolerance, long Seed, Device Device);
@@ -69,39 +72,48 @@ internal sealed class LinearWeights : Experiment
             Device.Value);
         // In float64; plain gradient descent has no momentum.
         MemoryNeed.RequireWeights(
-            $"--depth is {depth} and --dimension {setting.Dimension}", 2.0 * depth * setting.Dimension * setting.Dimension, 0,
+            $"--depth is {depth} and --dimension {setting.Dimension}", 2.0 * 2 * depth * setting.Dimension * setting.Dimension, 0,
             new(setting.Device, 1, 0, 2), "a smaller --depth or --dimension");
         var folder = RunFolder.Open(this);
-        var result = folder.Point("descent", () => Descend(setting, depth, rate, terminal, cancellation));
-        // The theory bounds N‖A_{n+1} − A_n‖ for all N at once: half of the depth says whether it grows.
-        var half = folder.Point("half", () => Descend(setting, Math.Max(depth / 2, 2), rate / 2, terminal, cancellation));
-        List<SmoothnessRow> all = [.. half.Smoothness, .. result.Smoothness];
+        // The theory bounds N‖A_{n+1} − A_n‖ for all N at once: doubling N says whether it grows. The rate goes with N, so that all
+        // descend the same flow.
+        var results = new[] { 0.25, 0.5, 1, 2 }.Select(factor => (int)Math.Max(2, factor * depth)).Distinct().Select(n => folder.Point(
+            $"depth-{n}", () => Descend(setting, n, rate * n / depth, terminal, cancellation))).ToList();
+        var result = results.Find(r => r.Depth == depth)!;
+        List<SmoothnessRow> all = [.. results.SelectMany(r => r.Smoothness)];
         all.ForEach(terminal.Row);
         result.Weights.ForEach(terminal.Row);
         folder.WriteCsv("smoothness.csv", all);
         folder.WriteCsv("weights.csv", result.Weights);
         var (shown, last) = (Math.Max(1, result.Smoothness.Count / 10), result.Smoothness.Count - 1);
         terminal.Table([.. result.Smoothness.Where((_, i) => i % shown == 0 || i == last)]);
+        var findings = Judge(results, result, setting.Tolerance);
         var lines = result.Weights.GroupBy(w => w.Step).Select((line, i) => new Series(
             $"Step: {line.Key}", [.. line.Select(w => (double)w.Layer)], [.. line.Select(w => w.Weight)], PaperFigure.ColourAt(i))
             {
                 Marker = Marker.None,
             }).ToList();
-        const string title = "Weights of a deep linear ResNet";
+        var title = $"Weights of a linear ResNet {(findings[0].Holds == true ? "stay smooth in depth" : "in depth")}";
         terminal.Say("figure: " + PaperFigure.Save(folder, "linear-weights", title, "Depth N", "Weight value", lines));
         Series[] Over(Func<SmoothnessRow, double> value) =>
         [
-            .. new[] { (Run: result, Colour: PaperFigure.DarkBlue), (Run: half, Colour: PaperFigure.Red) }.Select(pair => new Series(
-                $"N = {pair.Run.Smoothness[0].Depth}", [.. pair.Run.Smoothness.Select(r => (double)r.Step)],
-                [.. pair.Run.Smoothness.Select(value)], pair.Colour)
-                { Marker = Marker.None }),
+            .. results.Select((own, i) => new Series(
+                $"N = {own.Depth}", [.. own.Smoothness.Select(r => (double)r.Step)], [.. own.Smoothness.Select(value)],
+                PaperFigure.ColourAt(i))
+            {
+                Stroke = i % 2 == 0 ? Stroke.Solid : Stroke.Dashed,
+                Marker = Marker.None,
+            }),
         ];
-        terminal.Say("figure: " + PaperFigure.Save(folder, "smoothness", "Smoothness in depth during training",
+        var bounded = findings[0].Holds == true
+            ? "Neighbours differ by O(1/N): max N‖A(n+1) − A(n)‖ is the same for all N"
+            : "Smoothness in depth during training";
+        terminal.Say("figure: " + PaperFigure.Save(folder, "smoothness", bounded,
         [
             new Panel("Step", "max N‖A(n+1) − A(n)‖", Over(r => r.Smoothness)),
             new Panel("Step", "Loss", Over(r => r.Loss)) { LogY = true },
         ]));
-        folder.Finish(terminal, $"Weights of a linear ResNet of depth {depth}", Judge(result, half, setting.Tolerance));
+        folder.Finish(terminal, $"Weights of a linear ResNet of depth {depth}", findings);
     }
 
     private static Result Descend(Setting setting, int depth, double rate, Terminal terminal, CancellationToken cancellation)
@@ -161,7 +173,7 @@ internal sealed class LinearWeights : Experiment
         var draw = new RandomNumbers(seed).Stream();
         var chosen = kept.Keys.Where(step => step > 0).OrderBy(_ => draw.Next()).Take(Lines).Order().ToList();
         var (row, column) = (draw.Next(dimension), draw.Next(dimension));
-        return new Result(linalg.det(target).item<double>(), smoothness, [.. chosen.SelectMany(Line)]);
+        return new Result(depth, linalg.det(target).item<double>(), smoothness, [.. chosen.SelectMany(Line)]);
 
         IEnumerable<WeightRow> Line(int step) => Enumerable.Range(0, depth).Select(n =>
             new WeightRow(step, n, row, column, kept[step][(((n * dimension) + row) * dimension) + column]));
@@ -181,24 +193,25 @@ internal sealed class LinearWeights : Experiment
         return Enumerable.Range(0, depth - 1).Max(Change) * depth;
     }
 
-    private static Finding[] Judge(Result result, Result half, double tolerance)
+    private static Finding[] Judge(IReadOnlyList<Result> results, Result result, double tolerance)
     {
-        var last = result.Smoothness[^1];
-        var (largest, before) = (result.Smoothness.Max(r => r.Smoothness), half.Smoothness.Max(r => r.Smoothness));
-        var (deep, shallow) = (last.Depth, half.Smoothness[0].Depth);
         var reachable = result.Determinant > 0;
+        var largest = results.Select(own => (own.Depth, Value: own.Smoothness.Max(r => r.Smoothness))).ToList();
+        var ratios = largest.Zip(largest.Skip(1), (n, doubled) => doubled.Value / n.Value).ToList();
+        var losses = results.Select(own => own.Smoothness[^1]).ToList();
         return
         [
             new(
-                "Weights stay smooth in depth: max N‖A_{n+1} − A_n‖ stays bounded during training, for all N",
-                $"at most {largest:0.00} over {last.Step} steps with N = {deep}, {before:0.00} with N = {shallow}: neighbours differ by "
-                    + $"{largest / deep:0.0000}, where weights reach {result.Smoothness.Max(r => r.LargestWeight):0.00}",
-                largest < 1.2 * before),
+                "Weights stay smooth in depth: max N‖A_{n+1} − A_n‖ stays bounded as N doubles (ratio within ±10 %)",
+                $"{string.Join(", ", largest.Select(l => $"{l.Value:0.000} at N = {l.Depth}"))}: ratios "
+                    + $"{string.Join(", ", ratios.Select(ratio => $"{ratio:0.000}"))}, where weights reach "
+                    + $"{result.Smoothness.Max(r => r.LargestWeight):0.00}",
+                ratios.Count == 0 ? null : ratios.All(ratio => Math.Abs(ratio - 1) <= Bounded)),
             new(
-                "Gradient descent converges",
-                $"loss {last.Loss:0.0e+0} after {last.Step} steps; det B = {result.Determinant:0.000}"
-                    + (reachable ? string.Empty : ": not positive, so that no flow from I reaches B"),
-                reachable ? last.Loss < tolerance : null),
+                $"Gradient descent converges: the loss falls to {tolerance:0e+0}",
+                $"loss {losses.Max(l => l.Loss):0.0e+0} at most, after {losses.Max(l => l.Step)} steps at most; det B = "
+                    + $"{result.Determinant:0.000}" + (reachable ? string.Empty : ": not positive, so that no flow from I reaches B"),
+                reachable ? losses.All(l => l.Loss < tolerance) : null),
         ];
     }
 }

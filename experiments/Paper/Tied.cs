@@ -116,7 +116,8 @@ internal sealed class Tied : Experiment
             (child, own) =>
             {
                 RowsOf(points.Find(p => p.Key == child.Key)!, own).ForEach(terminal.Row);
-                terminal.Say($"{child.Key}: test accuracy {own.BestAccuracy(images.Classes):0.0 %}{(own.Diverged ? " (diverged)" : string.Empty)}");
+                var best = own.BestAccuracy(images.Classes);
+                terminal.Say($"{child.Key}: test accuracy {best:0.0 %}{(own.Diverged ? " (diverged)" : string.Empty)}");
             },
             terminal,
             cancellation);
@@ -141,7 +142,11 @@ internal sealed class Tied : Experiment
 
     // Sizes auto:n are n layers a stage; of others, the deepest stage counts.
     private static string Draw(
-        RunFolder folder, TiedStatements statements, IReadOnlyList<NetworkSize> sizes, IReadOnlyList<Reconstruction> methods, string network)
+        RunFolder folder,
+        TiedStatements statements,
+        IReadOnlyList<NetworkSize> sizes,
+        IReadOnlyList<Reconstruction> methods,
+        string network)
     {
         var layers = sizes.Select(size => size.Blocks.Max()).ToList();
         Series Line(Reconstruction method)

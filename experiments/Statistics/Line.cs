@@ -15,6 +15,9 @@ internal sealed record Line(double Slope, double? StandardError, int Freedom)
     public double? HalfWidth =>
         StandardError is { } error ? error * Student.Reach(Freedom) : null;
 
+    /// <summary>Of a power law: the line of y².</summary>
+    public Line Squared => new(2 * Slope, 2 * StandardError, Freedom);
+
     /// <summary>Whether the slope is below a bound; null where its interval contains the bound, or is not known.</summary>
     public bool? IsBelow(double bound) => HalfWidth is not { } half ? null
         : Slope + half < bound ? true

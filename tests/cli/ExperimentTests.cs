@@ -143,7 +143,7 @@ public sealed class ExperimentTests : IDisposable
         const string size = "custom-basic:2+2+4+2";
         string[] small = ["--dataset", "synthetic", "--limit", "60", "--planes", "2", "--batch", "30", "--epochs", "1"];
         Assert.Equal(0, Run(["tied", "--sizes", size, "--reconstructions", "adaptive", .. small, "--out", At("t")]).Code);
-        var checkpoint = Path.Combine(At("t"), $"{size}-adaptive".Replace(':', '_'), "checkpoint.bin");
+        var checkpoint = Path.Combine(At("t"), $"{size}-adaptive-1".Replace(':', '_'), "checkpoint.bin");
         string[] words = ["finetune", "--size", size, .. small, "--last-norm-decay", "1e-2", "--checkpoint", checkpoint];
         var (code, rows, error) = Run([.. words, "--out", At("f"), "--json"]);
         Assert.True(code == 0, error);

@@ -56,7 +56,7 @@ public sealed class SmokeNumbersTests
     private static void LinearWeights(List<JsonElement> rows)
     {
         var steps = rows.Where(row => row.TryGetProperty("smoothness", out _)).ToList();
-        Assert.Equal([20, 40], steps.Select(row => Number(row, "depth")).Distinct());
+        Assert.Equal([10, 20, 40, 80], steps.Select(row => Number(row, "depth")).Distinct());
         Assert.All(steps.Where(row => Number(row, "step") == 0), row => Assert.Equal(0, Number(row, "largest_weight")));
         foreach (var descent in steps.GroupBy(row => Number(row, "depth")))
         {
