@@ -16,7 +16,7 @@ usage() {
   cat <<END
 usage: scripts/write-numbers.sh            write the numbers
        scripts/write-numbers.sh --check    compare; fail at the first difference, and name it
-       scripts/write-numbers.sh --measure  run the commands first, in runs/measured (half an hour on 2 cores), and keep
+       scripts/write-numbers.sh --measure  run the commands first, in runs/measured (an hour on 2 cores), and keep
                                            their data in $data
 END
 }
@@ -171,42 +171,58 @@ block_gradients() {
     }' "$data/compare-gradients/gradients.csv"
 }
 
-# finding VERB CLAIM: what was measured for the claim that begins so, in the words of the program.
-finding() {
-  awk -v verb="$1" -v claim="$2" "$library"'
-    of("verb") == verb && index(of("claim"), claim) == 1 { text = of("measured"); sub(/; it says.*/, "", text); print text; found++ }
-    END { exit found != 1 }' "$data/reproduce/report/findings.csv" ||
-    fail "$data/reproduce/report/findings.csv: has no finding, or several, of $1 that begins with '$2'"
+# The paper's rows, in its order: its name, the verb, the picture.
+paper_rows=(
+  'figure 2:linear-weights:linear-weights' 'figure 3a:tied:tied' 'figure 3b:adjoint-failure:adjoint-failure'
+  'figure 3c:depth-sweep:depth-sweep' 'figure 4:compare-gradients:gradients' 'table 2:finetune:finetune' 'memory:memory:memory-linear'
+  'discretization:discretization:discretization'
+)
+
+# findings VERB WHOSE: statement, number and verdict of a verb's findings, in the words of the program, as cells of a table; those of
+# the paper, or all.
+findings() {
+  awk -v verb="$1" -v whose="$2" "$library"'
+    of("verb") == verb {
+      claim = of("claim"); ours = claim ~ /^Ours[:,]/
+      if (ours && whose == "paper") next
+      holds = of("holds"); found++
+      printf "%s | %s | %s |\n", claim, of("measured"), holds == "True" ? "holds" : holds == "False" ? "does not hold" : "can'\''t be decided"
+    }
+    END { exit found == 0 }' "$data/reproduce/report/findings.csv" || fail "$data/reproduce/report/findings.csv: has no finding of $1"
 }
 
-# paper_row FIGURE VERB PICTURE [LABEL CLAIM]...: a row of the paper's table, a line for each claim.
-paper_row() {
-  local figure="$1" verb="$2" picture="$3" cell='' text
-  shift 3
-  while (($# > 0)); do
-    text="$(finding "$verb" "$2")"
-    cell+="${cell:+<br>}${1:+$1: }$text"
-    shift 2
-  done
-  printf '| %s | `%s` | %s | [figure](%s/reproduce/%s/%s.png) |\n' "$figure" "$verb" "$cell" "$data" "$verb" "$picture"
+# What an experiment takes: 5 s, 12 min.
+time_of() {
+  awk -v verb="$1" "$library"'
+    of("verb") == verb { s = of("seconds"); found++; if (s < 90) printf "%.0f s", s; else printf "%.0f min", s / 60 }
+    END { exit found != 1 }' "$data/reproduce/experiments.csv" || fail "$data/reproduce/experiments.csv: has no row '$1'"
 }
 
 block_paper() {
+  local row figure verb picture lead
   printf '`./resnet-nodes reproduce --preset small` runs every row on Fashion-MNIST and writes one report (%s on 2 cores); to run one\n' "$(minutes reproduce)"
-  printf 'row, give its command `--preset small`. `--preset paper` is the setting of the paper. Found with the small preset:\n\n'
-  printf '| paper | command | found | figure |\n|---|---|---|---|\n'
-  paper_row 'figure 2' linear-weights linear-weights 'max N‖A_{n+1} − A_n‖' 'Weights stay smooth'
-  paper_row 'figure 3a' tied tied '`auto:4`' 'Tied weights train with the adjoint as with backprop (auto:4)' \
-    '`auto:8`' 'Tied weights train with the adjoint as with backprop (auto:8)'
-  paper_row 'figure 3b' adjoint-failure adjoint-failure '' 'The adjoint fails' '`corrected`' 'Ours: corrected' '`adaptive`' 'Ours: adaptive trains'
-  paper_row 'figure 3c' depth-sweep depth-sweep 'ResNet, adjoint and backprop' 'Adjoint and backprop agree at large depth (ResNet' \
-    'HeunNet, adjoint and backprop' 'Adjoint and backprop agree at large depth (HeunNet'
-  paper_row 'figure 4' compare-gradients gradients ResNet 'ResNet:' HeunNet 'HeunNet:'
-  paper_row 'table 2' finetune finetune '' 'Untying changes nothing' refined 'Refinement of the untied network' '' 'The adjoint refines in less memory'
-  paper_row memory memory memory-linear Linear–tanh–Linear 'Memory is flat in depth with the adjoint, linear with backprop (linear)' \
-    'TinyResNet, 8 channels, batch 32' 'Memory is flat in depth with the adjoint, linear with backprop (tiny)' \
-    'ResNet, 8 channels, batch 32' 'Memory is flat in depth with the adjoint, linear with backprop (ode)'
-  paper_row discretization discretization discretization '`inverse`' 'The error of inverse' '`corrected`' 'Ours: the error of corrected'
+  printf 'row, give its command `--preset small`. `--preset paper` is the setting of the paper. The paper'\''s statements, as found with the\n'
+  printf 'small preset over seeds, with intervals of 95 %%; [ours, and what the small preset can'\''t show](docs/reproducing.md):\n\n'
+  printf '| paper | command | statement | found | verdict |\n|---|---|---|---|---|\n'
+  for row in "${paper_rows[@]}"; do
+    IFS=: read -r figure verb picture <<<"$row"
+    lead="[$figure]($data/reproduce/$verb/$picture.png) | \`$verb\`"
+    while read -r line; do
+      printf '| %s | %s\n' "$lead" "$line"
+      lead=' | '
+    done < <(findings "$verb" paper)
+  done
+}
+
+block_statements() {
+  local row figure verb picture
+  for row in "${paper_rows[@]}"; do
+    IFS=: read -r figure verb picture <<<"$row"
+    printf '### %s: `./resnet-nodes %s --preset small`, %s\n\n' "${figure^}" "$verb" "$(time_of "$verb")"
+    printf '| statement | expected: as found here | verdict |\n|---|---|---|\n'
+    findings "$verb" all | sed 's/^/| /'
+    printf '\n![%s](%s/reproduce/%s/%s.png)\n\n' "${figure^}" "${data#docs/}" "$verb" "$picture"
+  done
 }
 
 block_commands() {
@@ -291,6 +307,7 @@ collect() {
   # A row a parameter, half a megabyte: drawn, but not kept.
   rm "$data/reproduce/compare-gradients/parameters.csv"
   keep "$runs/reproduce/report" "$data/reproduce/report" findings.csv
+  cp "$runs/reproduce/experiments.csv" "$data/reproduce/experiments.csv"
   printf '{\n  "date": "%s",\n  "commit": "%s",\n  "cores": %s\n}\n' "$(date -r "$runs/memory/config.json" +%F)" "$commit" "$(nproc)" >"$data/machine.json"
   (cd "$data" && find . -type f ! -name SHA256SUMS ! -name '*.md' -printf '%P\n' | LC_ALL=C sort | xargs sha256sum) >"$work/sums"
   cp "$work/sums" "$data/SHA256SUMS"
