@@ -36,7 +36,10 @@ internal sealed record SweepRow(
 [Meaning("reconstructions", "Stored states and adjoints: {methods}.")]
 [Meaning("epochs", "Epochs of each run.")]
 [Preset("smoke", "dataset=synthetic", "limit=100", "planes=2", "depths=2,4", "seeds=1", "epochs=1", "batch=50")]
-[Preset("small", "depths=2,4,8,16", "seeds=1,2", "limit=6000", "epochs=3", "planes=8", "batch=64")]
+[Preset(
+    "small",
+    "depths=2,4,8,16,32", "reconstructions=backprop,inverse,adaptive", "seeds=1,2,3", "jobs=2", "limit=20000", "epochs=4",
+    "schedule=cosine", "planes=8", "batch=64")]
 [Preset(
     "paper",
     "dataset=cifar10", "depths=2,4,8,16,32,64", "seeds=1,2,3,4,5", "batch=256", "epochs=90", "reconstructions=backprop,inverse")]

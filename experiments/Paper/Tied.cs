@@ -34,7 +34,10 @@ internal sealed record TiedRow(
 [JsonRows(typeof(TiedRow), typeof(PlanRow), typeof(PlanPartRow))]
 [Defaults("network=tied", "epochs=200")]
 [Preset("smoke", "dataset=synthetic", "limit=100", "planes=2", "sizes=auto:2", "epochs=1", "batch=50")]
-[Preset("small", "planes=4", "sizes=auto:4,auto:8", "limit=6000", "epochs=3", "batch=32", "zero-init=true")]
+[Preset(
+    "small",
+    "planes=4", "sizes=auto:2,auto:4,auto:8,auto:16", "reconstructions=backprop,inverse,adaptive", "seeds=1,2,3", "jobs=2",
+    "limit=6000", "epochs=3", "batch=32", "zero-init=true")]
 [Preset("paper", "dataset=cifar10", "sizes=auto:8", "reconstructions=inverse", "epochs=200")]
 [Preset(
     "paper-imagenet",
