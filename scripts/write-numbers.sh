@@ -7,6 +7,7 @@ set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
 data=docs/measured
+figures=docs/figures
 # Newest folder of benchmarks, as docs/benchmarks.md shows it.
 bench="$(printf '%s\n' docs/benchmarks/*/bench.csv | sort | tail -n 1)"
 bench="${bench%/bench.csv}"
@@ -206,7 +207,7 @@ block_paper() {
   printf '| paper | command | statement | found | verdict |\n|---|---|---|---|---|\n'
   for row in "${paper_rows[@]}"; do
     IFS=: read -r figure verb picture <<<"$row"
-    lead="[$figure]($data/reproduce/$verb/$picture.png) | \`$verb\`"
+    lead="[$figure]($figures/$picture.png) | \`$verb\`"
     while read -r line; do
       printf '| %s | %s\n' "$lead" "$line"
       lead=' | '
@@ -221,7 +222,7 @@ block_statements() {
     printf '### %s: `./resnet-nodes %s --preset small`, %s\n\n' "${figure^}" "$verb" "$(time_of "$verb")"
     printf '| statement | expected: as found here | verdict |\n|---|---|---|\n'
     findings "$verb" all | sed 's/^/| /'
-    printf '\n![%s](%s/reproduce/%s/%s.png)\n\n' "${figure^}" "${data#docs/}" "$verb" "$picture"
+    printf '\n![%s](%s/%s.png)\n\n' "${figure^}" "${figures#docs/}" "$picture"
   done
 }
 
@@ -297,19 +298,25 @@ keep() {
 
 # Takes the data of finished runs over: collect RUNS COMMIT.
 collect() {
-  local runs="$1" commit="$2" name
+  local runs="$1" commit="$2" name row verbs=()
+  for row in "${paper_rows[@]}"; do IFS=: read -r _ name _ <<<"$row" && verbs+=("$name"); done
   keep "$runs/memory" "$data/memory" config.json memory.csv memory-tiny.png
   keep "$runs/compare-gradients" "$data/compare-gradients" config.json gradients.csv
   for name in "${accuracy_methods[@]}"; do keep "$runs/train-$name" "$data/train-$name" config.json metrics.csv; done
-  for name in linear-weights tied adjoint-failure depth-sweep compare-gradients finetune memory discretization; do
-    keep "$runs/reproduce/$name" "$data/reproduce/$name" config.json '*.csv' '*.png'
+  for name in "${verbs[@]}"; do
+    keep "$runs/reproduce/$name" "$data/reproduce/$name" config.json '*.csv'
+  done
+  rm -rf "$figures"
+  mkdir "$figures"
+  for name in "${verbs[@]}"; do
+    cp "$runs/reproduce/$name"/*.png "$figures"
   done
   # A row a parameter, half a megabyte: drawn, but not kept.
   rm "$data/reproduce/compare-gradients/parameters.csv"
   keep "$runs/reproduce/report" "$data/reproduce/report" findings.csv
   cp "$runs/reproduce/experiments.csv" "$data/reproduce/experiments.csv"
   printf '{\n  "date": "%s",\n  "commit": "%s",\n  "cores": %s\n}\n' "$(date -r "$runs/memory/config.json" +%F)" "$commit" "$(nproc)" >"$data/machine.json"
-  (cd "$data" && find . -type f ! -name SHA256SUMS ! -name '*.md' -printf '%P\n' | LC_ALL=C sort | xargs sha256sum) >"$work/sums"
+  (cd "$data" && find . ../figures -type f ! -name SHA256SUMS ! -name '*.md' | sed 's#^\./##' | LC_ALL=C sort | xargs sha256sum) >"$work/sums"
   cp "$work/sums" "$data/SHA256SUMS"
 }
 
