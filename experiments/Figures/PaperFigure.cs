@@ -78,7 +78,7 @@ internal static class PaperFigure
         }
 
         folder.Write(name + ".svg", SvgText.Portable(stream.ToArray(), layout.Width, layout.Height));
-        folder.AddFigure(name + ".svg");
+        folder.AddFigure(name + ".svg", title);
         return folder.File(name + ".png");
     }
 }

@@ -142,7 +142,8 @@ internal static class Pen
     }
 
     // Liang and Barsky's: what of a line is inside of a rectangle.
-    private static ((double X, double Y) From, (double X, double Y) To)? Clip((double X, double Y) a, (double X, double Y) b, SKRect inside)
+    private static ((double X, double Y) From, (double X, double Y) To)? Clip(
+        (double X, double Y) a, (double X, double Y) b, SKRect inside)
     {
         var (dx, dy) = (b.X - a.X, b.Y - a.Y);
         var (from, to) = (0.0, 1.0);

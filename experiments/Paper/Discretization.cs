@@ -169,8 +169,9 @@ internal sealed class Discretization : Experiment
         Panel PanelOf(string network) => new(
             "Blocks N", "Relative error of the input that comes back",
             [.. curves.Where(c => c.Network == network).Select(c => new Series(
-                c.Fit is { } fit ? $"{c.Method}: N^{AxisTicks.Plain((decimal)fit.Slope, 2)}" : $"{c.Method}", [.. c.Points.Select(r => (double)r.Depth!)],
-                [.. c.Points.Select(r => r.RelativeError!.Value)], PaperFigure.ColourOfMethod($"{c.Method}")))])
+                c.Fit is { } fit ? $"{c.Method}: N^{AxisTicks.Plain((decimal)fit.Slope, 2)}" : $"{c.Method}",
+                [.. c.Points.Select(r => (double)r.Depth!)], [.. c.Points.Select(r => r.RelativeError!.Value)],
+                PaperFigure.ColourOfMethod($"{c.Method}")))])
         {
             Title = network == "tied" ? "The same weights in each block" : "Each block with weights of its own",
             LogX = true,
