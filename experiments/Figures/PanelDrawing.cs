@@ -25,7 +25,8 @@ internal sealed class PanelDrawing
             .. panel.Series.Select((series, i) => new ColouredSeries(series, SKColor.Parse(series.Colour ?? PaperFigure.ColourAt(i))))
                 .Where(s => PointsOf(s.Series).Count > 0),
         ];
-        rangeX = Span(panel.RangeX, Along, Series.SelectMany(s => PointsOf(s.Series)).Select(p => p.X), panel.RangeX is null ? 0.03 : 0);
+        rangeX = Span(panel.RangeX, Along, Series.SelectMany(s => PointsOf(s.Series)).Select(p => p.X), panel.RangeX is null ? 0.03 : 0,
+            IsWhole && !panel.LogX ? 1 : 0);
         rangeY = Span(panel.RangeY, Up, Series.SelectMany(s => Ordinates(s.Series)), 0.05);
     }
 
@@ -160,7 +161,7 @@ internal sealed class PanelDrawing
 
     // What was asked for, else what is drawn; and somewhat more.
     private static (double Low, double High) Span(
-        (double Low, double High)? given, Func<double, double> along, IEnumerable<double> drawn, double margin)
+        (double Low, double High)? given, Func<double, double> along, IEnumerable<double> drawn, double margin, double least = 0)
     {
         var all = drawn.DefaultIfEmpty(0).ToList();
         var (low, high) = given is { } range ? (along(range.Low), along(range.High)) : (all.Min(), all.Max());
@@ -172,7 +173,7 @@ internal sealed class PanelDrawing
         if (high - low <= 1e-9 * Math.Max(Math.Abs(low), Math.Abs(high)))
         {
             // One number: some of the scale around it.
-            var around = low == 0 ? 1 : Math.Min(0.5, Math.Abs(low) / 4);
+            var around = Math.Max(least, low == 0 ? 1 : Math.Min(0.5, Math.Abs(low) / 4));
             return (low - around, high + around);
         }
 

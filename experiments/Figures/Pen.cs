@@ -79,7 +79,12 @@ internal static class Pen
         var isCloud = series.Stroke == Stroke.None && cloud > 1;
         var size = isCloud && cloud > 50 ? CloudSize : Size;
         var shown = isCloud ? colour.WithAlpha((byte)(cloud > 500 ? 90 : cloud > 50 ? 140 : 255)) : colour;
-        var isOpen = series.Marker == Marker.Circle;
+        if (series.Marker == Marker.Circle)
+        {
+            Circles(canvas, points, size / 2, shown, isCloud);
+            return;
+        }
+
         foreach (var part in points.Index().GroupBy(p => isCloud ? p.Index % Paths : 0, p => p.Item))
         {
             using var path = new SKPath();
@@ -88,17 +93,11 @@ internal static class Pen
                 AddMark(path, Round(point), series.Marker, size / 2);
             }
 
-            if (isOpen && !isCloud)
-            {
-                using var ground = new SKPaint { Color = SKColors.White, IsAntialias = true };
-                canvas.DrawPath(path, ground);
-            }
-
             // A point of no length under a round cap is a disc, in a tenth of what a circle takes.
             using var paint = new SKPaint
             {
-                Style = isOpen || series.Marker == Marker.Disc ? SKPaintStyle.Stroke : SKPaintStyle.Fill,
-                StrokeWidth = isOpen ? 0.8f * Width : size,
+                Style = series.Marker == Marker.Disc ? SKPaintStyle.Stroke : SKPaintStyle.Fill,
+                StrokeWidth = size,
                 StrokeCap = SKStrokeCap.Round,
                 Color = shown,
                 IsAntialias = true,
@@ -120,13 +119,26 @@ internal static class Pen
         canvas.Restore();
     }
 
+    // Open ones on a ground of their own, so that no line goes through them.
+    private static void Circles(SKCanvas canvas, IReadOnlyList<(double X, double Y)> points, float radius, SKColor colour, bool isCloud)
+    {
+        using var ground = new SKPaint { Color = SKColors.White, IsAntialias = true };
+        using var paint = new SKPaint { Style = SKPaintStyle.Stroke, StrokeWidth = 0.8f * Width, Color = colour, IsAntialias = true };
+        foreach (var point in points)
+        {
+            if (!isCloud)
+            {
+                canvas.DrawCircle(Round(point), radius, ground);
+            }
+
+            canvas.DrawCircle(Round(point), radius, paint);
+        }
+    }
+
     private static void AddMark(SKPath path, SKPoint at, Marker marker, float half)
     {
         switch (marker)
         {
-            case Marker.Circle:
-                path.AddCircle(at.X, at.Y, half);
-                break;
             case Marker.Triangle:
                 var (wide, up, down) = (1.15f * half, 1.25f * half, 0.85f * half);
                 path.AddPoly([new(at.X, at.Y - up), new(at.X + wide, at.Y + down), new(at.X - wide, at.Y + down)]);

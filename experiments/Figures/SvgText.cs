@@ -26,13 +26,14 @@ internal static class SvgText
                 continue;
             }
 
+            text.Value = text.Value.Trim();
             text.SetAttributeValue("font-family", Families);
             text.SetAttributeValue("x", x[0]);
             text.SetAttributeValue("y", y[0]);
             if (x.Length > 1)
             {
                 var size = Numbers(text, "font-size")[0];
-                var last = FigureText.WidthOf(text.Value.Trim()[^1..], size, text.Attribute("font-weight") is not null);
+                var last = FigureText.WidthOf(text.Value[^1..], size, text.Attribute("font-weight") is not null);
                 text.SetAttributeValue("textLength", MathF.Round(x[^1] + last - x[0], 1));
                 text.SetAttributeValue("lengthAdjust", "spacingAndGlyphs");
             }

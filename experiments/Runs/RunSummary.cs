@@ -21,9 +21,7 @@ internal sealed record Finding(string Claim, string Measured, bool? Holds)
 
     /// <summary>The claim without the words that say whose it is.</summary>
     [JsonIgnore]
-    public string Statement => IsOurs && Claim[Leads[0].Length..].Trim() is { Length: > 0 } rest
-        ? char.ToUpperInvariant(rest[0]) + rest[1..]
-        : Claim;
+    public string Statement => IsOurs ? Claim[Leads[0].Length..].Trim() : Claim;
 }
 
 /// <summary>A figure of a run.</summary>

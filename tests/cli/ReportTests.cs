@@ -58,8 +58,8 @@ public sealed class ReportTests : IDisposable
         Assert.Contains("Of the paper&#39;s 3 claims 2 hold, 1 does not hold, 0 can&#39;t be decided.", page);
         Assert.Contains("Of our own 2 claims 1 holds, 0 do not hold, 1 can&#39;t be decided.", page);
         Assert.Contains("<a href=\"#run0\">section 4</a><span>a</span></th><td><span class=\"tag\">paper</span> One</td><td>1</td>", page);
-        Assert.Contains("<td><span class=\"tag ours\">ours</span> Four</td><td>1</td><td class=\"open\">can't be decided</td>", page);
-        Assert.Contains("<td><span class=\"tag ours\">ours</span> If so: five</td>", page);
+        Assert.Contains("<td><span class=\"tag ours\">ours</span> four</td><td>1</td><td class=\"open\">can't be decided</td>", page);
+        Assert.Contains("<td><span class=\"tag ours\">ours</span> if so: five</td>", page);
         Assert.DoesNotContain("Ours", page);
     }
 
