@@ -57,6 +57,6 @@ internal static class BenchFigure
     {
         BenchMethod.Reference => "#000000",
         BenchMethod.ChannelsLast => "#7f7f7f",
-        _ => PaperFigure.ColourOfMethod(method[(method.LastIndexOf('-') + 1)..]),
+        _ => PaperFigure.ColourOfMethod(BenchMethod.Peers.Contains(method) ? method[(method.IndexOf('-') + 1)..] : method),
     };
 }
