@@ -27,14 +27,13 @@ internal static class BenchFigure
             .Select(d => ((double)d, d.ToString(CultureInfo.InvariantCulture))).ToList();
         Panel Draw(string y, Func<BenchRow, double?> of) => new("Depth N", y,
         [
-            .. points.GroupBy(p => p.Method).Select((own, i) =>
+            .. points.GroupBy(p => p.Method).Select(own =>
             {
-                // What all are compared with is black: the palette has one colour fewer than there are methods.
-                var colour = own.Key == BenchMethod.Reference ? "#000000" : PaperFigure.ColourAt(i);
                 var known = own.Where(p => of(p) is not null).ToList();
                 return new Series(
-                    own.Key, [.. known.Select(p => (double)p.Depth!)], [.. known.Select(p => of(p)!.Value)], colour)
+                    own.Key, [.. known.Select(p => (double)p.Depth!)], [.. known.Select(p => of(p)!.Value)], ColourOf(own.Key))
                 {
+                    Stroke = BenchMethod.Peers.Contains(own.Key) ? Stroke.Dashed : Stroke.Solid,
                     Marker = BenchMethod.Peers.Contains(own.Key) ? Marker.Circle : Marker.Disc,
                 };
             }),
@@ -44,12 +43,20 @@ internal static class BenchFigure
             LogY = true,
             TicksX = ticks,
         };
-        List<Panel> panels = [Draw("Seconds", p => p.StepSeconds)];
+        List<Panel> panels = [Draw("Time of a step (s)", p => p.StepSeconds)];
         if (points.Any(p => p.StepBytes is not null))
         {
-            panels.Add(Draw("Peak beyond rest (MiB)", p => p.StepBytes / 1048576.0));
+            panels.Add(Draw("Peak memory beyond rest (MiB)", p => p.StepBytes / 1048576.0));
         }
 
         return PaperFigure.Save(folder, Name(line), title, [.. panels]);
     }
+
+    // Peers have the colour of the method that they are written after, and dashes; what all are compared with is black.
+    private static string ColourOf(string method) => method switch
+    {
+        BenchMethod.Reference => "#000000",
+        BenchMethod.ChannelsLast => "#7f7f7f",
+        _ => PaperFigure.ColourOfMethod(BenchMethod.Peers.Contains(method) ? method[(method.IndexOf('-') + 1)..] : method),
+    };
 }

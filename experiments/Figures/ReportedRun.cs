@@ -21,7 +21,8 @@ internal sealed record ReportedRun(string Folder, string Name, RunSummary Summar
         var config = RunConfig.Read(folder, Again);
         var file = Path.Combine(folder, RunSummary.FileName);
         var summary = SealedJson.Read<RunSummary>(file, Again);
-        var hasNull = summary.Findings.Any(f => f is null) || summary.Figures.Concat(summary.Tables).Any(n => n is null);
+        var hasNull = summary.Findings.Any(f => f is null) || summary.Figures.Any(f => f is null)
+            || summary.Tables.Any(n => n is null);
         return hasNull
             ? throw SealedJson.Misshapen(file, "one of its lists", Again)
             : new(folder, name == "." ? summary.Verb : name, summary, config);

@@ -93,13 +93,20 @@ internal sealed class BudgetSweep(string network, Func<IReadOnlyList<(string Nam
         const double mebibyte = 1 << 20, milli = 1000;
         Series Of(string label, IReadOnlyList<BudgetRow> rows, string? colour = null) => new(
             label, [.. rows.Select(row => row.StepBytes / mebibyte)], [.. rows.Select(row => milli * row.StepSeconds)], colour);
-        return PaperFigure.Save(
-            folder, $"memory-budget-{network}", $"A training step within a budget, {network}",
-            "Memory beyond rest, measured (MiB)", "Time (ms)",
-            [
-                Of("budgets", planned, PaperFigure.DarkBlue),
-                .. methods.Select((row, i) => Of(row.Method, [row], PaperFigure.ColourAt(i + 1)) with { Marker = Marker.Circle }),
-            ]);
+        var title = $"A training step of {network} within a budget: from {milli * planned[0].StepSeconds:0.0} ms "
+            + $"in {MemoryGroup.Mebibytes(planned[0].StepBytes)} MiB to {milli * planned[^1].StepSeconds:0.0} ms "
+            + $"in {MemoryGroup.Mebibytes(planned[^1].StepBytes)} MiB";
+        Marker[] marks = [Marker.Square, Marker.Triangle, Marker.Circle];
+        var panel = new Panel("Peak memory beyond rest (MiB)", "Time of a step (ms)",
+        [
+            Of("budgets", planned, "#000000"),
+            .. methods.Select((row, i) => Of(row.Method, [row], PaperFigure.ColourOfMethod(row.Method))
+                with { Marker = marks[i % marks.Length], Stroke = Stroke.None }),
+        ])
+        {
+            LogX = true,
+        };
+        return PaperFigure.Save(folder, $"memory-budget-{network}", title, panel);
     }
 
     private Finding Kept(IReadOnlyList<BudgetRow> planned)

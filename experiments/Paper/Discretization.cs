@@ -165,16 +165,23 @@ internal sealed class Discretization : Experiment
     private static string Draw(
         RunFolder folder, IReadOnlyList<string> networks, List<Curve> curves, List<int> depths, string title)
     {
+        static double Least(Curve curve) => curve.Points.Select(r => r.RelativeError!.Value).Where(e => e > 0).DefaultIfEmpty(1e-16).Min();
         Panel PanelOf(string network) => new(
-            "Blocks N", $"Relative error ({network})",
-            [.. curves.Where(c => c.Network == network).Select((c, i) => new Series(
-                $"{c.Method}: N^{c.Fit?.Slope:0.00}", [.. c.Points.Select(r => (double)r.Depth!)],
-                [.. c.Points.Select(r => r.RelativeError!.Value)], i == 0 ? PaperFigure.DarkBlue : PaperFigure.ColourAt(i)))])
+            "Blocks N", "Relative error of the input that comes back",
+            [.. curves.Where(c => c.Network == network).Select(c => new Series(
+                c.Fit is { } fit ? $"{c.Method}: N^{AxisTicks.Plain((decimal)fit.Slope, 2)}" : $"{c.Method}",
+                [.. c.Points.Select(r => (double)r.Depth!)], [.. c.Points.Select(r => r.RelativeError!.Value)],
+                PaperFigure.ColourOfMethod($"{c.Method}")))])
         {
+            Title = network == "tied" ? "The same weights in each block" : "Each block with weights of its own",
             LogX = true,
             LogY = true,
+            RangeY = (curves.Min(Least), curves.Max(c => c.Points.Max(r => r.RelativeError!.Value))),
             TicksX = [.. depths.Where((_, i) => i % Math.Max(1, depths.Count / 8) == 0).Select(n => ((double)n, $"{n}"))],
         };
+        var falls = curves.Where(c => c.Network == networks[0] && c.Fit is not null)
+            .Select(c => $"as N^{AxisTicks.Plain((decimal)c.Fit!.Slope, 2)} with {c.Method}").ToList();
+        title += falls.Count > 0 ? ": the error falls " + string.Join(", ", falls) : string.Empty;
         return PaperFigure.Save(folder, "discretization", title, [.. networks.Select(PanelOf)]);
     }
 

@@ -209,10 +209,21 @@ internal sealed class GradientErrors : Experiment
     private static string Draw(RunFolder folder, List<GradientErrorRow> rows)
     {
         // A logarithmic axis has no place for 0, which is exact.
-        var series = rows.GroupBy(r => (r.Network, r.Solver, r.Reconstruction)).Select((own, i) => new Series(
-            $"{own.Key.Network}, {own.Key.Solver}, {own.Key.Reconstruction}", [.. own.Select(r => (double)r.Step)],
-            [.. own.Select(r => Math.Max(r.RelativeError, 1e-8))], PaperFigure.ColourAt(i))).ToList();
-        var panel = new Panel("Training step", "Relative error of the gradient", series) { LogY = true };
-        return PaperFigure.Save(folder, "gradient-errors", "Gradients beside backprop's while networks train", panel);
+        double Shown(GradientErrorRow row) => Math.Max(row.RelativeError, 1e-8);
+        var panels = rows.GroupBy(r => (r.Network, r.Solver)).Select(network => new Panel(
+            "Training step", "Relative error of the gradient",
+            [
+                .. network.GroupBy(r => r.Reconstruction).Select(own => new Series(
+                    own.Key, [.. own.Select(r => (double)r.Step)], [.. own.Select(Shown)], PaperFigure.ColourOfMethod(own.Key))),
+            ])
+        {
+            Title = $"{network.Key.Network}, {network.Key.Solver}",
+            LogY = true,
+            RangeY = (rows.Min(Shown), rows.Max(Shown)),
+        }).ToList();
+        var worst = rows.MaxBy(r => r.RelativeError)!;
+        var title = $"While networks train, gradients are within {worst.RelativeError:0.0e+0} of backprop's, "
+            + $"the farthest with {worst.Reconstruction} ({worst.Network}, {worst.Solver})";
+        return PaperFigure.Save(folder, "gradient-errors", title, panels);
     }
 }

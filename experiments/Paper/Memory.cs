@@ -301,13 +301,32 @@ internal sealed class Memory : Experiment
         {
             var own = rows.Where(r => r.Reconstruction == method.ToString()).ToList();
             return new Series(
-                method.ToString(), [.. own.Select(r => (double)r.Depth!)], [.. own.Select(r => (double)r.StepBytes! / mebibyte)])
+                method.ToString(), [.. own.Select(r => (double)r.Depth!)], [.. own.Select(r => (double)r.StepBytes! / mebibyte)],
+                PaperFigure.ColourOfMethod(method.ToString()))
             {
                 Marker = method.IsMemoryFree ? Marker.Circle : Marker.Disc,
             };
         });
-        var title = $"Memory of a training step, {network}";
-        return PaperFigure.Save(folder, $"memory-{network}", title, "Depth N", "Peak beyond rest (MiB)", [.. series]);
+        // Methods are a hundredfold apart at large depth.
+        var panel = new Panel("Depth N", "Peak memory beyond rest (MiB)", [.. series])
+        {
+            LogX = true,
+            LogY = true,
+            TicksX = [.. rows.Select(r => r.Depth).OfType<int>().Distinct().Order().Select(n => ((double)n, $"{n}"))],
+        };
+        return PaperFigure.Save(folder, $"memory-{network}", TitleOf(network, rows), panel);
+    }
+
+    // What the deepest network needs, of the methods that need the least and the most.
+    private static string TitleOf(string network, List<MemoryRow> rows)
+    {
+        var deepest = rows.Where(r => r.Depth is not null).GroupBy(r => r.Depth).MaxBy(depth => depth.Key)!
+            .Where(r => r.StepBytes is not null).OrderBy(r => r.StepBytes).ToList();
+        var of = $"Memory of a training step, {network}";
+        return deepest is [var least, .., var most]
+            ? $"{of}: at depth {most.Depth}, {MemoryGroup.Mebibytes(least.StepBytes!.Value)} MiB with {least.Reconstruction}, "
+                + $"{MemoryGroup.Mebibytes(most.StepBytes!.Value)} MiB with {most.Reconstruction}"
+            : of;
     }
 
     // One layer has no states between layers, and none of what goes from each to the next: that it has less is no slope.

@@ -97,10 +97,12 @@ internal sealed class Train : Experiment
         var history = new TrainingRun(folder, terminal, "train").Go(model, options, train, test, terminal.Row, cancellation);
         terminal.Table(history);
         var epochs = history.Select(m => (double)m.Epoch).ToList();
-        terminal.Say("figure: " + PaperFigure.Save(folder, "accuracy", $"{network} on {images.Name}", "Epoch", "Accuracy",
+        var title = $"{network} with {stage.Reconstruction} on {images.Name}"
+            + (history.Count > 0 ? $": test accuracy {history[^1].TestAccuracy:0.0 %} after epoch {history[^1].Epoch}" : string.Empty);
+        terminal.Say("figure: " + PaperFigure.Save(folder, "accuracy", title, "Epoch", "Accuracy (%)",
         [
-            new Series("train", epochs, [.. history.Select(m => m.TrainAccuracy)], PaperFigure.DarkBlue) { Marker = Marker.Circle },
-            new Series("test", epochs, [.. history.Select(m => m.TestAccuracy)], PaperFigure.Red),
+            new Series("train", epochs, [.. history.Select(m => 100 * m.TrainAccuracy)], PaperFigure.DarkBlue) { Marker = Marker.Circle },
+            new Series("test", epochs, [.. history.Select(m => 100 * m.TestAccuracy)], PaperFigure.Red),
         ]));
         folder.Finish(terminal, $"Training of {network} with {stage.Reconstruction} on {images.Name}");
     }

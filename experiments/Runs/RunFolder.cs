@@ -21,7 +21,7 @@ internal sealed class RunFolder : IRunKeeper
     private readonly Lazy<bool> config;
     private readonly string prefix;
     private readonly string? made;
-    private readonly List<string> figures = [];
+    private readonly List<ShownFigure> figures = [];
     private readonly List<string> tables = [];
 
     private RunFolder(string path, Verb verb, RunFiles files, Lazy<bool> config, string prefix, string? made) =>
@@ -124,8 +124,8 @@ internal sealed class RunFolder : IRunKeeper
             .Select(path => System.IO.Path.GetFileNameWithoutExtension(path)).Order(StringComparer.Ordinal)
         : [];
 
-    /// <summary>Names a figure's SVG for the report.</summary>
-    public void AddFigure(string name) => figures.Add(name);
+    /// <summary>Names a figure's SVG for the report, and says what it shows.</summary>
+    public void AddFigure(string name, string title) => figures.Add(new(name, title));
 
     /// <summary>Records as CSV; columns are those of the first.</summary>
     public void WriteCsv<T>(string name, IReadOnlyList<T> records)
@@ -146,13 +146,13 @@ internal sealed class RunFolder : IRunKeeper
     /// <summary>Marks the run as finished, and tells people what was found.</summary>
     public void Finish(Terminal terminal, string title, params IReadOnlyList<Finding> findings)
     {
-        var paper = verb.GetType().GetCustomAttribute<PaperRowAttribute>()?.Name ?? "beyond the paper";
-        var digests = figures.Concat(tables).Distinct().ToDictionary(name => name, name => RunSummary.DigestOf(File(name)));
+        var paper = verb.GetType().GetCustomAttribute<PaperRowAttribute>()?.Name ?? RunSummary.Beyond;
+        var digests = figures.Select(figure => figure.Name).Concat(tables).Distinct()
+            .ToDictionary(name => name, name => RunSummary.DigestOf(File(name)));
         Write(RunSummary.FileName, SealedJson.Write(new RunSummary(verb.Name, title, paper, findings, figures, tables, digests)));
         foreach (var finding in findings)
         {
-            var verdict = finding.Holds switch { true => "holds", false => "does not hold", null => "this setting can't show it" };
-            terminal.Say($"{finding.Claim}: {verdict}: {finding.Measured}");
+            terminal.Say($"{finding.Claim}: {finding.Verdict}: {finding.Measured}");
         }
 
         terminal.Say($"output: {Path}");

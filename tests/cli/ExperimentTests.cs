@@ -30,7 +30,7 @@ public sealed class ExperimentTests : IDisposable
         var tables = summary.RootElement.GetProperty("tables").EnumerateArray().Select(t => t.GetString()!).ToList();
         Assert.NotEmpty(tables);
         Assert.All(tables, table => Assert.True(File.ReadAllLines(Path.Combine(run.Folder, table)).Length > 1, table));
-        var figures = summary.RootElement.GetProperty("figures").EnumerateArray().Select(f => f.GetString()!).ToList();
+        var figures = summary.RootElement.GetProperty("figures").EnumerateArray().Select(f => f.GetProperty("name").GetString()!).ToList();
         Assert.NotEmpty(figures);
         Assert.All(figures, figure =>
         {

@@ -26,7 +26,7 @@ public sealed class ReportTests : IDisposable
             ["title"] = "A title",
             ["paper"] = "section 4",
             ["findings"] = new JsonArray(new JsonObject { ["claim"] = "A claim", ["measured"] = "a figure", ["holds"] = true }),
-            ["figures"] = new JsonArray("a.svg"),
+            ["figures"] = new JsonArray(Figure("a.svg", "What it shows")),
             ["tables"] = new JsonArray("a.csv"),
             ["digests"] = new JsonObject(),
         }.ToJsonString());
@@ -42,8 +42,38 @@ public sealed class ReportTests : IDisposable
         var page = Page();
         Assert.Contains("<td>a, &quot;b&quot;</td>", page);
         Assert.Contains("<strong>A claim.</strong> a figure.", page);
-        var picture = Assert.Single(Regex.Matches(page, "<img alt=\"A title: a\" src=\"data:image/svg\\+xml;base64,([^\"]*)\">"));
+        Assert.Contains("<figcaption>What it shows.</figcaption>", page);
+        var picture = Assert.Single(Regex.Matches(page, "<img alt=\"What it shows\" src=\"data:image/svg\\+xml;base64,([^\"]*)\">"));
         Assert.Equal(Drawing, Encoding.UTF8.GetString(Convert.FromBase64String(picture.Groups[1].Value)));
+    }
+
+    /// <summary>Whose a claim is and whether it holds are told at the top, in one sentence for the paper's and one for ours.</summary>
+    [Fact]
+    public void Findings_AreCountedAndTagged()
+    {
+        static JsonObject Finding(string claim, bool? holds) => new() { ["claim"] = claim, ["measured"] = "1", ["holds"] = holds };
+        Change(summary => summary["findings"] = new JsonArray(
+            Finding("One", true), Finding("Two", true), Finding("Three", false), Finding("Ours: four", null), Finding("Ours, if so: five", true)));
+        var page = Page();
+        Assert.Contains("Of the paper&#39;s 3 claims 2 hold, 1 does not hold, 0 can&#39;t be decided.", page);
+        Assert.Contains("Of our own 2 claims 1 holds, 0 do not hold, 1 can&#39;t be decided.", page);
+        Assert.Contains("<a href=\"#run0\">section 4</a><span>a</span></th><td><span class=\"tag\">paper</span> One</td><td>1</td>", page);
+        Assert.Contains("<td><span class=\"tag ours\">ours</span> four</td><td>1</td><td class=\"open\">can't be decided</td>", page);
+        Assert.Contains("<td><span class=\"tag ours\">ours</span> if so: five</td>", page);
+        Assert.DoesNotContain("Ours", page);
+    }
+
+    /// <summary>A figure is a name and a title, and both are texts.</summary>
+    [Theory]
+    [InlineData("""{"name": "a.svg"}""")]
+    [InlineData("""{"name": null, "title": "A title"}""")]
+    [InlineData("""{"name": "a.svg", "title": null}""")]
+    [InlineData("""{"name": "a.svg", "title": 7}""")]
+    [InlineData("\"a.svg\"")]
+    public void FigureOfTheWrongShape_IsNamed(string figure)
+    {
+        Change(summary => summary["figures"] = new JsonArray(JsonNode.Parse(figure)));
+        Refused("runs/a/summary.json", Misshapen);
     }
 
     /// <summary>Nothing but our own markup is in the page: a picture's inside is not, and texts are texts.</summary>
@@ -81,6 +111,7 @@ public sealed class ReportTests : IDisposable
             var finding = summary["findings"]![0]!;
             finding["claim"] = evil + "\u001b[2J\n";
             finding["measured"] = evil + "\u001b[2J\n";
+            summary["figures"]![0]!["title"] = evil;
         });
         Write("config.json", Config(new JsonObject { [evil] = evil }, evil));
         Write("a.csv", "\"" + evil.Replace("\"", "\"\"", StringComparison.Ordinal) + "\"\n1\n");
@@ -106,7 +137,7 @@ public sealed class ReportTests : IDisposable
         File.WriteAllText(At("secret.csv"), "secret\n1\n");
         foreach (var entry in (string[])["tables", "figures"])
         {
-            Change(summary => summary[entry] = new JsonArray(name));
+            Change(summary => summary[entry] = new JsonArray(entry == "figures" ? Figure(name, "A title") : name));
             Refused($"summary.json: {entry} names '", "expected the name of a file in its folder");
         }
     }
@@ -292,6 +323,8 @@ public sealed class ReportTests : IDisposable
             Change(summary => summary["digests"]![file] = Digest(text));
         }
     }
+
+    private static JsonObject Figure(string name, string title) => new() { ["name"] = name, ["title"] = title };
 
     private static string Config(JsonObject options, string version) => new JsonObject
     {
