@@ -41,7 +41,9 @@ internal sealed record FailureRow(
 [JsonRows(typeof(FailureRow))]
 [Defaults("network=ode", "size=101")]
 [Preset("smoke", "dataset=synthetic", "limit=64", "planes=2", "size=custom:3+4+5+3", "steps=3", "batch=16")]
-[Preset("small", "planes=4", "steps=120", "batch=64", "limit=6000", "seeds=1,2,3", "jobs=2")]
+[Preset(
+    "small",
+    "planes=4", "methods=backprop,inverse,adaptive", "steps=300", "batch=32", "lr=0.5", "limit=20000", "seeds=1,2,3,4,5", "jobs=2")]
 [Preset("paper", "dataset=imagenet", "batch=256", "steps=5000", "weight-decay=1e-4", "methods=backprop,inverse")]
 internal sealed class AdjointFailure : Experiment
 {

@@ -46,7 +46,7 @@ internal sealed record ParameterRow(
 [Meaning("reconstructions", "Methods to compare with backprop: {methods}.")]
 [Meaning("checkpoint", "Weights of a trained network (of the same depth, or of --stretch-from's), instead of training one first.")]
 [Preset("smoke", "dataset=synthetic", "limit=200", "planes=4", "depths=4,8", "train-steps=5", "batch=50")]
-[Preset("small", "depths=4,8,16,32,64", "train-steps=100")]
+[Preset("small", "depths=4,8,16,32,64", "train-steps=400")]
 [Preset("paper", "dataset=cifar10", "depths=4,8,16,32,64", "batch=256", "reconstructions=inverse", "train-steps=17550")]
 internal sealed class CompareGradients : Experiment
 {
@@ -329,7 +329,8 @@ internal sealed class CompareGradients : Experiment
                 + (method.StartsWith("inverse", StringComparison.Ordinal) ? $" (theory {-2 * solvers[s].Order})" : string.Empty);
             return new(
                 PaperFigure.NetworkOf(solvers[s].Name) + slope, [.. points.Select(Column)], [.. points.Select(r => r.SquaredError)],
-                PaperFigure.ColourOf(solvers[s].Name)) { Stroke = Stroke.None };
+                PaperFigure.ColourOf(solvers[s].Name))
+            { Stroke = Stroke.None };
         }
 
         // The paper's two ways first.

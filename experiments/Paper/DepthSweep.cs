@@ -38,7 +38,7 @@ internal sealed record SweepRow(
 [Preset("smoke", "dataset=synthetic", "limit=100", "planes=2", "depths=2,4", "seeds=1", "epochs=1", "batch=50")]
 [Preset(
     "small",
-    "depths=2,4,8,16,32", "reconstructions=backprop,inverse,adaptive", "seeds=1,2,3", "jobs=2", "limit=20000", "epochs=4",
+    "depths=2,4,8,16,32", "reconstructions=backprop,inverse,adaptive", "seeds=1,2,3", "jobs=2", "limit=20000", "epochs=3",
     "schedule=cosine", "planes=8", "batch=64")]
 [Preset(
     "paper",

@@ -90,9 +90,9 @@ internal sealed class LinearWeights : Experiment
         var findings = Judge(results, result, setting.Tolerance);
         var lines = result.Weights.GroupBy(w => w.Step).Select((line, i) => new Series(
             $"Step: {line.Key}", [.. line.Select(w => (double)w.Layer)], [.. line.Select(w => w.Weight)], PaperFigure.ColourAt(i))
-            {
-                Marker = Marker.None,
-            }).ToList();
+        {
+            Marker = Marker.None,
+        }).ToList();
         var title = $"Weights of a linear ResNet {(findings[0].Holds == true ? "stay smooth in depth" : "in depth")}";
         terminal.Say("figure: " + PaperFigure.Save(folder, "linear-weights", title, "Depth N", "Weight value", lines));
         Series[] Over(Func<SmoothnessRow, double> value) =>
