@@ -43,7 +43,7 @@ internal sealed record FailureRow(
 [Preset("smoke", "dataset=synthetic", "limit=64", "planes=2", "size=custom:3+4+5+3", "steps=3", "batch=16")]
 [Preset(
     "small",
-    "planes=4", "methods=backprop,inverse,adaptive", "steps=300", "batch=32", "lr=0.5", "limit=20000", "seeds=1,2,3,4,5", "jobs=2")]
+    "planes=4", "methods=backprop,inverse,adaptive", "steps=200", "batch=64", "lr=1", "limit=20000", "seeds=1,2,3,4,5", "jobs=2")]
 [Preset("paper", "dataset=imagenet", "batch=256", "steps=5000", "weight-decay=1e-4", "methods=backprop,inverse")]
 internal sealed class AdjointFailure : Experiment
 {
@@ -214,7 +214,7 @@ internal sealed class AdjointFailure : Experiment
             new("Training step", y, [.. statements.Methods.Select(method => Line(method, value))]) { LogY = logY };
         return PaperFigure.Save(folder, "adjoint-failure", statements.Title,
         [
-            Panel("Loss, mean of 10 steps", r => r.Loss),
+            Panel("Loss, mean of 10 steps", r => r.Loss, logY: true),
             Panel("Relative error of the gradient", r => r.GradientError, logY: true),
             Panel("Relative error of the states at x₀", r => r.ReconstructionError, logY: true),
             Panel("Evaluations a layer, way back", r => r.EvaluationsPerLayer),

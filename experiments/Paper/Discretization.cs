@@ -169,7 +169,7 @@ internal sealed class Discretization : Experiment
         Panel PanelOf(string network) => new(
             "Blocks N", "Relative error of the input that comes back",
             [.. curves.Where(c => c.Network == network).Select(c => new Series(
-                c.Fit is { } fit ? $"{c.Method}: N^{AxisTicks.Plain((decimal)fit.Slope, 2)}" : $"{c.Method}",
+                c.Fit is { } fit ? $"{c.Method}: exponent {AxisTicks.Plain((decimal)fit.Slope, 2)}" : $"{c.Method}",
                 [.. c.Points.Select(r => (double)r.Depth!)], [.. c.Points.Select(r => r.RelativeError!.Value)],
                 PaperFigure.ColourOfMethod($"{c.Method}")))])
         {
@@ -180,8 +180,8 @@ internal sealed class Discretization : Experiment
             TicksX = [.. depths.Where((_, i) => i % Math.Max(1, depths.Count / 8) == 0).Select(n => ((double)n, $"{n}"))],
         };
         var falls = curves.Where(c => c.Network == networks[0] && c.Fit is not null)
-            .Select(c => $"as N^{AxisTicks.Plain((decimal)c.Fit!.Slope, 2)} with {c.Method}").ToList();
-        title += falls.Count > 0 ? ": the error falls " + string.Join(", ", falls) : string.Empty;
+            .Select(c => $"{AxisTicks.Plain((decimal)c.Fit!.Slope, 2)} with {c.Method}").ToList();
+        title += falls.Count > 0 ? ": the error falls as a power of N, " + string.Join(", ", falls) : string.Empty;
         return PaperFigure.Save(folder, "discretization", title, [.. networks.Select(PanelOf)]);
     }
 

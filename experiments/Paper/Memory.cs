@@ -353,10 +353,10 @@ internal sealed class Memory : Experiment
                 flat.IsBelow(Math.Max(0.01 * linear.Slope, 4096)));
     }
 
-    private static string Shown(Line line) => line.HalfWidth switch
+    private static string Shown(Line line) => line.Interval.HalfWidth switch
     {
-        null => $"{line.Slope:N0} bytes a layer (of two depths, no error is known)",
-        { } half when Math.Abs(line.Slope) < half => $"nothing above the noise of {half:N0} bytes a layer",
+        double.PositiveInfinity => $"{line.Slope:N0} bytes a layer (of two depths, no error is known)",
+        var half when Math.Abs(line.Slope) < half => $"nothing above the noise of {half:N0} bytes a layer",
         _ => $"{line.Text("N0")} bytes a layer",
     };
 }

@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace ResNetNodes.Experiments.Statistics;
 
 /// <summary>A straight line by least squares: its slope, and how far the scatter about it lets that be off.</summary>
@@ -11,26 +9,19 @@ internal sealed record Line(double Slope, double? StandardError, int Freedom)
     // What an exponent may lack of its order where steps are not yet small.
     private const double Shortfall = 0.15;
 
-    /// <summary>Half of the interval that holds the slope with 95 % probability, by Student's t; null with two points.</summary>
-    public double? HalfWidth =>
-        StandardError is { } error ? error * Student.Reach(Freedom) : null;
+    /// <summary>The slope and its interval; infinite with two points.</summary>
+    public Estimate Interval =>
+        new(Slope, StandardError is { } error ? error * Student.Reach(Freedom) : double.PositiveInfinity);
 
     /// <summary>Of a power law: the line of y².</summary>
     public Line Squared => new(2 * Slope, 2 * StandardError, Freedom);
 
-    /// <summary>Whether the slope is below a bound; null where its interval contains the bound, or is not known.</summary>
-    public bool? IsBelow(double bound) => HalfWidth is not { } half ? null
-        : Slope + half < bound ? true
-        : Slope - half > bound ? false
-        : null;
+    /// <summary>Whether the slope is below a bound; null where its interval contains the bound.</summary>
+    public bool? IsBelow(double bound) => !Interval.IsAbove(bound);
 
     /// <summary>Of a power law: whether y falls at least as x^−order.</summary>
     public bool? FallsAs(double order) => IsBelow(Shortfall - order);
 
     /// <summary>The slope, and its interval if that is known: -1.47 ± 0.02.</summary>
-    public string Text(string format)
-    {
-        string Of(double number) => number.ToString(format, CultureInfo.InvariantCulture);
-        return HalfWidth is { } half ? $"{Of(Slope)} ± {Of(half)}" : Of(Slope);
-    }
+    public string Text(string format) => Interval.Text(format);
 }

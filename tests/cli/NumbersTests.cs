@@ -22,9 +22,10 @@ public sealed class NumbersTests : IDisposable
     [Theory]
     [InlineData("README.md", "the same after 330", "the same after 331")]
     [InlineData("README.md", "| `backprop` | ", "| `backprop` | 1")]
-    [InlineData("README.md", "docs/measured/memory/memory-tiny.png", "docs/measured/reproduce/memory/memory-tiny.png")]
+    [InlineData("README.md", "docs/measured/memory/memory-tiny.png", "docs/figures/memory-tiny.png")]
     [InlineData("README.md", " on 2 cores once built", " and more on 2 cores once built")]
     [InlineData("build.sh", "(", "(1", " on 2 cores once built")]
+    [InlineData("docs/reproducing.md", "| statement | ", "| statements | ")]
     public void Check_NamesWhatWasChanged(string file, string text, string changed, string? onLineWith = null)
     {
         Copy();
