@@ -71,10 +71,13 @@ machine() {
     "$(json commit "$2")"
 }
 
-# minutes NAME: what a timed command takes: 1 minute, 2 minutes.
+# minutes demo|reproduce: what the command takes: 1 minute, 2 minutes.
 minutes() {
   local seconds
-  seconds="$(awk -F, -v name="$1" '$1 == name { print $2 }' "$data/times.csv")"
+  case "$1" in
+    demo) seconds="$(awk -F, '$1 == "demo" { print $2 }' "$data/times.csv")" ;;
+    reproduce) seconds="$(awk "$library"' { sum += of("seconds") } END { print sum }' "$data/reproduce/experiments.csv")" ;;
+  esac
   [[ -n "$seconds" ]] || fail "$data/times.csv: has no row '$1'"
   awk -v s="$seconds" 'BEGIN { n = int((s + 30) / 60); if (n < 1) n = 1; print n (n == 1 ? " minute" : " minutes") }'
 }
@@ -217,6 +220,7 @@ block_paper() {
 
 block_statements() {
   local row figure verb picture
+  printf 'Found on %s:\n\n' "$(machine "$data/reproduce/memory/config.json" "$data/reproduce/machine.json")"
   for row in "${paper_rows[@]}"; do
     IFS=: read -r figure verb picture <<<"$row"
     printf '### %s: `./resnet-nodes %s --preset small`, %s\n\n' "${figure^}" "$verb" "$(time_of "$verb")"
@@ -296,28 +300,43 @@ keep() {
   for pattern in "$@"; do cp "$from"/$pattern "$to"; done
 }
 
-# Takes the data of finished runs over: collect RUNS COMMIT.
+# Takes the data of finished runs over, as far as they are there: collect RUNS COMMIT.
 collect() {
-  local runs="$1" commit="$2" name row verbs=()
-  for row in "${paper_rows[@]}"; do IFS=: read -r _ name _ <<<"$row" && verbs+=("$name"); done
+  local runs="$1" commit="$2"
+  [[ ! -d "$runs/memory" ]] || collect_tables "$runs" "$commit"
+  [[ ! -d "$runs/reproduce" ]] || collect_paper "$runs/reproduce" "$commit"
+  (cd "$data" && find . ../figures -type f ! -name SHA256SUMS ! -name '*.md' | sed 's#^\./##' | LC_ALL=C sort | xargs sha256sum) >"$work/sums"
+  cp "$work/sums" "$data/SHA256SUMS"
+}
+
+# made_on CONFIG COMMIT: date, commit and cores of runs of which this is a configuration.
+made_on() { printf '{\n  "date": "%s",\n  "commit": "%s",\n  "cores": %s\n}\n' "$(date -r "$1" +%F)" "$2" "$(nproc)"; }
+
+# The tables of memory, gradients and accuracy.
+collect_tables() {
+  local runs="$1" commit="$2" name
   keep "$runs/memory" "$data/memory" config.json memory.csv memory-tiny.png
   keep "$runs/compare-gradients" "$data/compare-gradients" config.json gradients.csv
   for name in "${accuracy_methods[@]}"; do keep "$runs/train-$name" "$data/train-$name" config.json metrics.csv; done
-  for name in "${verbs[@]}"; do
-    keep "$runs/reproduce/$name" "$data/reproduce/$name" config.json '*.csv'
-  done
-  rm -rf "$figures"
+  cp "$runs/times.csv" "$data/times.csv"
+  made_on "$runs/memory/config.json" "$commit" >"$data/machine.json"
+}
+
+# The paper's rows.
+collect_paper() {
+  local runs="$1" commit="$2" name row
+  rm -rf "$figures" "$data/reproduce"
   mkdir "$figures"
-  for name in "${verbs[@]}"; do
-    cp "$runs/reproduce/$name"/*.png "$figures"
+  for row in "${paper_rows[@]}"; do
+    IFS=: read -r _ name _ <<<"$row"
+    keep "$runs/$name" "$data/reproduce/$name" config.json '*.csv'
+    cp "$runs/$name"/*.png "$figures"
   done
   # A row a parameter, half a megabyte: drawn, but not kept.
   rm "$data/reproduce/compare-gradients/parameters.csv"
-  keep "$runs/reproduce/report" "$data/reproduce/report" findings.csv
-  cp "$runs/reproduce/experiments.csv" "$data/reproduce/experiments.csv"
-  printf '{\n  "date": "%s",\n  "commit": "%s",\n  "cores": %s\n}\n' "$(date -r "$runs/memory/config.json" +%F)" "$commit" "$(nproc)" >"$data/machine.json"
-  (cd "$data" && find . ../figures -type f ! -name SHA256SUMS ! -name '*.md' | sed 's#^\./##' | LC_ALL=C sort | xargs sha256sum) >"$work/sums"
-  cp "$work/sums" "$data/SHA256SUMS"
+  keep "$runs/report" "$data/reproduce/report" findings.csv
+  cp "$runs/experiments.csv" "$data/reproduce/experiments.csv"
+  made_on "$runs/config.json" "$commit" >"$data/reproduce/machine.json"
 }
 
 measure() {
@@ -330,13 +349,11 @@ measure() {
     run "train-$name" train --network tiny --depth 16 --planes 16 --solver euler --reconstruction "$name" --dataset fashion-mnist \
       --batch 128 --epochs 3 --seed 1
   done
-  [[ ! -e "$runs/times.csv" ]] || rm "$runs/times.csv"
-  timed() { local begin=$SECONDS; "${@:2}" >/dev/null; echo "$1,$((SECONDS - begin))" >>"$runs/times.csv"; }
-  echo name,seconds >"$runs/times.csv"
   ./build.sh
-  timed demo ./build.sh demo
-  timed reproduce ./resnet-nodes reproduce --preset small --out "$runs/reproduce" --overwrite --quiet
-  cp "$runs/times.csv" "$data/times.csv"
+  local begin=$SECONDS
+  ./build.sh demo >/dev/null
+  printf 'name,seconds\ndemo,%s\n' "$((SECONDS - begin))" >"$runs/times.csv"
+  run reproduce reproduce --preset small
   collect "$runs" "$(git rev-parse HEAD)"
 }
 
@@ -344,7 +361,7 @@ case "${1:-}" in
   '') write ;;
   --check) compare ;;
   --measure) measure; write ;;
-  # Runs that were made elsewhere, of another commit.
+  # Runs that were made elsewhere, of another commit; the tables of memory, gradients and accuracy, or those of the paper, or both.
   --collect) collect "${2:?folder of runs}" "${3:?commit}"; write ;;
   -h | --help) usage ;;
   *) usage >&2; exit 2 ;;

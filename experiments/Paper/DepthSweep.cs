@@ -133,7 +133,7 @@ internal sealed class DepthSweep : Experiment
         rows.AddRange(points.Zip(trained, RowOf));
         folder.WriteCsv("depth-sweep.csv", rows);
         terminal.Table(rows);
-        var sweep = new SweepStatements(rows, solvers, methods, depths);
+        var sweep = new SweepStatements(rows, solvers, methods, depths, images.Classes);
         terminal.Say("figure: " + Draw(folder, sweep, solvers, methods, depths));
         folder.Finish(terminal, $"Test error against depth on {Images.Dataset}, {seeds.Count} seeds", sweep.Findings);
     }

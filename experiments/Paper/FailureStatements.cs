@@ -44,9 +44,8 @@ internal sealed class FailureStatements
         {
             var excess = Excess(method);
             var own = Losses.Where(l => l.Method == method).ToList();
-            var diverged = own.Count(l => l.Diverged);
             var measured = $"loss {own.Average(l => l.Loss):0.000} with {method}, {LossesOf("backprop").Average():0.000} with backprop: "
-                + $"{Percent(excess)}{(diverged > 0 ? $"; {diverged} of {own.Count} seeds diverged" : string.Empty)}; "
+                + $"{Percent(excess)}{TrainedNetwork.DivergedOf([.. own.Select(l => l.Diverged)])}; "
                 + $"error of the gradient up to {own.Max(l => l.LargestGradientError) ?? 0:0.0e+0}";
             findings.Add(method == "inverse"
                 ? new(

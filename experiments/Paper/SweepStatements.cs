@@ -13,19 +13,25 @@ internal sealed class SweepStatements
     /// <summary>Points of test error by which a method must be worse to have failed, and that an interval may be wide.</summary>
     private const double Matters = 2;
 
-    /// <summary>Percent of test error from which on a network has not learned enough to be compared; guessing has 90.</summary>
-    private const double Unlearned = 80;
-
     private readonly List<SweepRow> rows;
     private readonly IReadOnlyList<string> solvers;
     private readonly IReadOnlyList<int> depths;
     private readonly string? stored;
+
+    // Percent of test error from which on a network has not learned enough to be compared.
+    private readonly double unlearned;
+
     private readonly Dictionary<string, Scatter?> scatters = [];
 
     public SweepStatements(
-        List<SweepRow> rows, IReadOnlyList<string> solvers, IReadOnlyList<Reconstruction> methods, IReadOnlyList<int> depths)
+        List<SweepRow> rows,
+        IReadOnlyList<string> solvers,
+        IReadOnlyList<Reconstruction> methods,
+        IReadOnlyList<int> depths,
+        int classes)
     {
         (this.rows, this.solvers, this.depths) = (rows, solvers, [.. depths.Order()]);
+        unlearned = 100 - (200.0 / classes);
         stored = methods.FirstOrDefault(m => !m.IsMemoryFree)?.ToString();
         if (stored is null)
         {
@@ -115,14 +121,10 @@ internal sealed class SweepStatements
         }
     }
 
-    private string Diverged(string solver, int depth)
-    {
-        var own = rows.Where(r => r.Solver == solver && r.Depth == depth && r.Reconstruction == "inverse").ToList();
-        var diverged = own.Count(r => r.Diverged);
-        return diverged > 0 ? $"; {diverged} of {own.Count} seeds diverged" : string.Empty;
-    }
+    private string Diverged(string solver, int depth) => TrainedNetwork.DivergedOf(
+        [.. rows.Where(r => r.Solver == solver && r.Depth == depth && r.Reconstruction == "inverse").Select(r => r.Diverged)]);
 
-    private bool HasLearned(int depth) => solvers.All(solver => Errors(solver, stored!, depth).Average() < Unlearned);
+    private bool HasLearned(int depth) => solvers.All(solver => Errors(solver, stored!, depth).Average() < unlearned);
 
     // The least depth from which on no difference is seen.
     private IEnumerable<Said> Matches()

@@ -65,9 +65,6 @@ internal sealed class TiedStatements
         .. Results.Where(r => r.Size == size && r.Reconstruction == method).OrderBy(r => r.Seed).Select(r => r.TestAccuracy),
     ];
 
-    private string DivergedOf(string size, string method)
-    {
-        var own = Results.Where(r => r.Size == size && r.Reconstruction == method).ToList();
-        return own.Any(r => r.Diverged) ? $"; {own.Count(r => r.Diverged)} of {own.Count} seeds diverged" : string.Empty;
-    }
+    private string DivergedOf(string size, string method) => TrainedNetwork.DivergedOf(
+        [.. Results.Where(r => r.Size == size && r.Reconstruction == method).Select(r => r.Diverged)]);
 }

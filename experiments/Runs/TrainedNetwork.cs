@@ -27,6 +27,10 @@ internal sealed record TrainedNetwork(bool Diverged, IReadOnlyList<EpochMetrics>
         return new(diverged, File.Exists(checkpoint) ? [.. Checkpoint.ReadHistory(checkpoint)] : []);
     }
 
+    /// <summary>"; 2 of 5 seeds diverged", or nothing where none did.</summary>
+    public static string DivergedOf(IReadOnlyList<bool> seeds) =>
+        seeds.Contains(true) ? $"; {seeds.Count(diverged => diverged)} of {seeds.Count} seeds diverged" : string.Empty;
+
     /// <summary>The best test accuracy of an epoch; of a network that diverged, that of guessing.</summary>
     public double BestAccuracy(int classes) => Diverged ? 1.0 / classes : Epochs.Max(epoch => epoch.TestAccuracy);
 }
