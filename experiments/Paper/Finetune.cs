@@ -46,7 +46,7 @@ internal sealed record FinetuneMemoryRow(string Reconstruction, long PeakBytes, 
 [Preset(
     "small",
     "planes=4", "size=custom:2+2+10+2", "limit=6000", "pretrain-epochs=3", "epochs=2", "schedule=constant", "batch=32", "zero-init=true",
-    "seeds=1,2,3", "jobs=2")]
+    "seeds=1,2,3,4,5", "jobs=2")]
 [Preset(
     "paper",
     "dataset=cifar10", "size=auto:32", "pretrain-epochs=200", "epochs=50", "schedule=steps:40", "reconstruction=inverse")]

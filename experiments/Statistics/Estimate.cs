@@ -36,6 +36,8 @@ internal sealed record Estimate(double Value, double HalfWidth)
         var half = double.IsFinite(HalfWidth)
             ? " ± " + HalfWidth.ToString(format.Split(';')[0].TrimStart('+'), CultureInfo.InvariantCulture)
             : string.Empty;
-        return Value.ToString(format, CultureInfo.InvariantCulture) + half;
+        // Rounded first: a number that is shown as zero has no sign of its own.
+        var digits = format.Split(';')[0].Split('.') is [_, var decimals] ? decimals.Length : 0;
+        return (Math.Round(Value, digits) + 0.0).ToString(format, CultureInfo.InvariantCulture) + half;
     }
 }
