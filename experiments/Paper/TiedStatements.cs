@@ -38,7 +38,7 @@ internal sealed class TiedStatements
             {
                 var (difference, other) = (Difference(size), Accuracies(size, stored).Average());
                 findings.Add(new(
-                    $"{(method == "inverse" ? string.Empty : "Ours: ")}tied weights train with {method} as with {stored} ({size})",
+                    $"{(method == "inverse" ? "Tied" : "Ours: tied")} weights train with {method} as with {stored} ({size})",
                     $"test accuracy {Accuracies(size, method).Average():0.0} % with {method}, {other:0.0} % with {stored}: "
                         + $"{difference.Text("+0.0;-0.0")} points{DivergedOf(size, method)}",
                     other < 200.0 / classes ? null : difference.IsNone(Matters)));
