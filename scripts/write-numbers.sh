@@ -198,7 +198,7 @@ findings() {
 # What an experiment takes: 5 s, 12 min.
 time_of() {
   awk -v verb="$1" "$library"'
-    of("verb") == verb { s = of("seconds"); found++; if (s < 90) printf "%.0f s", s; else printf "%.0f min", s / 60 }
+    of("verb") == verb { s = of("seconds") + 0; found++; if (s < 90) printf "%.0f s", s; else printf "%.0f min", s / 60 }
     END { exit found != 1 }' "$data/reproduce/experiments.csv" || fail "$data/reproduce/experiments.csv: has no row '$1'"
 }
 
