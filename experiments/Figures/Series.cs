@@ -1,3 +1,5 @@
+using ResNetNodes.Experiments.Statistics;
+
 namespace ResNetNodes.Experiments.Figures;
 
 /// <summary>How points are joined.</summary>
@@ -47,6 +49,17 @@ internal sealed record Series(string Label, IReadOnlyList<double> X, IReadOnlyLi
 
     /// <summary>How each of them is marked.</summary>
     public Marker Marker { get; init; } = Marker.Disc;
+
+    /// <summary>The line of medians in the band of their quartiles.</summary>
+    /// <param name="label">In the legend.</param>
+    /// <param name="x">Abscissae.</param>
+    /// <param name="values">What was found at each of them, by its index.</param>
+    /// <param name="colour">As #rrggbb.</param>
+    public static Series OfQuartiles(string label, IReadOnlyList<double> x, Func<int, IEnumerable<double>> values, string colour)
+    {
+        double[] At(double share) => [.. Enumerable.Range(0, x.Count).Select(i => Fit.Quantile(values(i), share))];
+        return new(label, x, At(0.5), colour) { Band = (At(0.25), At(0.75)) };
+    }
 
     /// <summary>A band around the line, such as quartiles: lower and upper ordinates at X.</summary>
     public (IReadOnlyList<double> Low, IReadOnlyList<double> High)? Band { get; init; }

@@ -5,7 +5,6 @@ using ResNetNodes.Experiments.Cli.Options;
 using ResNetNodes.Experiments.Cli.Parsing;
 using ResNetNodes.Experiments.Figures;
 using ResNetNodes.Experiments.Runs;
-using ResNetNodes.Experiments.Statistics;
 using ResNetNodes.Networks;
 using ResNetNodes.Training;
 using TorchSharp;
@@ -137,7 +136,7 @@ internal sealed class AdjointFailure : Experiment
         parts.ConvertAll(part => new Child(
             part.Key, typeof(AdjointFailure), ("methods", part.Method), ("seeds", $"{part.Seed}"), ("jobs", "1"), ("json", "true"))),
         (_, run) => Rows.Parse<FailureRow>(run()),
-        (child, own) => terminal.Say($"{child.Key}: loss {own[^1].Loss:0.000} after {own[^1].Step} steps"),
+        (i, own) => terminal.Say($"{parts[i].Key}: loss {own[^1].Loss:0.000} after {own[^1].Step} steps"),
         terminal,
         cancellation);
 
@@ -201,12 +200,11 @@ internal sealed class AdjointFailure : Experiment
                 Step: (stretch.Key * Between) + 1,
                 Values: stretch.GroupBy(r => r.Seed).Select(own => own.Average(value) ?? double.NaN).Where(double.IsFinite).ToList()))
                 .Where(stretch => stretch.Values.Count > 0).ToList();
-            double[] At(double share) => [.. stretches.Select(stretch => Fit.Quantile(stretch.Values, share))];
-            return new(method, [.. stretches.Select(s => (double)s.Step)], At(0.5), PaperFigure.ColourOfMethod(method))
+            return Series.OfQuartiles(
+                method, [.. stretches.Select(s => (double)s.Step)], i => stretches[i].Values, PaperFigure.ColourOfMethod(method)) with
             {
                 Stroke = method == "backprop" ? Stroke.Solid : method == "inverse" ? Stroke.Dashed : Stroke.Dotted,
                 Marker = Marker.None,
-                Band = (At(0.25), At(0.75)),
             };
         }
 

@@ -118,19 +118,18 @@ internal sealed class DepthSweep : Experiment
                 point.Solver, point.Method.ToString(), point.Depth, point.Seed, best, 100 * (1 - best), trained.Diverged);
         }
 
-        var rows = new List<SweepRow>();
         var trained = children.Run(
             points.ConvertAll(point => point.Child(ScaleRate == true)),
             TrainedNetwork.Of,
-            (child, network) =>
+            (i, network) =>
             {
-                var row = RowOf(points.Find(p => p.Key == child.Key)!, network);
-                terminal.Say($"{child.Key}: test error {row.TestError:0.00} %{(row.Diverged ? " (diverged)" : string.Empty)}");
+                var row = RowOf(points[i], network);
+                terminal.Say($"{points[i].Key}: test error {row.TestError:0.00} %{(row.Diverged ? " (diverged)" : string.Empty)}");
                 terminal.Row(row);
             },
             terminal,
             cancellation);
-        rows.AddRange(points.Zip(trained, RowOf));
+        List<SweepRow> rows = [.. points.Zip(trained, RowOf)];
         folder.WriteCsv("depth-sweep.csv", rows);
         terminal.Table(rows);
         var sweep = new SweepStatements(rows, solvers, methods, depths, images.Classes);
@@ -147,17 +146,15 @@ internal sealed class DepthSweep : Experiment
     {
         Series Line(string solver, Reconstruction method)
         {
-            double[] At(double share) =>
-                [.. depths.Select(depth => Fit.Quantile(sweep.Errors(solver, method.ToString(), depth), share))];
             // The paper's own two in the colour of their network.
             var isPapers = method == Reconstruction.Inverse || !method.IsMemoryFree;
-            return new Series(
-                method.ToString(), [.. depths.Select(d => (double)d)], At(0.5),
-                isPapers ? PaperFigure.ColourOf(solver) : PaperFigure.ColourOfMethod(method.ToString()))
+            var name = method.ToString();
+            return Series.OfQuartiles(
+                name, [.. depths.Select(d => (double)d)], i => sweep.Errors(solver, name, depths[i]),
+                isPapers ? PaperFigure.ColourOf(solver) : PaperFigure.ColourOfMethod(name)) with
             {
                 Stroke = !method.IsMemoryFree ? Stroke.Solid : isPapers ? Stroke.Dashed : Stroke.Dotted,
                 Marker = !method.IsMemoryFree ? Marker.Disc : isPapers ? Marker.Circle : Marker.Triangle,
-                Band = (At(0.25), At(0.75)),
             };
         }
 

@@ -4,7 +4,6 @@ using ResNetNodes.Experiments.Cli.Options;
 using ResNetNodes.Experiments.Cli.Parsing;
 using ResNetNodes.Experiments.Figures;
 using ResNetNodes.Experiments.Runs;
-using ResNetNodes.Experiments.Statistics;
 using ResNetNodes.Networks;
 using ResNetNodes.Training;
 using TorchSharp;
@@ -224,7 +223,7 @@ internal sealed class Finetune : Experiment
         CancellationToken cancellation) => new Children(folder, this, Jobs).Run(
         [.. seeds.Select(seed => new Child($"seed-{seed}", typeof(Finetune), ("seeds", $"{seed}"), ("jobs", "1"), ("json", "true")))],
         (_, run) => Rows.Parse<FinetuneRow>(run()),
-        (child, own) => terminal.Say($"{child.Key}: test accuracy {own[0].TestAccuracy:0.0 %} tied, {own[^1].TestAccuracy:0.0 %} refined"),
+        (i, own) => terminal.Say($"seed {seeds[i]}: test accuracy {own[0].TestAccuracy:0.0 %} tied, {own[^1].TestAccuracy:0.0 %} refined"),
         terminal,
         cancellation);
 
@@ -258,22 +257,15 @@ internal sealed class Finetune : Experiment
     // Quartiles over the seeds, as points beside what each of them started from.
     private static string Draw(RunFolder folder, FinetuneStatements statements)
     {
-        Series Line(string label, IReadOnlyList<double> epochs, Func<int, IReadOnlyList<double>> at, string colour, Stroke stroke)
-        {
-            double[] Share(double share) => [.. epochs.Select(epoch => Fit.Quantile(at((int)epoch), share))];
-            return new(label, epochs, Share(0.5), colour)
-            {
-                Stroke = stroke,
-                Marker = stroke == Stroke.Solid ? Marker.Disc : Marker.None,
-                Band = (Share(0.25), Share(0.75)),
-            };
-        }
-
         List<double> epochs = [.. Enumerable.Range(0, statements.Epochs + 1).Select(e => (double)e)];
         return PaperFigure.Save(folder, "finetune", statements.Title, new Panel("Epoch of refinement", "Test accuracy (%)",
         [
-            Line("untied and refined", epochs, statements.Refined, PaperFigure.Red, Stroke.Solid),
-            Line("tied", epochs, _ => statements.Accuracies("tied"), PaperFigure.DarkBlue, Stroke.Dashed),
+            Series.OfQuartiles("untied and refined", epochs, statements.Refined, PaperFigure.Red),
+            Series.OfQuartiles("tied", epochs, _ => statements.Accuracies("tied"), PaperFigure.DarkBlue) with
+            {
+                Stroke = Stroke.Dashed,
+                Marker = Marker.None,
+            },
         ]));
     }
 

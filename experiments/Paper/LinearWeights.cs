@@ -70,7 +70,7 @@ internal sealed class LinearWeights : Experiment
         var setting = new Setting(
             Read.Whole("dimension", Dimension), Read.Whole("steps", Steps), Read.Number("tolerance", Tolerance), Seed.Number,
             Device.Value);
-        // In float64; plain gradient descent has no momentum.
+        // In float64; plain gradient descent has no momentum. The deepest network has twice the layers.
         MemoryNeed.RequireWeights(
             $"--depth is {depth} and --dimension {setting.Dimension}", 2.0 * 2 * depth * setting.Dimension * setting.Dimension, 0,
             new(setting.Device, 1, 0, 2), "a smaller --depth or --dimension");

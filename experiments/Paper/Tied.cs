@@ -5,7 +5,6 @@ using ResNetNodes.Experiments.Cli.Options;
 using ResNetNodes.Experiments.Cli.Parsing;
 using ResNetNodes.Experiments.Figures;
 using ResNetNodes.Experiments.Runs;
-using ResNetNodes.Experiments.Statistics;
 using ResNetNodes.Networks;
 
 namespace ResNetNodes.Experiments.Paper;
@@ -116,11 +115,11 @@ internal sealed class Tied : Experiment
         var trained = new Children(folder, this, Jobs).Run(
             points.ConvertAll(point => point.Child),
             TrainedNetwork.Of,
-            (child, own) =>
+            (i, own) =>
             {
-                RowsOf(points.Find(p => p.Key == child.Key)!, own).ForEach(terminal.Row);
+                RowsOf(points[i], own).ForEach(terminal.Row);
                 var best = own.BestAccuracy(images.Classes);
-                terminal.Say($"{child.Key}: test accuracy {best:0.0 %}{(own.Diverged ? " (diverged)" : string.Empty)}");
+                terminal.Say($"{points[i].Key}: test accuracy {best:0.0 %}{(own.Diverged ? " (diverged)" : string.Empty)}");
             },
             terminal,
             cancellation);
@@ -154,14 +153,13 @@ internal sealed class Tied : Experiment
         var layers = sizes.Select(size => size.Blocks.Max()).ToList();
         Series Line(Reconstruction method)
         {
-            double[] At(double share) =>
-                [.. sizes.Select(size => Fit.Quantile(statements.Accuracies(size.ToString(), method.ToString()), share))];
-            return new(
-                method.ToString(), [.. layers.Select(n => (double)n)], At(0.5), PaperFigure.ColourOfMethod(method.ToString()))
+            var name = method.ToString();
+            return Series.OfQuartiles(
+                name, [.. layers.Select(n => (double)n)], i => statements.Accuracies(sizes[i].ToString(), name),
+                PaperFigure.ColourOfMethod(name)) with
             {
                 Stroke = method.IsMemoryFree ? Stroke.Dashed : Stroke.Solid,
                 Marker = method.IsMemoryFree ? Marker.Circle : Marker.Disc,
-                Band = (At(0.25), At(0.75)),
             };
         }
 

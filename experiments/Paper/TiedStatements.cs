@@ -28,12 +28,13 @@ internal sealed class TiedStatements
         }
 
         var scatter = Scatter.Of(sizes.Select(size => Accuracies(size, stored)));
-        var findings = new List<Finding>();
+        var (findings, same) = (new List<Finding>(), new List<string>());
         foreach (var method in methods.Where(m => m.IsMemoryFree).Select(m => m.ToString()))
         {
             Estimate Difference(string size) => scatter is null
                 ? new(Accuracies(size, method).Average() - Accuracies(size, stored).Average(), double.PositiveInfinity)
                 : scatter.Difference(Accuracies(size, method), Accuracies(size, stored), sizes.Count);
+            var before = findings.Count;
             foreach (var size in sizes)
             {
                 var (difference, other) = (Difference(size), Accuracies(size, stored).Average());
@@ -43,12 +44,14 @@ internal sealed class TiedStatements
                         + $"{difference.Text("+0.0;-0.0")} points{DivergedOf(size, method)}",
                     other < 200.0 / classes ? null : difference.IsNone(Matters)));
             }
+
+            if (Verdict.All(findings.Skip(before).Select(f => f.Holds)) == true)
+            {
+                same.Add(method);
+            }
         }
 
         Findings = findings;
-        var same = methods.Where(m => m.IsMemoryFree).Select(m => m.ToString())
-            .Where(method => findings.Where(f => f.Claim.Contains($"with {method} ", StringComparison.Ordinal)).All(f => f.Holds == true))
-            .ToList();
         Title = same.Count > 0 ? $"Tied weights train with {string.Join(" and ", same)} as with {stored}, at every depth" : NoTitle;
     }
 

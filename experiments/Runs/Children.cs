@@ -21,14 +21,14 @@ internal sealed class Children(RunFolder folder, Experiment experiment, JobsGrou
     /// <summary>Runs them.</summary>
     /// <param name="children">What is to run.</param>
     /// <param name="result">Gets the folder of a run, and a function that runs it and returns what it wrote on standard output.</param>
-    /// <param name="finished">Called with each result, one at a time.</param>
+    /// <param name="finished">Called with the index of a run and its result, one at a time.</param>
     /// <param name="terminal">Shows how many are done.</param>
     /// <param name="cancellation">Ends all of them.</param>
     /// <returns>The results, in the order of the children.</returns>
     public IReadOnlyList<T> Run<T>(
         IReadOnlyList<Child> children,
         Func<string, Func<string>, T> result,
-        Action<Child, T> finished,
+        Action<int, T> finished,
         Terminal terminal,
         CancellationToken cancellation)
         where T : class
@@ -43,7 +43,7 @@ internal sealed class Children(RunFolder folder, Experiment experiment, JobsGrou
             lock (results)
             {
                 terminal.Progress((double)++done / children.Count, $"{children[i].Key}: {done} of {children.Count} are done");
-                finished(children[i], results[i]);
+                finished(i, results[i]);
             }
         });
         return results;

@@ -53,7 +53,8 @@ public sealed class ReportTests : IDisposable
     {
         static JsonObject Finding(string claim, bool? holds) => new() { ["claim"] = claim, ["measured"] = "1", ["holds"] = holds };
         Change(summary => summary["findings"] = new JsonArray(
-            Finding("One", true), Finding("Two", true), Finding("Three", false), Finding("Ours: four", null), Finding("Ours, if so: five", true)));
+            Finding("One", true), Finding("Two", true), Finding("Three", false), Finding("Ours: four", null),
+            Finding("Ours, if so: five", true)));
         var page = Page();
         Assert.Contains("Of the paper&#39;s 3 claims 2 hold, 1 does not hold, 0 can&#39;t be decided.", page);
         Assert.Contains("Of our own 2 claims 1 holds, 0 do not hold, 1 can&#39;t be decided.", page);
