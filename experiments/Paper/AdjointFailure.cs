@@ -42,7 +42,7 @@ internal sealed record FailureRow(
 [Preset("smoke", "dataset=synthetic", "limit=64", "planes=2", "size=custom:3+4+5+3", "steps=3", "batch=16")]
 [Preset(
     "small",
-    "planes=4", "methods=backprop,inverse,adaptive", "steps=200", "batch=64", "lr=1", "limit=20000", "seeds=1,2,3,4,5", "jobs=2")]
+    "planes=4", "methods=backprop,inverse,adaptive", "steps=150", "batch=64", "lr=1", "limit=20000", "seeds=1,2,3,4,5", "jobs=2")]
 [Preset("paper", "dataset=imagenet", "batch=256", "steps=5000", "weight-decay=1e-4", "methods=backprop,inverse")]
 internal sealed class AdjointFailure : Experiment
 {

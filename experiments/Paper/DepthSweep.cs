@@ -38,8 +38,8 @@ internal sealed record SweepRow(
 [Preset("smoke", "dataset=synthetic", "limit=100", "planes=2", "depths=2,4", "seeds=1", "epochs=1", "batch=50")]
 [Preset(
     "small",
-    "depths=2,4,8,16,32", "reconstructions=backprop,inverse,adaptive", "seeds=1,2,3", "jobs=2", "limit=20000", "epochs=3",
-    "schedule=cosine", "planes=8", "batch=64")]
+    "depths=2,4,8,16,32", "reconstructions=backprop,inverse,adaptive", "seeds=1,2,3,4,5", "jobs=2", "limit=8000", "epochs=5",
+    "schedule=cosine", "planes=8", "batch=64", "zero-init=false")]
 [Preset(
     "paper",
     "dataset=cifar10", "depths=2,4,8,16,32,64", "seeds=1,2,3,4,5", "batch=256", "epochs=90", "reconstructions=backprop,inverse")]

@@ -53,7 +53,7 @@ internal sealed record MemoryResult(MemoryRow Row, IReadOnlyList<MemoryPartRow> 
 [Meaning("reconstructions", "Methods to measure: {methods}; with --budget-sweep checkpoint too, unless given.")]
 [Meaning("batch", "Images in a step (not for linear).")]
 [Preset("smoke", "network=tiny,linear", "planes=4", "batch=32", "depths=16,64")]
-[Preset("small", "network=linear,tiny,ode", "depths=16,32,64,128,256", "planes=8", "batch=32")]
+[Preset("small", "network=linear,tiny,ode", "depths=32,64,128,256,512", "planes=8", "batch=64")]
 [Preset("paper", "network=linear", "depths=1,51,101,151,201,251,301", "reconstructions=inverse,adaptive,backprop")]
 internal sealed class Memory : Experiment
 {

@@ -6,10 +6,8 @@ using ResNetNodes.Experiments.Statistics;
 namespace ResNetNodes.Experiments.Paper;
 
 /// <summary>
-/// What a sweep over depths says of the paper's figure 3c, by differences of the test error from that of stored states, seed by seed. How
-/// far chance alone takes two runs of a seed apart is read off our methods, whose gradients are backprop's, over all depths of a network;
-/// without them, it is taken from backprop's own seeds. Intervals hold for all depths and networks at once. A method matches backprop
-/// where the whole interval lies within what another seed does to a run of backprop.
+/// What a sweep over depths says of the paper's figure 3c, by differences of the test error from that of stored states, seed by seed
+/// (<see cref="SeedPairs{TNetwork}"/>). Intervals hold for all depths and networks at once.
 /// </summary>
 internal sealed class SweepStatements
 {
@@ -24,7 +22,7 @@ internal sealed class SweepStatements
     // Percent of test error from which on a network has not learned enough to be compared.
     private readonly double unlearned;
 
-    private readonly Dictionary<string, Scatter?> seeds = [], chance = [];
+    private readonly Dictionary<string, SeedPairs<int>> pairs = [];
 
     public SweepStatements(
         List<SweepRow> rows,
@@ -42,13 +40,9 @@ internal sealed class SweepStatements
             return;
         }
 
-        var ours = methods.Where(m => m.IsMemoryFree && m != Reconstruction.Inverse).Select(m => m.ToString()).ToList();
         foreach (var solver in solvers)
         {
-            var own = seeds[solver] = Scatter.Of(depths.Select(depth => Errors(solver, stored, depth)));
-            chance[solver] = ours.Count > 0
-                ? Scatter.Of(ours.SelectMany(method => depths.Select(depth => Gaps(solver, method, depth))))
-                : own is null ? null : own with { Deviation = Math.Sqrt(2) * own.Deviation };
+            pairs[solver] = new((method, depth) => Errors(solver, method, depth), depths, stored, methods);
         }
 
         var titles = new List<string>();
@@ -87,24 +81,13 @@ internal sealed class SweepStatements
 
     private static string Network(string solver) => PaperFigure.NetworkOf(solver);
 
-    // Seeds share their first weights and the order of images, so that their differences are taken one by one.
-    private double[] Gaps(string solver, string method, int depth) =>
-        [.. Errors(solver, method, depth).Zip(Errors(solver, stored!, depth), (own, other) => own - other)];
+    private Estimate Difference(string solver, string method, int depth) =>
+        pairs[solver].Difference(method, depth, solvers.Count * depths.Count);
 
-    private Estimate Difference(string solver, string method, int depth)
-    {
-        var gaps = Gaps(solver, method, depth);
-        return new(
-            gaps.Average(),
-            chance[solver]?.Reach(solvers.Count * depths.Count) / Math.Sqrt(gaps.Length) ?? double.PositiveInfinity);
-    }
+    private bool? Matches(string solver, string method, int depth) => pairs[solver].Matches(Difference(solver, method, depth));
 
-    // By its whole interval within what another seed does to a run.
-    private bool? Matches(string solver, string method, int depth) =>
-        seeds[solver] is { } scatter ? Difference(solver, method, depth).IsWithin(scatter.Reach()) : null;
-
-    private string OfSeeds() => string.Join(", ", solvers.Where(s => seeds[s] is not null).Select(s =>
-        string.Create(CultureInfo.InvariantCulture, $"± {seeds[s]!.Reach():0.0} ({Network(s)})")));
+    private string OfSeeds() => string.Join(", ", solvers.Where(s => pairs[s].OtherSeed is not null).Select(s =>
+        string.Create(CultureInfo.InvariantCulture, $"± {pairs[s].OtherSeed:0.0} ({Network(s)})")));
 
     private IEnumerable<Said> Failures()
     {
@@ -115,7 +98,8 @@ internal sealed class SweepStatements
         }
 
         var least = depths[0];
-        var gap = Difference("euler", inverse, least);
+        // By its own scatter: where a method fails, seeds lie further apart than chance takes two runs that train alike.
+        var gap = Estimate.Of(pairs["euler"].Gaps(inverse, least));
         yield return new(
             new(
                 $"ResNet: the adjoint (inverse) fails at depth {least}",
@@ -127,7 +111,7 @@ internal sealed class SweepStatements
         // Where it costs ResNet more than seeds do.
         foreach (var depth in depths.Where(d => solvers.Contains("heun") && Difference("euler", inverse, d).IsAbove(0) == true))
         {
-            var (euler, heun) = (Gaps("euler", inverse, depth), Gaps("heun", inverse, depth));
+            var (euler, heun) = (pairs["euler"].Gaps(inverse, depth), pairs["heun"].Gaps(inverse, depth));
             var less = Estimate.Of([.. euler.Zip(heun, (one, other) => one - other)]);
             yield return new(
                 new(

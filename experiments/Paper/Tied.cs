@@ -36,7 +36,7 @@ internal sealed record TiedRow(
 [Preset(
     "small",
     "planes=4", "sizes=auto:2,auto:4,auto:8,auto:16", "reconstructions=backprop,inverse,adaptive", "seeds=1,2,3", "jobs=2",
-    "limit=2000", "epochs=3", "batch=32", "zero-init=true")]
+    "limit=1500", "epochs=4", "batch=16", "lr=0.03", "zero-init=true")]
 [Preset("paper", "dataset=cifar10", "sizes=auto:8", "reconstructions=inverse", "epochs=200")]
 [Preset(
     "paper-imagenet",

@@ -1,3 +1,4 @@
+using System.Globalization;
 using ResNetNodes.Experiments.Runs;
 using ResNetNodes.Experiments.Statistics;
 
@@ -7,14 +8,11 @@ namespace ResNetNodes.Experiments.Paper;
 internal sealed record TiedResult(string Size, string Reconstruction, int Seed, double TestAccuracy, bool Diverged);
 
 /// <summary>
-/// What networks of tied weights say of the paper's figure 3a: does the adjoint train as stored states do? The scatter is that of
-/// backprop's runs over their seeds, all sizes together; intervals hold for all sizes at once.
+/// What networks of tied weights say of the paper's figure 3a: does the adjoint train as stored states do? They are compared seed by
+/// seed (<see cref="SeedPairs{TNetwork}"/>); intervals hold for all sizes at once.
 /// </summary>
 internal sealed class TiedStatements
 {
-    // Points of accuracy; a wider interval tells nothing.
-    private const double Matters = 2;
-
     private const string NoTitle = "Test accuracy of networks of tied weights";
 
     public TiedStatements(
@@ -27,22 +25,19 @@ internal sealed class TiedStatements
             return;
         }
 
-        var scatter = Scatter.Of(sizes.Select(size => Accuracies(size, stored)));
+        var pairs = new SeedPairs<string>((method, size) => Accuracies(size, method), sizes, stored, methods);
         var (findings, same) = (new List<Finding>(), new List<string>());
         foreach (var method in methods.Where(m => m.IsMemoryFree).Select(m => m.ToString()))
         {
-            Estimate Difference(string size) => scatter is null
-                ? new(Accuracies(size, method).Average() - Accuracies(size, stored).Average(), double.PositiveInfinity)
-                : scatter.Difference(Accuracies(size, method), Accuracies(size, stored), sizes.Count);
             var before = findings.Count;
             foreach (var size in sizes)
             {
-                var (difference, other) = (Difference(size), Accuracies(size, stored).Average());
+                var (difference, other) = (pairs.Difference(method, size, sizes.Count), Accuracies(size, stored).Average());
                 findings.Add(new(
                     $"{(method == "inverse" ? "Tied" : "Ours: tied")} weights train with {method} as with {stored} ({size})",
                     $"test accuracy {Accuracies(size, method).Average():0.0} % with {method}, {other:0.0} % with {stored}: "
-                        + $"{difference.Text("+0.0;-0.0")} points{DivergedOf(size, method)}",
-                    other < 200.0 / classes ? null : difference.IsNone(Matters)));
+                        + $"{difference.Text("+0.0;-0.0")} points{OtherSeed(pairs)}{DivergedOf(size, method)}",
+                    other < 200.0 / classes ? null : pairs.Matches(difference)));
             }
 
             if (Verdict.All(findings.Skip(before).Select(f => f.Holds)) == true)
@@ -67,6 +62,9 @@ internal sealed class TiedStatements
     [
         .. Results.Where(r => r.Size == size && r.Reconstruction == method).OrderBy(r => r.Seed).Select(r => r.TestAccuracy),
     ];
+
+    private static string OtherSeed(SeedPairs<string> pairs) =>
+        pairs.OtherSeed is { } other ? string.Create(CultureInfo.InvariantCulture, $"; another seed does ± {other:0.0}") : string.Empty;
 
     private string DivergedOf(string size, string method) => TrainedNetwork.DivergedOf(
         [.. Results.Where(r => r.Size == size && r.Reconstruction == method).Select(r => r.Diverged)]);

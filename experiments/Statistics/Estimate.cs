@@ -19,12 +19,6 @@ internal sealed record Estimate(double Value, double HalfWidth)
     /// <summary>Whether it is above a bound; null where the interval contains the bound.</summary>
     public bool? IsAbove(double bound) => Value - HalfWidth > bound ? true : Value + HalfWidth < bound ? false : null;
 
-    /// <summary>
-    /// Whether a difference is none: the interval contains 0, and is no wider than tells something. Null where it is wider.
-    /// </summary>
-    /// <param name="widest">Half of the widest interval that still tells something.</param>
-    public bool? IsNone(double widest) => Math.Abs(Value) > HalfWidth ? false : HalfWidth <= widest ? true : null;
-
     /// <summary>Whether it lies within ±bound, by its whole interval; false where it lies outside by its whole interval.</summary>
     public bool? IsWithin(double bound) =>
         Math.Abs(Value) + HalfWidth <= bound ? true : Math.Abs(Value) - HalfWidth > bound ? false : null;

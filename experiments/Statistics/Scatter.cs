@@ -22,11 +22,4 @@ internal sealed record Scatter(double Deviation, int Freedom)
     /// <summary>How far one run may lie from its mean.</summary>
     /// <param name="comparisons">Intervals that are to hold all at once.</param>
     public double Reach(int comparisons = 1) => Deviation * Student.Reach(Freedom, comparisons);
-
-    /// <summary>The difference of the means of two kinds of which both scatter so.</summary>
-    /// <param name="values">One kind.</param>
-    /// <param name="from">What is taken from it.</param>
-    /// <param name="comparisons">Differences that are to hold all at once.</param>
-    public Estimate Difference(IReadOnlyList<double> values, IReadOnlyList<double> from, int comparisons) => new(
-        values.Average() - from.Average(), Reach(comparisons) * Math.Sqrt((1.0 / values.Count) + (1.0 / from.Count)));
 }
