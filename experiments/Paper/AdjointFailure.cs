@@ -82,6 +82,9 @@ internal sealed class AdjointFailure : Experiment
     // Steps from one comparison of gradients to the next.
     private const int Between = 10;
 
+    // Times the highest loss of stored states.
+    private const int LeavesThePanel = 3;
+
     private sealed record Part(string Method, Reconstruction Reconstruction, int Seed)
     {
         public string Key => $"{Method}-{Seed}".Replace(':', '_');
@@ -191,7 +194,8 @@ internal sealed class AdjointFailure : Experiment
             reports.Sum(r => r.Count(StateSource.Kept)), reports.Sum(r => r.Count(StateSource.Replayed)), null);
     }
 
-    // Quartiles over the seeds of what each has in a stretch of ten steps.
+    // Quartiles over the seeds of what each has in a stretch of ten steps. Losses of runs that diverge leave the panel, in which the
+    // others could not be told apart.
     private static string Draw(RunFolder folder, FailureStatements statements)
     {
         Series Line(string method, Func<FailureRow, double?> value)
@@ -210,9 +214,21 @@ internal sealed class AdjointFailure : Experiment
 
         Panel Panel(string y, Func<FailureRow, double?> value, bool logY = false) =>
             new("Training step", y, [.. statements.Methods.Select(method => Line(method, value))]) { LogY = logY };
+        var losses = Panel("Loss, mean of 10 steps", r => r.Loss, logY: true);
+        List<double> Drawn(IEnumerable<Series> lines) => [.. lines.SelectMany(line => line.Y)];
+        if (Drawn(losses.Series.Where(line => line.Label == "backprop")) is { Count: > 0 } stored
+            && Drawn(losses.Series) is var all && all.Max() > LeavesThePanel * stored.Max())
+        {
+            losses = losses with
+            {
+                Y = $"{losses.Y}; up to {LeavesThePanel} times backprop's",
+                RangeY = (all.Min(), LeavesThePanel * stored.Max()),
+            };
+        }
+
         return PaperFigure.Save(folder, "adjoint-failure", statements.Title,
         [
-            Panel("Loss, mean of 10 steps", r => r.Loss, logY: true),
+            losses,
             Panel("Relative error of the gradient", r => r.GradientError, logY: true),
             Panel("Relative error of the states at x₀", r => r.ReconstructionError, logY: true),
             Panel("Evaluations a layer, way back", r => r.EvaluationsPerLayer),
