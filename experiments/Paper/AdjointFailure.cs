@@ -1,3 +1,4 @@
+using System.Globalization;
 using CommandLine;
 using ResNetNodes.Data;
 using ResNetNodes.Experiments.Cli;
@@ -221,7 +222,7 @@ internal sealed class AdjointFailure : Experiment
         {
             losses = losses with
             {
-                Y = $"{losses.Y}; up to {LeavesThePanel} times backprop's",
+                Y = string.Create(CultureInfo.InvariantCulture, $"{losses.Y} (below {LeavesThePanel * stored.Max():0})"),
                 RangeY = (all.Min(), LeavesThePanel * stored.Max()),
             };
         }
