@@ -16,7 +16,7 @@ internal sealed record ReproduceRow(string Verb, string Folder, double Seconds);
     "All figures and tables of arXiv 2205.14612. If interrupted, --resume continues: finished experiments and points "
     + "are kept.",
     "resnet-nodes reproduce --preset smoke --out runs/smoke     (half a minute on 2 cores)",
-    "resnet-nodes reproduce --preset small --out runs/small     (58 minutes on 2 cores)",
+    "resnet-nodes reproduce --preset small --out runs/small     (50 minutes on 2 cores)",
     "resnet-nodes reproduce --preset small --out runs/small --resume")]
 [JsonRows(typeof(ReproduceRow))]
 [Defaults("preset=small")]
