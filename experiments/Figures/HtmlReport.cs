@@ -237,7 +237,7 @@ internal static class HtmlReport
           .findings td { border: 0; padding: .1rem 0; } .findings th { border: 0; padding: .25rem 0; }
           .findings tr { border-bottom: 1px solid var(--line); padding: .5rem 0; } }
         @media print { body { background: #fff; } section { border: 0; padding: 0; } header { color: #000; background: none; padding: 0; }
-          figure img { min-width: 0; } .scroll { overflow: visible; } h2 { break-after: avoid; }
+          figure img { min-width: 0; } .scroll { overflow: visible; } h2, .source { break-after: avoid; }
           figure, tr, .finding { break-inside: avoid; } }
 
         """;
