@@ -1,4 +1,3 @@
-using System.Globalization;
 using ResNetNodes.Experiments.Figures;
 using ResNetNodes.Experiments.Runs;
 using ResNetNodes.Experiments.Statistics;
@@ -86,8 +85,9 @@ internal sealed class SweepStatements
 
     private bool? Matches(string solver, string method, int depth) => pairs[solver].Matches(Difference(solver, method, depth));
 
-    private string OfSeeds() => string.Join(", ", solvers.Where(s => pairs[s].OtherSeed is not null).Select(s =>
-        string.Create(CultureInfo.InvariantCulture, $"± {pairs[s].OtherSeed:0.0} ({Network(s)})")));
+    private string OfSeeds() => solvers.All(solver => pairs[solver].OtherSeed is not null)
+        ? $"; another seed does {string.Join(", ", solvers.Select(solver => $"{pairs[solver].OtherSeed} ({Network(solver)})"))}"
+        : string.Empty;
 
     private IEnumerable<Said> Failures()
     {
@@ -141,7 +141,7 @@ internal sealed class SweepStatements
         return new(
             new(
                 "The adjoint (inverse) reaches backprop within the scatter of seeds from some depth on",
-                $"{string.Join(", ", measured)}; another seed does {OfSeeds()}",
+                $"{string.Join(", ", measured)}{OfSeeds()}",
                 HasLearned(deepest) ? Verdict.All(solvers.Select(solver => Matches(solver, "inverse", deepest))) : null),
             from.Any(depth => depth > depths[0]) ? $"it matches backprop from depth {from.Max()}" : string.Empty);
     }
@@ -154,8 +154,8 @@ internal sealed class SweepStatements
         return new(
             new(
                 $"Ours: {method} trains as backprop does at every depth",
-                $"test error differs by {worst.Estimate.Text("+0.0;-0.0")} points at most ({Network(worst.Solver)}, depth {worst.Depth}); "
-                    + $"another seed does {OfSeeds()}",
+                $"test error differs by {worst.Estimate.Text("+0.0;-0.0")} points at most ({Network(worst.Solver)}, depth {worst.Depth})"
+                    + OfSeeds(),
                 depths.All(HasLearned) ? Verdict.All(all.Select(d => Matches(d.Solver, method, d.Depth))) : null),
             $"{method} trains as backprop");
     }

@@ -1,4 +1,3 @@
-using System.Globalization;
 using ResNetNodes.Experiments.Runs;
 using ResNetNodes.Experiments.Statistics;
 
@@ -26,18 +25,19 @@ internal sealed class TiedStatements
         }
 
         var pairs = new SeedPairs<string>((method, size) => Accuracies(size, method), sizes, stored, methods);
+        var ofSeeds = pairs.OtherSeed is { } other ? $"; another seed does {other}" : string.Empty;
         var (findings, same) = (new List<Finding>(), new List<string>());
         foreach (var method in methods.Where(m => m.IsMemoryFree).Select(m => m.ToString()))
         {
             var before = findings.Count;
             foreach (var size in sizes)
             {
-                var (difference, other) = (pairs.Difference(method, size, sizes.Count), Accuracies(size, stored).Average());
+                var (difference, learned) = (pairs.Difference(method, size, sizes.Count), Accuracies(size, stored).Average());
                 findings.Add(new(
                     $"{(method == "inverse" ? "Tied" : "Ours: tied")} weights train with {method} as with {stored} ({size})",
-                    $"test accuracy {Accuracies(size, method).Average():0.0} % with {method}, {other:0.0} % with {stored}: "
-                        + $"{difference.Text("+0.0;-0.0")} points{OtherSeed(pairs)}{DivergedOf(size, method)}",
-                    other < 200.0 / classes ? null : pairs.Matches(difference)));
+                    $"test accuracy {Accuracies(size, method).Average():0.0} % with {method}, {learned:0.0} % with {stored}: "
+                        + $"{difference.Text("+0.0;-0.0")} points{ofSeeds}{DivergedOf(size, method)}",
+                    learned < 200.0 / classes ? null : pairs.Matches(difference)));
             }
 
             if (Verdict.All(findings.Skip(before).Select(f => f.Holds)) == true)
@@ -62,9 +62,6 @@ internal sealed class TiedStatements
     [
         .. Results.Where(r => r.Size == size && r.Reconstruction == method).OrderBy(r => r.Seed).Select(r => r.TestAccuracy),
     ];
-
-    private static string OtherSeed(SeedPairs<string> pairs) =>
-        pairs.OtherSeed is { } other ? string.Create(CultureInfo.InvariantCulture, $"; another seed does ± {other:0.0}") : string.Empty;
 
     private string DivergedOf(string size, string method) => TrainedNetwork.DivergedOf(
         [.. Results.Where(r => r.Size == size && r.Reconstruction == method).Select(r => r.Diverged)]);

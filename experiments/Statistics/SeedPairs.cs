@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace ResNetNodes.Experiments.Statistics;
 
 /// <summary>
@@ -30,8 +32,8 @@ internal sealed class SeedPairs<TNetwork>
             : seeds is null ? null : seeds with { Deviation = Math.Sqrt(2) * seeds.Deviation };
     }
 
-    /// <summary>What another seed does to a run of stored states; null where there is one seed.</summary>
-    public double? OtherSeed => seeds?.Reach();
+    /// <summary>What another seed does to a run of stored states, as ± 4.8; null where there is one seed.</summary>
+    public string? OtherSeed => seeds is null ? null : string.Create(CultureInfo.InvariantCulture, $"± {seeds.Reach():0.0}");
 
     /// <summary>Differences from stored states, seed by seed.</summary>
     public IReadOnlyList<double> Gaps(string method, TNetwork network) =>
@@ -48,5 +50,5 @@ internal sealed class SeedPairs<TNetwork>
     }
 
     /// <summary>Whether its whole interval lies within what another seed does to a run of stored states.</summary>
-    public bool? Matches(Estimate difference) => OtherSeed is { } other ? difference.IsWithin(other) : null;
+    public bool? Matches(Estimate difference) => seeds is null ? null : difference.IsWithin(seeds.Reach());
 }

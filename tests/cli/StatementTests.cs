@@ -89,6 +89,8 @@ public sealed class StatementTests : IDisposable
             Assert.True(row.GetProperty("diverged").GetBoolean());
             Assert.Equal(90, row.GetProperty("test_error").GetDouble(), 9);
         });
+        // Of one seed, nothing is known of what another does.
+        Assert.All(Measured(At("sweep")), text => Assert.DoesNotContain("another seed", text));
     }
 
     private string At(string name) => Path.Combine(folder, name);
