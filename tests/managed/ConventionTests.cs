@@ -29,7 +29,7 @@ public sealed partial class ConventionTests
         ("Data/Sets", "ResNetNodes.Data", ["Basics"]),
         ("Data/Transforms", "ResNetNodes.Data", ["Basics", "Data/Sets"]),
         ("Data/Loading", "ResNetNodes.Data", ["Basics", "Data/Sets", "Data/Transforms"]),
-        ("Measuring", "ResNetNodes.Measuring", []),
+        ("Measuring", "ResNetNodes.Measuring", ["Basics"]),
         ("Training", "ResNetNodes.Training", ["Basics", "Stages/Values", "Stages", "Data/Loading", "Measuring"]),
     ];
 
