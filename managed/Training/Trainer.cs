@@ -216,12 +216,9 @@ public sealed class Trainer : IDisposable
         }
 
         MemoryProbe.ResetPeak();
-        var (total, right, count, step) = (0.0, 0L, 0L, 0);
-        var (inStages, kept, replayed) = (0.0, 0L, 0L);
-        double? stateError = null, error = null;
-        var waited = train.Waited;
+        var begun = BegunEpoch.First(epoch + 1, train.BatchCount);
+        var (clock, waited) = (Stopwatch.StartNew(), train.Waited);
         (stepping, optimizing) = (TimeSpan.Zero, TimeSpan.Zero);
-        var clock = Stopwatch.StartNew();
         foreach (var batch in train.Epoch(epoch))
         {
             using var scope = NewDisposeScope();
@@ -230,29 +227,21 @@ public sealed class Trainer : IDisposable
                 cancellation.ThrowIfCancellationRequested();
                 var (images, labels) = batch.On(options.Device);
                 var (mean, correct) = TrainStep(images, labels);
-                (total, right, count) = (total + (mean * batch.Count), right + correct, count + batch.Count);
-                foreach (var report in stages.Select(s => s.LastReport).OfType<StageReport>())
-                {
-                    stateError = Largest(stateError, report.Error);
-                    error = Largest(error, report.ReconstructionError);
-                    kept += report.Count(StateSource.Kept);
-                    replayed += report.Count(StateSource.Replayed);
-                    inStages += report.ForwardSeconds + report.BackwardSeconds;
-                }
-
-                Progress?.Invoke(new TrainingProgress(epoch + 1, ++step, train.BatchCount, mean));
+                begun = begun.After(batch, mean, correct, [.. stages.Select(s => s.LastReport).OfType<StageReport>()], Lap());
+                Progress?.Invoke(new TrainingProgress(begun.Epoch, begun.Steps, begun.BatchCount, mean));
             }
         }
 
-        var seconds = clock.Elapsed.TotalSeconds;
-        var peak = MemoryProbe.PeakBytesOn(options.Device);
-        var (testLoss, testAccuracy) = Test(test);
-        return new EpochMetrics(
-            epoch + 1, total / count, (double)right / count, testLoss, testAccuracy, options.LearningRate * factor, seconds,
-            (train.Waited - waited).TotalSeconds / seconds, stepping.TotalSeconds / seconds, inStages / seconds,
-            optimizing.TotalSeconds / seconds, peak, stateError,
-            (double)kept / step, (double)replayed / step, error);
-    }
+        begun = begun with { Times = begun.Times + Lap(), PeakBytes = MemoryProbe.PeakBytesOn(options.Device) };
+        return begun.Metrics(Test(test), options.LearningRate * factor);
 
-    private static double? Largest(double? one, double? other) => one > other ? one : other ?? one;
+        EpochTimes Lap()
+        {
+            var lap = new EpochTimes(
+                clock.Elapsed.TotalSeconds, (train.Waited - waited).TotalSeconds, stepping.TotalSeconds, 0, optimizing.TotalSeconds);
+            clock.Restart();
+            (waited, stepping, optimizing) = (train.Waited, TimeSpan.Zero, TimeSpan.Zero);
+            return lap;
+        }
+    }
 }
