@@ -1,3 +1,4 @@
+using System.Globalization;
 using ResNetNodes.Data;
 
 namespace ResNetNodes.Training;
@@ -61,6 +62,60 @@ internal sealed record BegunEpoch(
         Epoch, Loss / Images, (double)Correct / Images, test.Loss, test.Accuracy, rate, Times.Seconds, Times.Waited / Times.Seconds,
         Times.Steps / Times.Seconds, Times.Stages / Times.Seconds, Times.Optimizer / Times.Seconds, PeakBytes, StateError,
         (double)KeptStates / Steps, (double)ReplayedStates / Steps, ReconstructionError);
+
+    /// <summary>The epoch with the peak of this start.</summary>
+    public BegunEpoch WithPeak(long bytes) => this with { PeakBytes = Math.Max(PeakBytes, bytes) };
+
+    /// <summary>Checks that it is an epoch of so many batches.</summary>
+    /// <param name="path">Where it was saved.</param>
+    /// <param name="batches">How many the loader has.</param>
+    /// <exception cref="ResNetNodesException">It has others.</exception>
+    public void RequireBatches(string path, int batches)
+    {
+        if (batches != BatchCount)
+        {
+            throw new ResNetNodesException(
+                $"{path}: its epoch {Epoch} was begun with {BatchCount} batches, here are {batches}; take the images that it began with, "
+                + "or start a new run");
+        }
+    }
+
+    /// <summary>Checks what was read from a file.</summary>
+    /// <param name="finished">Finished epochs.</param>
+    /// <exception cref="FormatException">It can't be; a phrase.</exception>
+    public void Check(int finished)
+    {
+        const double most = double.MaxValue, endless = double.PositiveInfinity;
+        (string Name, double Value, double Least, double Most)[] all =
+        [
+            (nameof(Epoch), Epoch, finished + 1, finished + 1),
+            (nameof(Batches), Batches, 1, BatchCount),
+            (nameof(Steps), Steps, 1, Batches),
+            (nameof(Images), Images, Steps, most),
+            // A loss may be infinite; an error no number either.
+            (nameof(Loss), Loss, -endless, endless),
+            (nameof(Correct), Correct, 0, Images),
+            (nameof(StateError), Error(StateError), 0, endless),
+            (nameof(ReconstructionError), Error(ReconstructionError), 0, endless),
+            (nameof(KeptStates), KeptStates, 0, most),
+            (nameof(ReplayedStates), ReplayedStates, 0, most),
+            (nameof(Times.Seconds), Times.Seconds, 0, most),
+            (nameof(Times.Waited), Times.Waited, 0, most),
+            (nameof(Times.Steps), Times.Steps, 0, most),
+            (nameof(Times.Stages), Times.Stages, 0, most),
+            (nameof(Times.Optimizer), Times.Optimizer, 0, most),
+            (nameof(PeakBytes), PeakBytes, 0, most),
+        ];
+        foreach (var (name, value, least, greatest) in all)
+        {
+            if (!(value >= least && value <= greatest))
+            {
+                throw new FormatException(string.Create(CultureInfo.InvariantCulture, $"{name} of its begun epoch can't be {value}"));
+            }
+        }
+
+        static double Error(double? error) => error is null || double.IsNaN(error.Value) ? 0 : error.Value;
+    }
 
     private static double? Largest(double? one, double? other) => one > other ? one : other ?? one;
 }
