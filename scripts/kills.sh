@@ -77,7 +77,7 @@ took="$(awk -F, 'NR == 1 {for (i = 1; i <= NF; i++) if ($i == "seconds") at = i}
   "$work/whole/metrics.csv")"
 echo "undisturbed: $took ms in training steps"
 
-equal=0
+equal=0 within=0
 for ((trial = 1; trial <= trials; trial++)); do
   run="$work/run"
   draw 4
@@ -95,6 +95,7 @@ for ((trial = 1; trial <= trials; trial++)); do
   writing=
   [[ ! -e "$run/checkpoint.bin.partial" ]] || writing=', while it wrote the next one'
   where="$(place "$run/checkpoint.bin")"
+  [[ "$where" != in* ]] || within=$((within + 1))
   if "$program" train "${training[@]}" --quiet --out "$run" --resume >/dev/null \
     && cmp -s <(tensors "$work/whole/checkpoint.bin") <(tensors "$run/checkpoint.bin") \
     && cmp -s <(results "$work/whole") <(results "$run"); then
@@ -106,5 +107,5 @@ for ((trial = 1; trial <= trials; trial++)); do
   echo "trial $trial: $signal, saved every $steps steps, last $where$writing: $verdict"
   rm -rf "$run"
 done
-echo "$equal of $trials trainings are bit-equal to the undisturbed one (seed $seed)"
+echo "$equal of $trials trainings are bit-equal to the undisturbed one (seed $seed); $within had been saved within an epoch"
 ((equal == trials))
