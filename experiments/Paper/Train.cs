@@ -26,7 +26,7 @@ internal sealed class Train : Experiment
 {
     public DepthGroup Depth { get; } = new();
 
-    public NetworkGroup Network { get; } = new("tiny", "resnet", "ode", "tied");
+    public NetworkGroup Network { get; } = new("tiny", "resnet", "ode", "tied", "torchvision");
 
     public SizeGroup Size { get; } = new();
 

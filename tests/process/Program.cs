@@ -19,6 +19,7 @@ using static TorchSharp.torch;
 //   budget NETWORK SHARE                          trains a network within a budget, that share of the way from the least to the most;
 //                                                 writes the budget and the step's own memory
 //   archive FILE                                  reads an archive of CIFAR-10, six images a file; writes why not, and its peak of memory
+//   weights write|read FOLDER                    writes or reads files of weights, for scripts/check-weights.sh
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
 set_num_threads(1); // threads that wait for one another measure how busy the machine is
 switch (args[0])
@@ -57,6 +58,12 @@ switch (args[0])
 
         Console.WriteLine(why);
         Console.WriteLine(MemoryProbe.PeakBytes - before);
+        break;
+    case "weights" when args[1] == "write":
+        WeightsExchange.Write(args[2]);
+        break;
+    case "weights":
+        WeightsExchange.Read(args[2]);
         break;
     default:
         throw new ArgumentException($"{args[0]} is unknown");
