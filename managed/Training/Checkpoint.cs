@@ -47,20 +47,25 @@ public static class Checkpoint
 
     /// <summary>Writes a checkpoint that knows its run.</summary>
     internal static void Save(
-        string path, nn.Module model, OptimizerHelper? optimizer, IReadOnlyList<EpochMetrics> history, RunFacts? facts)
+        string path,
+        nn.Module model,
+        OptimizerHelper? optimizer,
+        IReadOnlyList<EpochMetrics> history,
+        RunFacts? facts,
+        WeightAverage? average = null)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(history);
-        var training = new SavedTraining(model, optimizer);
+        var training = new SavedTraining(model, optimizer, average);
         AtomicFile.Write(path, stream => training.Write(stream, history, facts));
     }
 
     /// <summary>Reads an open checkpoint.</summary>
-    internal static void Restore(string path, CheckpointFile file, nn.Module model, OptimizerHelper? optimizer)
+    internal static void Restore(string path, CheckpointFile file, nn.Module model, OptimizerHelper? optimizer, WeightAverage? average = null)
     {
         try
         {
-            new SavedTraining(model, optimizer).Restore(file);
+            new SavedTraining(model, optimizer, average).Restore(file);
         }
         catch (FormatException exception)
         {

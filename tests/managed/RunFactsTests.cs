@@ -23,7 +23,7 @@ public sealed class RunFactsTests : IDisposable
     private static readonly Dictionary<string, Func<TrainingOptions, TrainingOptions>> ByOption = new()
     {
         ["the learning rate was 0.05, here it is 0.1; take 0.05"] = o => o with { LearningRate = 0.1 },
-        ["the momentum was 0.9, here it is 0.8; take 0.9"] = o => o with { Momentum = 0.8 },
+        ["the momentum was 0.9, here it is 0.8; take 0.9"] = o => o with { Optimizer = OptimizerChoice.Sgd(0.8) },
         ["the weight decay was 0.0005, here it is 0; take 0.0005"] = o => o with { WeightDecay = 0 },
         ["the named weight decay was none, here it is 0.1 of norm; take none"] = o => o with { NamedWeightDecay = new("norm", 0.1) },
         ["the stage rate factor was 1, here it is 4; take 1"] = o => o with { StageRateFactor = 4 },

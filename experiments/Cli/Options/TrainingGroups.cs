@@ -40,7 +40,7 @@ internal sealed class OptimizationGroup : RateGroup
     public TrainingOptions On(Device device) => new()
     {
         LearningRate = RateNumber,
-        Momentum = Read.Number("momentum", Momentum),
+        Optimizer = OptimizerChoice.Sgd(Read.Number("momentum", Momentum)),
         WeightDecay = Read.Number("weight-decay", WeightDecay),
         Device = device,
     };
