@@ -10,8 +10,9 @@ internal static class TestLoaders
     /// <param name="batch">Of a batch.</param>
     /// <param name="shuffle">Seed of their order; null keeps it.</param>
     /// <param name="seed">Seed of the images.</param>
-    public static BatchLoader Small(int count, int batch, long? shuffle = null, int seed = 1) =>
-        new(new RandomImages(count, seed), new Augmentation { Size = 5 }.WithoutRandomness(), batch, shuffle);
+    /// <param name="size">Rows and columns of the canvas that they are put on.</param>
+    public static BatchLoader Small(int count, int batch, long? shuffle = null, int seed = 1, int size = 5) =>
+        new(new RandomImages(count, seed), new Augmentation { Size = size }.WithoutRandomness(), batch, shuffle);
 
     /// <summary>The data set of <see cref="Small"/>.</summary>
     public sealed class RandomImages(int count, int seed) : ImageDataset("random", [.. Enumerable.Range(0, count).Select(i => i % 4)], 4, null)
