@@ -23,4 +23,9 @@ public interface ITrainingObserver
     void EpochFinished(EpochMetrics metrics)
     {
     }
+
+    /// <summary>The trainer should be saved (<see cref="Trainer.SaveDue"/>).</summary>
+    void SaveDue()
+    {
+    }
 }

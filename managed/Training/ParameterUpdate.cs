@@ -53,15 +53,21 @@ internal sealed class ParameterUpdate : IDisposable
     /// <summary>The norm of the last step's gradient before it was clipped; null where none is.</summary>
     public double? GradientNorm { get; private set; }
 
-    /// <summary>Sets all learning rates.</summary>
-    /// <param name="factor">Of the first ones.</param>
-    public void SetRates(double factor)
+    /// <summary>Sets all learning rates to those of an epoch's next batch.</summary>
+    /// <returns>The options' rate, times the schedule's factor.</returns>
+    public double SetRate(BegunEpoch state)
     {
+        var factor = Factor(state, state.Steps);
         foreach (var (group, rate) in Optimizer.ParamGroups.Zip(baseRates))
         {
             group.LearningRate = rate * factor;
         }
+
+        return options.LearningRate * factor;
     }
+
+    /// <summary>The rate of a batch of an epoch, from 0.</summary>
+    public double RateOf(BegunEpoch state, int batch) => options.LearningRate * Factor(state, batch);
 
     /// <summary>Before a batch: gradients are zero for the first of a step.</summary>
     public void Begin()
@@ -130,6 +136,11 @@ internal sealed class ParameterUpdate : IDisposable
     public void Drop() => batches = 0;
 
     public void Dispose() => Optimizer.Dispose();
+
+    // A step's factor is that of all of its batches. Counted are batches with images, of which steps are made.
+    private double Factor(BegunEpoch state, int batch) => options.Schedule.Factor(
+        state.Epoch - 1, options.Epochs, batch / options.Accumulate,
+        (state.BatchCount + options.Accumulate - 1) / options.Accumulate);
 
     // In float64, so that no square overflows: what it takes beside is the largest parameter's gradient in that type.
     private double Norm()

@@ -19,9 +19,12 @@ public sealed class Trainer : IDisposable
     private readonly WeightAverage? average;
     private readonly List<ResidualStage> stages;
     private readonly List<EpochMetrics> history = [];
-    private readonly ScalarType type;
+    private readonly Evaluator evaluator;
     private IReadOnlyList<Fact>? data;
     private (string Path, RunFacts Facts)? resumed;
+    private BegunEpoch? begun;
+    private int unsaved;
+    private long savedAt;
     private TimeSpan stepping;
     private TimeSpan optimizing;
     private long batchNumber;
@@ -39,10 +42,10 @@ public sealed class Trainer : IDisposable
         this.options = options;
         model.to(options.Device);
         stages = [.. ILearningStage.Of(model).Select(s => s.Stage).OfType<ResidualStage>()];
-        type = model.parameters().FirstOrDefault(p => p.is_floating_point())?.dtype ?? ScalarType.Float32;
         modes = new(model, options);
         update = new(model, options, stages);
         average = options.AverageDecay is { } decay ? new(model, decay) : null;
+        evaluator = new(model, options, modes, average);
     }
 
     /// <summary>The finished epochs.</summary>
@@ -56,8 +59,17 @@ public sealed class Trainer : IDisposable
     /// <summary>Those that look on, told in order.</summary>
     public IList<ITrainingObserver> Observers { get; } = [];
 
+    /// <summary>Training steps done of the epoch after them; 0 between two epochs.</summary>
+    public int StepsOfEpoch => begun?.Steps ?? 0;
+
     /// <summary>Called after each training batch, before the observers.</summary>
     public Action<TrainingProgress>? Progress { get; set; }
+
+    /// <summary>
+    /// Called when <see cref="Save"/> is due, before the observers: within an epoch as <see cref="TrainingOptions.SaveSteps"/> and
+    /// <see cref="TrainingOptions.SaveInterval"/> have it and when <see cref="Run"/> is cancelled, and after each epoch.
+    /// </summary>
+    public Action? SaveDue { get; set; }
 
     /// <summary>
     /// Trains with one batch: the parameters move, unless the gradients of several batches make a step
@@ -87,9 +99,9 @@ public sealed class Trainer : IDisposable
         using var guard = images.shape[0] == 1 ? new OneValueGuard(model) : null;
         try
         {
-            var scores = Scores(mixed?.Images ?? images);
+            var scores = OneValueGuard.Call(model, (mixed?.Images ?? images).to(evaluator.Type));
             var value = mixed?.Loss(options.Loss, scores) ?? options.Loss.Of(scores, labels);
-            var mean = Number(value);
+            var mean = Evaluator.Number(value);
             if (!double.IsFinite(mean))
             {
                 throw new DivergedException($"the loss is {mean}: training diverged; use a learning rate below {options.LearningRate}");
@@ -102,7 +114,7 @@ public sealed class Trainer : IDisposable
             }
 
             stepping += Stopwatch.GetElapsedTime(start);
-            return (mean, Correct(scores, mixed?.Larger ?? labels));
+            return (mean, Evaluator.Correct(scores, mixed?.Larger ?? labels));
         }
         catch
         {
@@ -159,16 +171,16 @@ public sealed class Trainer : IDisposable
         return average?.Use() ?? NewDisposeScope();
     }
 
-    /// <summary>Trains and tests until all epochs are done.</summary>
+    /// <summary>Trains and tests until all epochs are done; goes on where it was cancelled, or where a resumed run was saved.</summary>
     /// <param name="train">Training images.</param>
     /// <param name="test">Test images.</param>
-    /// <param name="finished">Called after each epoch, before its checkpoint may be written.</param>
-    /// <param name="cancellation">Stops the run after the current step; an unfinished epoch does not count.</param>
+    /// <param name="finished">Called after each epoch, when <see cref="SaveDue"/> has been and the observers have been told.</param>
+    /// <param name="cancellation">Stops the run after the current step, or the test that follows the last one.</param>
     /// <param name="validation">
     /// Images that say which epoch is the best, and when the options' patience is over: apart from the test images, by which nothing is
     /// decided.
     /// </param>
-    /// <exception cref="ResNetNodesException">The run was resumed, and these are not the images of its finished epochs.</exception>
+    /// <exception cref="ResNetNodesException">The run goes on, and these are not the images that it began with.</exception>
     public void Run(
         BatchLoader train,
         BatchLoader test,
@@ -187,23 +199,40 @@ public sealed class Trainer : IDisposable
 
         var now = RunFacts.Of(options, model, RunFacts.OfData(train, test, validation));
         resumed?.Facts.RequireSame(resumed.Value.Path, now);
-        data = now.Data;
+        if (begun is not null)
+        {
+            const string here = "the epoch that was begun";
+            RunFacts.Of(options, model, data).RequireSame(here, now);
+            begun.RequireBatches(resumed?.Path ?? here, train.BatchCount);
+        }
+
+        (data, unsaved, savedAt) = (now.Data, 0, Stopwatch.GetTimestamp());
         while (history.Count < options.Epochs && !IsPatienceOver)
         {
-            var metrics = RunEpoch(history.Count, train, test, validation, cancellation);
+            var metrics = RunEpoch(train, test, validation, cancellation);
             history.Add(metrics);
+            begun = null;
+            SaveNow();
             Tell(observer => observer.EpochFinished(metrics));
             finished(metrics);
         }
     }
 
-    /// <summary>Writes the state of the run after the last epoch.</summary>
+    /// <summary>Writes the state of the run after its last step, in the middle of an epoch too.</summary>
     /// <param name="path">The file.</param>
     public void Save(string path)
     {
         using var alone = thread.Enter();
         average?.RequireOwnWeights();
-        Checkpoint.Save(path, model, update.Optimizer, history, RunFacts.Of(options, model, data), average);
+        if (update.IsOpen)
+        {
+            throw new ResNetNodesException(
+                $"{path}: not written: some of the batches of a step have been trained with, and a checkpoint stands between two steps; "
+                + "save where TrainingProgress.HasMoved says so");
+        }
+
+        begun = begun?.WithPeak(MemoryProbe.PeakBytesOn(options.Device));
+        Checkpoint.Save(path, model, update.Optimizer, history, begun, RunFacts.Of(options, model, data), average);
     }
 
     /// <summary>
@@ -219,8 +248,9 @@ public sealed class Trainer : IDisposable
     }
 
     /// <summary>
-    /// Continues from a checkpoint that a trainer of the same options has written. There may be other epochs to come where the schedule
-    /// gives the finished ones the same learning rates; <see cref="Run"/> checks that the images are the same.
+    /// Continues from a checkpoint that a trainer of the same options has written, in the middle of an epoch too. There may be other
+    /// epochs to come where the schedule gives those that were finished or begun the same learning rates; <see cref="Run"/> checks that
+    /// the images are the same.
     /// </summary>
     /// <param name="path">The file.</param>
     /// <exception cref="ResNetNodesException">
@@ -231,14 +261,16 @@ public sealed class Trainer : IDisposable
         using var alone = thread.Enter();
         average?.RequireOwnWeights();
         using var file = CheckpointFile.Open(path);
-        var done = file.Header.History;
+        var (done, next) = (file.Header.History, file.Header.Begun);
         var facts = file.Header.Facts;
         facts?.RequireSame(path, RunFacts.Of(options, model, null));
-        facts?.RequireLength(path, done.Count, options.Schedule, options.Epochs);
+        facts?.RequireLength(path, done.Count, next is not null, options.Schedule, options.Epochs);
         Checkpoint.Restore(path, file, model, update.Optimizer, average);
+        update.Drop();
         (resumed, data) = (facts is null ? null : (path, facts), facts?.Data);
         history.Clear();
         history.AddRange(done);
+        begun = next;
     }
 
     /// <inheritdoc/>
@@ -248,17 +280,7 @@ public sealed class Trainer : IDisposable
         average?.Dispose();
     }
 
-    private static double Number(Tensor value)
-    {
-        using var guard = no_grad();
-        return value.to(ScalarType.Float64).item<double>();
-    }
-
-    private static long Correct(Tensor scores, Tensor labels)
-    {
-        using var guard = no_grad();
-        return scores.argmax(1).eq(labels).sum().item<long>();
-    }
+    private bool IsPatienceOver => history.Count - BestEpoch >= options.Patience;
 
     private void Move()
     {
@@ -277,87 +299,29 @@ public sealed class Trainer : IDisposable
         }
     }
 
-    private Evaluation Evaluate(BatchLoader loader, EvaluatedImages which)
-    {
-        using var averaged = average?.Use();
-        using var guard = no_grad();
-        var (total, right, count) = (0.0, 0L, 0L);
-        var sums = new double[options.Metrics.Count];
-        model.eval();
-        try
-        {
-            foreach (var batch in loader.Epoch(0))
-            {
-                using var scope = NewDisposeScope();
-                using (batch)
-                {
-                    var (images, labels) = batch.On(options.Device);
-                    var scores = model.call(images.to(type));
-                    total += Number(options.Loss.Of(scores, labels)) * batch.Count;
-                    right += Correct(scores, labels);
-                    count += batch.Count;
-                    foreach (var (i, metric) in options.Metrics.Index())
-                    {
-                        sums[i] += Number(metric.Of(scores, labels));
-                    }
-                }
-            }
-        }
-        finally
-        {
-            modes.Train();
-        }
+    private Evaluation Evaluate(BatchLoader loader, EvaluatedImages which) =>
+        evaluator.Evaluate(loader, begun?.Epoch ?? history.Count, which);
 
-        return new(
-            history.Count, which, total / count, (double)right / count,
-            options.Metrics.Zip(sums).ToDictionary(pair => pair.First.Name, pair => pair.Second / count));
-    }
-
-    private Tensor Scores(Tensor images)
-    {
-        try
-        {
-            return model.call(images.to(type));
-        }
-        catch (Exception exception) when (OneValueGuard.IsMeantBy(exception))
-        {
-            throw OneValueGuard.Refusal(exception);
-        }
-    }
-
-    private EpochMetrics RunEpoch(
-        int epoch, BatchLoader train, BatchLoader test, BatchLoader? validation, CancellationToken cancellation)
+    private EpochMetrics RunEpoch(BatchLoader train, BatchLoader test, BatchLoader? validation, CancellationToken cancellation)
     {
         modes.Train();
-        update.Drop();
-        var rate = options.LearningRate;
         MemoryProbe.ResetPeak();
-        var (total, right, count, step) = (0.0, 0L, 0L, 0);
-        var (inStages, kept, replayed) = (0.0, 0L, 0L);
-        double? stateError = null, error = null;
-        var waited = train.Waited;
+        var state = begun ?? BegunEpoch.First(history.Count + 1, train.BatchCount);
+        var (clock, waited) = (Stopwatch.StartNew(), train.Waited);
         (stepping, optimizing) = (TimeSpan.Zero, TimeSpan.Zero);
-        var clock = Stopwatch.StartNew();
-        foreach (var batch in train.Epoch(epoch))
+        foreach (var batch in train.Epoch(history.Count, state.Batches))
         {
             using var scope = NewDisposeScope();
             using (batch)
             {
-                cancellation.ThrowIfCancellationRequested();
-                rate = SetRate(epoch, step, train.BatchCount);
+                StopWhere(cancellation);
+                batchNumber = ((long)history.Count * state.BatchCount) + batch.Index;
+                var rate = update.SetRate(state);
                 var (images, labels) = batch.On(options.Device);
                 var (mean, correct) = TrainStep(images, labels);
-                (total, right, count) = (total + (mean * batch.Count), right + correct, count + batch.Count);
-                foreach (var report in stages.Select(s => s.LastReport).OfType<StageReport>())
-                {
-                    stateError = Largest(stateError, report.Error);
-                    error = Largest(error, report.ReconstructionError);
-                    kept += report.Count(StateSource.Kept);
-                    replayed += report.Count(StateSource.Replayed);
-                    inStages += report.ForwardSeconds + report.BackwardSeconds;
-                }
-
-                var progress = new TrainingProgress(epoch + 1, ++step, train.BatchCount, mean)
+                begun = state = state.After(batch, mean, correct, [.. stages.Select(s => s.LastReport).OfType<StageReport>()], Lap());
+                unsaved++;
+                var progress = new TrainingProgress(state.Epoch, state.Steps, state.BatchCount, mean)
                 {
                     LearningRate = rate,
                     HasMoved = !update.IsOpen,
@@ -366,43 +330,62 @@ public sealed class Trainer : IDisposable
                 Progress?.Invoke(progress);
                 Tell(observer => observer.StepFinished(progress));
             }
+
+            StopWhere(cancellation);
+            if (!update.IsOpen && (unsaved >= options.SaveSteps || Stopwatch.GetElapsedTime(savedAt) >= options.SaveInterval))
+            {
+                SaveNow();
+                // Not a part of the training.
+                clock.Restart();
+            }
         }
 
         CompleteStep();
-
-        var seconds = clock.Elapsed.TotalSeconds;
-        var peak = MemoryProbe.PeakBytesOn(options.Device);
-        var (tested, validated) = (
-            Evaluate(test, EvaluatedImages.Test) with { Epoch = epoch + 1 },
-            validation is null ? null : Evaluate(validation, EvaluatedImages.Validation) with { Epoch = epoch + 1 });
+        begun = state = (state with { Times = state.Times + Lap() }).WithPeak(MemoryProbe.PeakBytesOn(options.Device));
+        var tested = Evaluate(test, EvaluatedImages.Test);
+        var validated = validation is null ? null : Evaluate(validation, EvaluatedImages.Validation);
         Tell(observer => observer.Evaluated(tested));
         if (validated is not null)
         {
             Tell(observer => observer.Evaluated(validated));
         }
 
-        return new EpochMetrics(
-            epoch + 1, total / count, (double)right / count, tested.Loss, tested.Accuracy, rate, seconds,
-            (train.Waited - waited).TotalSeconds / seconds, stepping.TotalSeconds / seconds, inStages / seconds,
-            optimizing.TotalSeconds / seconds, peak, stateError,
-            (double)kept / step, (double)replayed / step, error)
+        return state.Metrics((tested.Loss, tested.Accuracy), update.RateOf(state, state.Steps - 1)) with
         {
             ValidationLoss = validated?.Loss,
             ValidationAccuracy = validated?.Accuracy,
         };
+
+        EpochTimes Lap()
+        {
+            var lap = new EpochTimes(
+                clock.Elapsed.TotalSeconds, (train.Waited - waited).TotalSeconds, stepping.TotalSeconds, 0, optimizing.TotalSeconds);
+            clock.Restart();
+            (waited, stepping, optimizing) = (train.Waited, TimeSpan.Zero, TimeSpan.Zero);
+            return lap;
+        }
     }
 
-    private bool IsPatienceOver => history.Count - BestEpoch >= options.Patience;
-
-    // A step's rate is set before the first of its batches.
-    private double SetRate(int epoch, int batch, int batches)
+    // What has been done since the last time is saved first, and a step is made whole before that.
+    private void StopWhere(CancellationToken cancellation)
     {
-        batchNumber = ((long)epoch * batches) + batch;
-        var steps = (batches + options.Accumulate - 1) / options.Accumulate;
-        var factor = options.Schedule.Factor(epoch, options.Epochs, batch / options.Accumulate, steps);
-        update.SetRates(factor);
-        return options.LearningRate * factor;
+        if (update.IsOpen)
+        {
+            return;
+        }
+
+        if (cancellation.IsCancellationRequested && unsaved > 0)
+        {
+            SaveNow();
+        }
+
+        cancellation.ThrowIfCancellationRequested();
     }
 
-    private static double? Largest(double? one, double? other) => one > other ? one : other ?? one;
+    private void SaveNow()
+    {
+        SaveDue?.Invoke();
+        Tell(observer => observer.SaveDue());
+        (unsaved, savedAt) = (0, Stopwatch.GetTimestamp());
+    }
 }

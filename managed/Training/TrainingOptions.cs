@@ -79,8 +79,16 @@ public sealed record TrainingOptions
     /// </summary>
     public int? Patience { get; init; }
 
+    /// <summary>Training steps after which <see cref="Trainer.SaveDue"/> is called within an epoch; null for no such number.</summary>
+    public int? SaveSteps { get; init; }
+
+    /// <summary>The time after which <see cref="Trainer.SaveDue"/> is called within an epoch; null for none.</summary>
+    public TimeSpan? SaveInterval { get; init; } = TimeSpan.FromMinutes(10);
+
     internal void Validate()
     {
+        ArgumentOutOfRangeException.ThrowIfLessThan(SaveSteps ?? 1, 1, nameof(SaveSteps));
+        ArgumentOutOfRangeException.ThrowIfLessThan(SaveInterval ?? TimeSpan.Zero, TimeSpan.Zero, nameof(SaveInterval));
         ArgumentOutOfRangeException.ThrowIfLessThan(Epochs, 1);
         ArgumentNullException.ThrowIfNull(Optimizer);
         ArgumentNullException.ThrowIfNull(Loss);
