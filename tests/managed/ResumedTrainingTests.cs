@@ -1,4 +1,3 @@
-using ResNetNodes.Networks;
 using ResNetNodes.Training;
 using TorchSharp;
 using Xunit;
@@ -147,25 +146,29 @@ public sealed class ResumedTrainingTests : IDisposable
         Assert.Contains(
             "patience needs validation images",
             Assert.Throws<ArgumentException>(
-                () => resumed.Run(TestLoaders.Small(4, 2, size: 32), Validation(), _ => { })).Message);
+                () => resumed.Run(TestLoaders.Small(4, 2), Validation(), _ => { })).Message);
         // Resumed without the validation images is another run.
         using var without = new Trainer(other, options with { Patience = null });
         Assert.Contains("the patience was 2, here it is none; take 2", Assert.Throws<ResNetNodesException>(() => without.Resume(file)).Message);
     }
 
-    private static ResNetNodes.Data.BatchLoader Validation() => TestLoaders.Small(8, 8, null, 3, 32);
+    private static ResNetNodes.Data.BatchLoader Validation() => TestLoaders.Small(8, 8, null, 3);
 
     private static void Run(Trainer trainer, CancellationToken cancellation = default) => trainer.Run(
-        TestLoaders.Small(18, 4, 1, size: 32), TestLoaders.Small(6, 6, size: 32), _ => { }, cancellation, Validation());
+        TestLoaders.Small(18, 4, 1), TestLoaders.Small(6, 6), _ => { }, cancellation, Validation());
 
-    private static TinyResNet Network(int seed) => new(new TinyResNetOptions
+    private static nn.Module<Tensor, Tensor> Network(int seed)
     {
-        Depth = 2,
-        Planes = 4,
-        Classes = 4,
-        Seed = seed,
-        Stage = new StageOptions { AccumulateGradientsInPlace = true },
-    });
+        using var seeded = new RandomNumbers(seed).TorchScope();
+        nn.Module<Tensor, Tensor> Function() =>
+            nn.Sequential(("conv", nn.Conv2d(4, 4, 3, padding: 1)), ("norm", nn.BatchNorm2d(4)), ("relu", nn.ReLU()));
+        return nn.Sequential(
+            nn.Conv2d(3, 4, 1),
+            new ResidualStage([Function(), Function()], new StageOptions { AccumulateGradientsInPlace = true }),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(4, 4));
+    }
 
     private static List<float> Bits(nn.Module model) =>
         [.. model.state_dict().Values.SelectMany(t => t.to(ScalarType.Float32).data<float>())];
