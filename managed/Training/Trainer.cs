@@ -175,7 +175,9 @@ public sealed class Trainer : IDisposable
     /// <param name="train">Training images.</param>
     /// <param name="test">Test images.</param>
     /// <param name="finished">Called after each epoch, when <see cref="SaveDue"/> has been and the observers have been told.</param>
-    /// <param name="cancellation">Stops the run after the current step, or the test that follows the last one.</param>
+    /// <param name="cancellation">
+    /// Stops the run after the current step, or test; what <see cref="SaveDue"/> then saves is all of it.
+    /// </param>
     /// <param name="validation">
     /// Images that say which epoch is the best, and when the options' patience is over: apart from the test images, by which nothing is
     /// decided.
