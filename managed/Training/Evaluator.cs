@@ -32,7 +32,7 @@ internal sealed class Evaluator(nn.Module<Tensor, Tensor> model, TrainingOptions
     /// <param name="loader">The images.</param>
     /// <param name="epoch">Epochs of training so far.</param>
     /// <param name="which">Which images they are.</param>
-    public Evaluation Evaluate(BatchLoader loader, int epoch, EvaluatedImages which)
+    public EvaluationMetrics Evaluate(BatchLoader loader, int epoch, EvaluatedImages which)
     {
         using var averaged = average?.Use();
         using var guard = no_grad();

@@ -14,7 +14,7 @@ public interface ITrainingObserver
 
     /// <summary>The network has been evaluated, after an epoch.</summary>
     /// <param name="evaluation">Once for the test images, and once for the validation images where there are some.</param>
-    void Evaluated(Evaluation evaluation)
+    void Evaluated(EvaluationMetrics evaluation)
     {
     }
 

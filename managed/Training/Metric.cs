@@ -46,7 +46,7 @@ public sealed record Metric
 /// <param name="Loss">The loss.</param>
 /// <param name="Accuracy">As a fraction.</param>
 /// <param name="Metrics">The options' metrics, by name.</param>
-public sealed record Evaluation(
+public sealed record EvaluationMetrics(
     int Epoch, EvaluatedImages Images, double Loss, double Accuracy, IReadOnlyDictionary<string, double> Metrics);
 
 /// <summary>Images that a network is evaluated on.</summary>

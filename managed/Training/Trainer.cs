@@ -153,7 +153,7 @@ public sealed class Trainer : IDisposable
     /// <param name="loader">The images.</param>
     /// <returns>The results.</returns>
     /// <exception cref="ResNetNodesException">A metric gives something else than one number.</exception>
-    public Evaluation Evaluate(BatchLoader loader)
+    public EvaluationMetrics Evaluate(BatchLoader loader)
     {
         ArgumentNullException.ThrowIfNull(loader);
         using var alone = thread.Enter();
@@ -301,7 +301,7 @@ public sealed class Trainer : IDisposable
         }
     }
 
-    private Evaluation Evaluate(BatchLoader loader, EvaluatedImages which) =>
+    private EvaluationMetrics Evaluate(BatchLoader loader, EvaluatedImages which) =>
         evaluator.Evaluate(loader, begun?.Epoch ?? history.Count, which);
 
     private EpochMetrics RunEpoch(BatchLoader train, BatchLoader test, BatchLoader? validation, CancellationToken cancellation)

@@ -32,6 +32,32 @@ public sealed class ITrainingObserverTests : IDisposable
         Assert.Equal([.. Epoch(1), .. Epoch(2)], told);
     }
 
+    /// <summary>The options' metrics are told of the images that they are of.</summary>
+    [Fact]
+    public void Evaluated_HasTheMetrics()
+    {
+        using var model = Network(1);
+        using var trainer = new Trainer(model, new TrainingOptions
+        {
+            Epochs = 1,
+            Metrics = [Metric.Top(2), new("ones", (_, labels) => ones_like(labels).sum())],
+        });
+        var told = new Evaluations();
+        trainer.Observers.Add(told);
+        var (test, validation) = (TestLoaders.Small(6, 4), TestLoaders.Small(8, 8, seed: 2));
+        trainer.Run(TestLoaders.Small(12, 4, 1), test, _ => { }, validation: validation);
+        Assert.Equal([EvaluatedImages.Test, EvaluatedImages.Validation], told.All.Select(e => e.Images));
+        foreach (var (evaluation, loader) in told.All.Zip([test, validation]))
+        {
+            var again = trainer.Evaluate(loader);
+            Assert.Equal((again.Loss, again.Accuracy, 1), (evaluation.Loss, evaluation.Accuracy, evaluation.Epoch));
+            Assert.Equal((again.Metrics["top-2"], 1), (evaluation.Metrics["top-2"], evaluation.Metrics["ones"]));
+        }
+
+        var epoch = trainer.History[0];
+        Assert.Equal((told.All[0].Loss, told.All[1].Loss), (epoch.TestLoss, epoch.ValidationLoss));
+    }
+
     /// <summary>Wherever it throws, its exception comes out; what was told is done, and a saved run goes on from there.</summary>
     [Theory]
     [InlineData("step 2 2/3", 1)]
@@ -84,12 +110,19 @@ public sealed class ITrainingObserverTests : IDisposable
 
     private sealed class Silent : ITrainingObserver;
 
+    private sealed class Evaluations : ITrainingObserver
+    {
+        public List<EvaluationMetrics> All { get; } = [];
+
+        public void Evaluated(EvaluationMetrics evaluation) => All.Add(evaluation);
+    }
+
     private abstract class Texts(Trainer trainer) : ITrainingObserver
     {
         public void StepFinished(TrainingProgress progress) =>
             Take($"step {progress.Epoch} {progress.Step}/{progress.Steps} {(progress.HasMoved ? "moved" : "waits")}");
 
-        public void Evaluated(Evaluation evaluation) => Take($"{evaluation.Images} {evaluation.Epoch}");
+        public void Evaluated(EvaluationMetrics evaluation) => Take($"{evaluation.Images} {evaluation.Epoch}");
 
         public void EpochFinished(EpochMetrics metrics) => Take($"epoch {metrics.Epoch} of {trainer.History.Count}");
 

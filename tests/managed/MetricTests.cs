@@ -28,7 +28,7 @@ public sealed class MetricTests
         };
         using var trainer = new Trainer(model, options);
         var plain = Augmentation.Cifar.WithoutRandomness();
-        Evaluation evaluation = trainer.Evaluate(new BatchLoader(images, plain, 13, null));
+        EvaluationMetrics evaluation = trainer.Evaluate(new BatchLoader(images, plain, 13, null));
         using var all = new BatchLoader(images, plain, 30, null).Epoch(0).Single();
         var scores = model.call(all.Images);
         var labels = all.Labels.data<long>().ToArray();
