@@ -55,20 +55,21 @@ public static class Checkpoint
         OptimizerHelper? optimizer,
         IReadOnlyList<EpochMetrics> history,
         BegunEpoch? begun,
-        RunFacts? facts)
+        RunFacts? facts,
+        WeightAverage? average = null)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(history);
-        var training = new SavedTraining(model, optimizer);
+        var training = new SavedTraining(model, optimizer, average);
         AtomicFile.Write(path, stream => training.Write(stream, history, begun, facts));
     }
 
     /// <summary>Reads an open checkpoint.</summary>
-    internal static void Restore(string path, CheckpointFile file, nn.Module model, OptimizerHelper? optimizer)
+    internal static void Restore(string path, CheckpointFile file, nn.Module model, OptimizerHelper? optimizer, WeightAverage? average = null)
     {
         try
         {
-            new SavedTraining(model, optimizer).Restore(file);
+            new SavedTraining(model, optimizer, average).Restore(file);
         }
         catch (FormatException exception)
         {

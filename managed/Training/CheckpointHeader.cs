@@ -127,6 +127,12 @@ internal enum TensorRole
 
     /// <summary>Of an optimizer's state.</summary>
     Optimizer,
+
+    /// <summary>An average of a parameter or buffer.</summary>
+    Average,
+
+    /// <summary>How many steps the averages have seen.</summary>
+    AverageSteps,
 }
 
 /// <summary>A tensor in a checkpoint.</summary>

@@ -16,14 +16,17 @@ internal sealed class SavedTraining
 
     private readonly Dictionary<string, Tensor> network;
     private readonly OptimizerHelper? optimizer;
+    private readonly WeightAverage? average;
     private readonly List<(string Name, ILearningStage Stage)> stages;
     private readonly Dictionary<IntPtr, string> names;
 
     /// <param name="model">The network.</param>
     /// <param name="optimizer">Its optimizer; null for the network alone.</param>
-    public SavedTraining(nn.Module model, OptimizerHelper? optimizer)
+    /// <param name="average">The average of its weights; null where none is kept.</param>
+    public SavedTraining(nn.Module model, OptimizerHelper? optimizer, WeightAverage? average = null)
     {
         (network, this.optimizer, stages) = (model.state_dict(), optimizer, [.. ILearningStage.Of(model)]);
+        this.average = average;
         names = model.named_parameters().DistinctBy(p => p.parameter.Handle).ToDictionary(p => p.parameter.Handle, p => p.name);
     }
 
@@ -37,6 +40,7 @@ internal sealed class SavedTraining
         var tensors = network.Select(t => (Role: TensorRole.Network, Name: t.Key, Tensor: t.Value))
             .Concat(States().SelectMany(s => OptimizerFields.Tensors(s.State)
                 .Select(t => (Role: TensorRole.Optimizer, Name: $"{s.Name}.{t.Name}", t.Tensor))))
+            .Concat(Averages())
             .ToList();
         var learned = stages.ToDictionary(s => s.Name, s => MemoryMarshal.AsBytes([.. s.Stage.Learned]).ToArray());
         var header = new CheckpointHeader(
@@ -67,7 +71,13 @@ internal sealed class SavedTraining
         }
 
         var changes = CheckOptimizer(header.Optimizer ?? throw new FormatException("it holds a network alone, and no optimizer"), saved);
+        CheckAverages(saved);
         RestoreLearned(header.Learned);
+        foreach (var (role, name, tensor) in Averages())
+        {
+            targets.Add((role, name), tensor);
+        }
+
         foreach (var (name, tensor) in changes.Tensors)
         {
             targets.Add((TensorRole.Optimizer, name), tensor());
@@ -76,6 +86,27 @@ internal sealed class SavedTraining
         file.ReadTensors(header.Tensors.Select(t => targets[(t.Role, t.Name)]));
         changes.Numbers.ForEach(set => set());
         RandomNumbers.RestoreTorch(header.Generator);
+    }
+
+    private IEnumerable<(TensorRole Role, string Name, Tensor Tensor)> Averages() => average is null
+        ? []
+        : average.Tensors.Select(t => (TensorRole.Average, t.Name, t.Tensor))
+            .Append((TensorRole.AverageSteps, nameof(TensorRole.AverageSteps), average.Steps));
+
+    private void CheckAverages(Dictionary<(TensorRole Role, string Name), SavedTensor> saved)
+    {
+        var own = Averages().ToDictionary(t => (t.Role, t.Name), t => t.Tensor);
+        foreach (var (key, tensor) in own)
+        {
+            Require(
+                saved.GetValueOrDefault(key) ?? throw new FormatException($"it has no average of {key.Name}"), tensor.dtype, tensor.shape);
+        }
+
+        if (saved.Keys.FirstOrDefault(
+            key => key.Role is TensorRole.Average or TensorRole.AverageSteps && !own.ContainsKey(key)) is { Name: { } odd })
+        {
+            throw new FormatException($"it has an average of {odd}, here there is none");
+        }
     }
 
     private static void Require(SavedTensor saved, ScalarType type, long[] shape)

@@ -14,6 +14,7 @@ public sealed class RangeTests : IDisposable
     // The ends of whole numbers; a verb may begin later, never end elsewhere.
     private static readonly Dictionary<string, (long Least, long Most)> Whole = new()
     {
+        ["accumulate"] = (1, 1_000_000),
         ["adjoint-from"] = (1, 1048576),
         ["at"] = (0, 10_000_000),
         ["batch"] = (1, 1_000_000),
@@ -28,6 +29,7 @@ public sealed class RangeTests : IDisposable
         ["jobs"] = (1, Threads),
         ["limit"] = (1, int.MaxValue),
         ["max-depth"] = (2, 1048576),
+        ["patience"] = (1, 100_000),
         ["planes"] = (1, 65536),
         ["pretrain-epochs"] = (1, 100_000),
         ["repetitions"] = (1, 100_000),
@@ -44,13 +46,18 @@ public sealed class RangeTests : IDisposable
     // Numbers that are wrong for each.
     private static readonly Dictionary<string, string[]> Real = new()
     {
+        ["clip"] = ["0", "-1", "1000001"],
+        ["ema"] = ["0", "1", "-0.1"],
+        ["label-smoothing"] = ["-0.1", "1"],
         ["last-norm-decay"] = ["-1", "1001"],
         ["lr"] = ["0", "1000001"],
+        ["mixup"] = ["0", "101"],
         ["momentum"] = ["-0.1", "1", "1.5"],
         ["pretrain-lr"] = ["0", "1000001"],
         ["save-minutes"] = ["0", "-1", "100001"],
         ["stage-rate-factor"] = ["0", "1048577"],
         ["tolerance"] = ["-1", "1000001"],
+        ["validation"] = ["0", "1", "1.5"],
         ["weight-decay"] = ["-1", "1001"],
     };
 
@@ -69,11 +76,16 @@ public sealed class RangeTests : IDisposable
         ["methods"] = ["corrected:2147483647", "adaptive:2", "a,,b"],
         ["network"] = ["large"],
         ["only"] = ["nothing"],
+        ["optimizer"] = ["adam", "adamww", ""],
         ["precision"] = ["int8"],
         ["preset"] = ["huge"],
         ["reconstruction"] = ["corrected:2147483647", "adaptive:2", "checkpoint:2147483647", "extrapolated:9"],
         ["reconstructions"] = ["corrected:2147483647", "inverse,", "inverse,,corrected"],
-        ["schedule"] = ["steps:2147483647", "every:0*0.1", "every:2147483647*0.1", "every:1*2"],
+        ["schedule"] =
+        [
+            "steps:2147483647", "every:0*0.1", "every:2147483647*0.1", "every:1*2", "cosine@epoch", "warmup:5", "warmup:0+cosine",
+            "warmup:1.5+cosine", "warmup:10000001steps+cosine",
+        ],
         ["size"] = ["auto:2147483647", "custom:1+2+3+99999999999"],
         ["sizes"] = ["auto:2147483647", "18,,34"],
         ["solver"] = ["rk4"],
@@ -84,7 +96,7 @@ public sealed class RangeTests : IDisposable
     // Files, and switches.
     private static readonly string[] Others =
     [
-        "checkpoint", "cifar10", "config", "cuda-graphs", "data", "download", "drop-last", "gradients", "imagenet", "in", "json",
+        "checkpoint", "cifar10", "config", "cuda-graphs", "data", "download", "drop-last", "freeze-norms", "gradients", "imagenet", "in", "json",
         "no-color",
         "no-memory", "npy", "out", "overwrite", "page", "quiet", "resume", "scale-rate", "skip-corrupt", "verbose", "zero-init",
     ];

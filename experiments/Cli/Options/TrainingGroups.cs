@@ -18,7 +18,7 @@ internal sealed class BatchGroup : OptionGroup
 /// <summary>The learning rate.</summary>
 internal class RateGroup : OptionGroup
 {
-    [Option('l', "lr", Default = "0.1", MetaValue = "RATE", HelpText = "Initial learning rate of SGD.")]
+    [Option('l', "lr", Default = "0.1", MetaValue = "RATE", HelpText = "Initial learning rate.")]
     [Section("training")]
     public string Rate { get => Given(); set => Set(value); }
 
@@ -32,7 +32,7 @@ internal sealed class OptimizationGroup : RateGroup
     [Section("training")]
     public string Momentum { get => Given(); set => Set(value); }
 
-    [Option("weight-decay", Default = "5e-4", MetaValue = "D", HelpText = "Weight decay of SGD.")]
+    [Option("weight-decay", Default = "5e-4", MetaValue = "D", HelpText = "Weight decay.")]
     [Section("training")]
     public string WeightDecay { get => Given(); set => Set(value); }
 
@@ -40,7 +40,7 @@ internal sealed class OptimizationGroup : RateGroup
     public TrainingOptions On(Device device) => new()
     {
         LearningRate = RateNumber,
-        Momentum = Read.Number("momentum", Momentum),
+        Optimizer = OptimizerChoice.Sgd(Read.Number("momentum", Momentum)),
         WeightDecay = Read.Number("weight-decay", WeightDecay),
         Device = device,
     };
@@ -54,7 +54,7 @@ internal sealed class ScheduleGroup : OptionGroup
     public string Epochs { get => Given(); set => Set(value); }
 
     [Option("schedule", Default = "cosine", MetaValue = "constant|cosine|thirds|steps:A+B|every:N*F", HelpText =
-        "Learning rate over the epochs.")]
+        "Learning rate over the epochs; over the steps as cosine@step, after a rise as warmup:5+cosine or warmup:500steps+cosine.")]
     [Section("training")]
     public string Schedule { get => Given(); set => Set(value); }
 
