@@ -1,5 +1,6 @@
 using System.Reflection;
 using System.Runtime.InteropServices;
+using ResNetNodes.Networks;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 
@@ -31,7 +32,8 @@ internal sealed class SavedTraining
     /// <param name="target">Receives it.</param>
     /// <param name="history">The finished epochs.</param>
     /// <param name="facts">What the run depends on.</param>
-    public void Write(Stream target, IReadOnlyList<EpochMetrics> history, RunFacts? facts)
+    /// <param name="description">Which network it is.</param>
+    public void Write(Stream target, IReadOnlyList<EpochMetrics> history, RunFacts? facts, NetworkDescription? description)
     {
         var tensors = network.Select(t => (Role: TensorRole.Network, Name: t.Key, Tensor: t.Value))
             .Concat(States().SelectMany(s => OptimizerFields.Tensors(s.State)
@@ -40,7 +42,8 @@ internal sealed class SavedTraining
         var learned = stages.ToDictionary(s => s.Name, s => MemoryMarshal.AsBytes([.. s.Stage.Learned]).ToArray());
         var header = new CheckpointHeader(
             history, facts, RandomNumbers.TorchState(), learned, Numbers(),
-            [.. tensors.Select(t => SavedTensor.Of(t.Role, t.Name, t.Tensor))]);
+            [.. tensors.Select(t => SavedTensor.Of(t.Role, t.Name, t.Tensor))],
+            description);
         CheckpointFile.Write(target, header, tensors.Select(t => t.Tensor));
     }
 

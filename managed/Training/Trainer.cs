@@ -2,6 +2,7 @@ using ResNetNodes.Measuring;
 using System.Diagnostics;
 using System.Text.RegularExpressions;
 using ResNetNodes.Data;
+using ResNetNodes.Networks;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -23,6 +24,7 @@ public sealed class Trainer : IDisposable
     private readonly List<EpochMetrics> history = [];
     private readonly ScalarType type;
     private IReadOnlyList<Fact>? data;
+    private NetworkDescription? described;
     private (string Path, RunFacts Facts)? resumed;
     private TimeSpan stepping;
     private TimeSpan optimizing;
@@ -137,6 +139,9 @@ public sealed class Trainer : IDisposable
         var now = RunFacts.Of(options, model, RunFacts.OfData(train, test));
         resumed?.Facts.RequireSame(resumed.Value.Path, now);
         data = now.Data;
+        described = NetworkDescription.Of(model) is { } network
+            ? network with { Input = train.Input, ClassNames = train.ClassNames }
+            : null;
         while (history.Count < options.Epochs)
         {
             var metrics = RunEpoch(history.Count, train, test, cancellation);
@@ -150,7 +155,10 @@ public sealed class Trainer : IDisposable
     public void Save(string path)
     {
         using var alone = thread.Enter();
-        Checkpoint.Save(path, model, optimizer, history, RunFacts.Of(options, model, data));
+        var description = NetworkDescription.Of(model) is { } network
+            ? network with { Input = described?.Input, ClassNames = described?.ClassNames }
+            : null;
+        Checkpoint.Save(path, model, optimizer, history, RunFacts.Of(options, model, data), description);
     }
 
     /// <summary>
@@ -170,7 +178,7 @@ public sealed class Trainer : IDisposable
         facts?.RequireSame(path, RunFacts.Of(options, model, null));
         facts?.RequireLength(path, done.Count, options.Schedule, options.Epochs);
         Checkpoint.Restore(path, file, model, optimizer);
-        (resumed, data) = (facts is null ? null : (path, facts), facts?.Data);
+        (resumed, data, described) = (facts is null ? null : (path, facts), facts?.Data, file.Header.Network);
         history.Clear();
         history.AddRange(done);
     }
