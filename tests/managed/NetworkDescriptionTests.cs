@@ -171,6 +171,7 @@ public sealed class NetworkDescriptionTests : IDisposable
         { "ClassNames", "[\"a\"]", "1 names for 10 classes" },
         { "ClassNames", "[null,\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\"]", "10 names for 10 classes" },
         { "Input", """{"Pixels": 0, "Channels": 3, "Resize": null, "Mean": [0, 0, 0], "Deviation": [1, 1, 1]}""", "0 pixels" },
+        { "Input", """{"Pixels": 32, "Channels": 3, "Resize": 1, "Mean": [0, 0, 0], "Deviation": [1, 1, 1]}""", "resized to 1 pixels" },
         { "Input", """{"Pixels": 2, "Channels": 1, "Resize": null, "Mean": [0], "Deviation": [1]}""", "1 channels for 3" },
         { "Input", """{"Pixels": 2, "Channels": 3, "Resize": null, "Mean": null, "Deviation": [1]}""", "can't be read" },
         { "Other", "1", "can't be read" },

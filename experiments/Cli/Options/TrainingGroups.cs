@@ -1,6 +1,8 @@
 using CommandLine;
 using ResNetNodes.Experiments.Cli.Parsing;
+using ResNetNodes.Networks;
 using ResNetNodes.Training;
+using TorchSharp;
 using static TorchSharp.torch;
 
 namespace ResNetNodes.Experiments.Cli.Options;
@@ -77,4 +79,15 @@ internal sealed class CheckpointGroup : OptionGroup
         "Weights of a trained network, instead of training one first.")]
     [Section("training")]
     public string? Path { get => Optional(); set => Set(value); }
+
+    /// <summary>Reads the weights into a network.</summary>
+    /// <param name="path">The file, as <see cref="Path"/> has it.</param>
+    /// <param name="network">The network, on any device.</param>
+    public static void Load(string path, nn.Module network) => Checkpoint.Load(path, network, null);
+
+    /// <summary>Builds the network of the file, with its weights.</summary>
+    /// <param name="verb">The verb, which can't do without.</param>
+    public (nn.Module<Tensor, Tensor> Network, NetworkDescription Description) Open(Verb verb) => Path is { } path
+        ? Checkpoint.LoadNetwork(path)
+        : throw new UsageException($"{verb.Name} needs --checkpoint, the file of a trained network, such as runs/train/checkpoint.bin");
 }
