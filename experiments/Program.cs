@@ -19,6 +19,7 @@ internal static class Program
         typeof(Report),
         typeof(Train),
         typeof(Evaluate),
+        typeof(Predict),
         typeof(LinearWeights),
         typeof(Tied),
         typeof(AdjointFailure),

@@ -31,9 +31,11 @@ internal sealed class SavedTraining
     /// <summary>Writes all of it.</summary>
     /// <param name="target">Receives it.</param>
     /// <param name="history">The finished epochs.</param>
+    /// <param name="begun">The epoch after them, where it was begun.</param>
     /// <param name="facts">What the run depends on.</param>
     /// <param name="description">Which network it is.</param>
-    public void Write(Stream target, IReadOnlyList<EpochMetrics> history, RunFacts? facts, NetworkDescription? description)
+    public void Write(
+        Stream target, IReadOnlyList<EpochMetrics> history, BegunEpoch? begun, RunFacts? facts, NetworkDescription? description)
     {
         var tensors = network.Select(t => (Role: TensorRole.Network, Name: t.Key, Tensor: t.Value))
             .Concat(States().SelectMany(s => OptimizerFields.Tensors(s.State)
@@ -41,7 +43,7 @@ internal sealed class SavedTraining
             .ToList();
         var learned = stages.ToDictionary(s => s.Name, s => MemoryMarshal.AsBytes([.. s.Stage.Learned]).ToArray());
         var header = new CheckpointHeader(
-            history, facts, RandomNumbers.TorchState(), learned, Numbers(),
+            history, begun, facts, RandomNumbers.TorchState(), learned, Numbers(),
             [.. tensors.Select(t => SavedTensor.Of(t.Role, t.Name, t.Tensor))],
             description);
         CheckpointFile.Write(target, header, tensors.Select(t => t.Tensor));

@@ -14,7 +14,7 @@ namespace ResNetNodes.Tests;
 /// <summary>Files of the right digest and wrong content: one clear error each, and nothing has changed.</summary>
 public sealed class CheckpointFileTests : IDisposable
 {
-    private static readonly byte[] Magic = "ResNetNodes checkpoint 2\n"u8.ToArray();
+    private static readonly byte[] Magic = "ResNetNodes checkpoint 3\n"u8.ToArray();
 
     /// <summary>What is done to the header, and what the error says.</summary>
     private static readonly Dictionary<string, (Action<JsonObject> Change, string Error)> Changes = new()

@@ -44,6 +44,7 @@ public sealed class InputDescriptionTests
     {
         { Right with { Pixels = 0 }, "0 pixels" },
         { Right with { Pixels = int.MaxValue }, "2147483647 pixels" },
+        { Right with { Pixels = 40_000 }, "3 channels and 40000 pixels" },
         { Right with { Channels = 0 }, "0 channels" },
         { Right with { Channels = 4 }, "for 4 channels" },
         { Right with { Resize = 31 }, "resized to 31" },

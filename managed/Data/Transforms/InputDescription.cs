@@ -15,8 +15,8 @@ public sealed record InputDescription(
 
     /// <summary>What is wrong with it, as a phrase; null where nothing is.</summary>
     internal string? Problem =>
-        Pixels is < 1 or > MostPixels ? $"images of {Pixels} pixels"
-        : Channels is < 1 or > MostChannels ? $"images of {Channels} channels"
+        Pixels is < 1 or > MostPixels || Channels is < 1 or > MostChannels || (long)Channels * Pixels * Pixels > int.MaxValue
+            ? $"images of {Channels} channels and {Pixels} pixels"
         : Resize is { } side && (side < Pixels || side > MostPixels) ? $"images resized to {side} pixels for {Pixels}"
         : Mean.Count != Channels || Deviation.Count != Channels
             ? $"{Mean.Count} means and {Deviation.Count} deviations for {Channels} channels"
