@@ -31,6 +31,7 @@ public sealed partial class ConventionTests
         ("Networks", "ResNetNodes.Networks", ["Basics", "Stages/Values", "Stages/Modules", "Stages", "Planning", "Data/Transforms"]),
         ("Measuring", "ResNetNodes.Measuring", []),
         ("Training", "ResNetNodes.Training", ["Basics", "Stages/Values", "Stages", "Networks", "Data/Loading", "Measuring"]),
+        ("Weights", "ResNetNodes.Weights", ["Basics", "Networks", "Training"]),
     ];
 
     [Fact]
