@@ -20,6 +20,8 @@ internal static class Program
         typeof(Train),
         typeof(Evaluate),
         typeof(Predict),
+        typeof(Export),
+        typeof(Import),
         typeof(LinearWeights),
         typeof(Tied),
         typeof(AdjointFailure),

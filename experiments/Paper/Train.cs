@@ -50,6 +50,8 @@ internal sealed class Train : Experiment
 
     public ImagesGroup Images { get; } = new();
 
+    public InitGroup Init { get; } = new();
+
     public SeedGroup Seed { get; } = new();
 
     public DeviceGroup Device { get; } = new();
@@ -86,6 +88,7 @@ internal sealed class Train : Experiment
         var (train, images) = Images.TrainBatches(batch, Seed.Number, terminal, cancellation);
         var (test, testImages) = Images.TestBatches(ImagesGroup.TestBatch, Seed.Number, terminal, cancellation);
         using var model = Build(network, stage, images.Classes, Workload.Of(options, batch, images, Images.Pixels));
+        Init.Load(model, images.ClassNames);
         var folder = RunFolder.Open(this);
         var stages = NetworkGroup.StagesOf(model);
         terminal.Say(

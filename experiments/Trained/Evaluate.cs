@@ -29,7 +29,7 @@ internal sealed record ConfusionRow(int Label, string Class, int Predicted, stri
     "resnet-nodes evaluate --checkpoint runs/a/checkpoint.bin --dataset image-folder --data FOLDER --json")]
 [JsonRows(typeof(EvaluationRow), typeof(ClassRow), typeof(ConfusionRow))]
 [Defaults("batch=500")]
-[Meaning("checkpoint", "The trained network: checkpoint.bin of a run.")]
+[Meaning("checkpoint", "The trained network: checkpoint.bin of a run, or what export or import has written.")]
 [Meaning("batch", "Images at a time.")]
 [Meaning("limit", "Use only the first N images.")]
 [Meaning("image-size", "Rows and columns of the network's input (default: as in its training).")]

@@ -20,7 +20,7 @@ internal sealed record PredictionRow(string Image, int Rank, int Label, string C
     "resnet-nodes predict --checkpoint runs/train/checkpoint.bin --top 5 --to classes.csv photos/")]
 [JsonRows(typeof(PredictionRow))]
 [Defaults("batch=32")]
-[Meaning("checkpoint", "The trained network: checkpoint.bin of a run.")]
+[Meaning("checkpoint", "The trained network: checkpoint.bin of a run, or what export or import has written.")]
 [Meaning("batch", "Images at a time.")]
 [Meaning("to", "File for the classes, instead of standard output: .csv, or .jsonl (one JSON object a line).")]
 internal sealed class Predict : Computation

@@ -63,6 +63,13 @@ internal sealed class TargetGroup : OptionGroup
     [Section("output")]
     public bool? Overwrite { get => Switch(); set => Set(value); }
 
+    /// <summary>The same where the verb can't do without.</summary>
+    /// <param name="verb">The verb.</param>
+    /// <param name="example">What could be given.</param>
+    /// <param name="endings">What its name may end with; none: anything.</param>
+    public string Required(Verb verb, string example, params IReadOnlyList<string> endings) => Path(endings)
+        ?? throw new UsageException($"{verb.Name} needs --to, the file to write, such as {example}");
+
     /// <summary>The file, which can be written as far as that can be told; null where none was given.</summary>
     /// <param name="endings">What its name may end with; none: anything.</param>
     public string? Path(params IReadOnlyList<string> endings)
