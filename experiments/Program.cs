@@ -20,6 +20,7 @@ internal static class Program
         typeof(Train),
         typeof(Evaluate),
         typeof(Predict),
+        typeof(Summary),
         typeof(Export),
         typeof(Import),
         typeof(LinearWeights),

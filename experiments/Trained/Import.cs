@@ -21,22 +21,11 @@ namespace ResNetNodes.Experiments.Trained;
     "resnet-nodes import --from weights.pth --network ode --size 50 --classes 1000 --input imagenet --to r50.bin")]
 [JsonRows(typeof(NetworkFileRow))]
 [Meaning("to", "File to write: a checkpoint, or .safetensors, .pth or .pt.")]
-internal sealed class Import : Computation
+internal sealed class Import : NetworkVerb
 {
-    // What a file that describes its network needs none of.
-    private static readonly string[] Describing = ["network", "depth", "size", "planes", "solver", "classes", "imagenet-stem"];
-
     [Option("from", MetaValue = "FILE", HelpText = "The weights: .safetensors, .pth, .pt, or a checkpoint.")]
     [Section("model")]
     public string? From { get => Optional(); set => Set(value); }
-
-    [Option("classes", Default = "10", MetaValue = "N", HelpText = "Classes of the network.")]
-    [Section("model")]
-    public string Classes { get => Given(); set => Set(value); }
-
-    [Option("imagenet-stem", HelpText = "The stem is that for ImageNet, of 7×7 pixels [true for 1000 classes].")]
-    [Section("model")]
-    public bool? ImageNetStem { get => Switch(); set => Set(value); }
 
     [Option("stretch-to", MetaValue = "N|SIZE", HelpText =
         "Make a deeper or shallower network of it: layer i of depth b takes layer ⌊i·a/b⌋ of depth a, stage by stage.")]
@@ -58,16 +47,6 @@ internal sealed class Import : Computation
     [Option("class-names", MetaValue = "FILE", HelpText = "Names of its classes, one a line, in their order.")]
     [Section("data")]
     public string? ClassNames { get => Optional(); set => Set(value); }
-
-    public NetworkGroup Network { get; } = new("tiny", "resnet", "ode", "tied");
-
-    public DepthGroup Depth { get; } = new();
-
-    public SizeGroup Size { get; } = new();
-
-    public PlanesGroup Planes { get; } = new();
-
-    public SolverGroup Solver { get; } = new();
 
     public NamesGroup Names { get; } = new();
 
@@ -101,14 +80,14 @@ internal sealed class Import : Computation
             }
 
             Require(deep, "stretch-to");
-            using var deeper = Built(deep);
+            using var deeper = Build(deep);
             Copy(network, deeper);
             NetworkFile.Save(target, deeper, deep);
             NetworkFileRow.Show(terminal, target, deeper, deep.Summary);
         }
     }
 
-    private static nn.Module<Tensor, Tensor> Built(NetworkDescription description)
+    private static nn.Module<Tensor, Tensor> Build(NetworkDescription description)
     {
         try
         {
@@ -137,32 +116,11 @@ internal sealed class Import : Computation
     {
         if (NetworkFile.Describe(from) is not null)
         {
-            foreach (var option in Describing.Append("names"))
-            {
-                Unused(option, $"{from} says which network it holds");
-            }
-
+            RefuseOptions(from, "names");
             return NetworkFile.Load(from);
         }
 
-        var kind = Network.Name;
-        Unused(kind == "tiny" ? "size" : "depth", $"--network {kind} has a {(kind == "tiny" ? "depth" : "size")}");
-        var (classes, stage) = (Read.Whole("classes", Classes), new StageOptions { Solver = Solver.Value });
-        nn.Module<Tensor, Tensor> network;
-        if (kind == "tiny")
-        {
-            Unused("imagenet-stem", "--network tiny has a stem of its own");
-            var tiny = Network.Tiny(Depth.Number, Planes.Of(kind), stage, classes);
-            NetworkGroup.Check("depth", tiny, Load);
-            network = NetworkGroup.Build(tiny, 0);
-        }
-        else
-        {
-            var staged = Network.Staged(kind, Size.Value, Planes.Of(kind), 1, stage, classes) with { ImageNetStem = ImageNetStem };
-            NetworkGroup.Check("size", staged, Load);
-            network = NetworkGroup.Build(staged, 0);
-        }
-
+        var network = Built(new StageOptions(), Load);
         NamesGroup.Guarded(() => NetworkFile.LoadInto(from, network, names));
         return (network, NetworkDescription.Of(network)!);
     }
