@@ -46,7 +46,8 @@ internal static class FigureText
     }
 
     /// <summary>Draws lines below each other; the first begins at its left upper corner.</summary>
-    public static void Draw(SKCanvas canvas, IReadOnlyList<string> lines, float left, float top, float size, bool bold = false, SKColor? colour = null)
+    public static void Draw(
+        SKCanvas canvas, IReadOnlyList<string> lines, float left, float top, float size, bool bold = false, SKColor? colour = null)
     {
         using var font = FontOf(size, bold);
         using var paint = new SKPaint { Color = colour ?? Ink, IsAntialias = true };

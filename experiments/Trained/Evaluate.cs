@@ -38,7 +38,8 @@ internal sealed class Evaluate : Computation
 {
     private const int Top = 5;
 
-    [Option("split", Default = "test", MetaValue = "test|train", HelpText = "The images of the data set that are taken, without augmentation.")]
+    [Option("split", Default = "test", MetaValue = "test|train", HelpText =
+        "The images of the data set that are taken, without augmentation.")]
     [Section("data")]
     public string Split { get => Given(); set => Set(value); }
 
@@ -85,7 +86,8 @@ internal sealed class Evaluate : Computation
         var found = Test(network, loader, labels, images, terminal, cancellation);
 
         var whole = new EvaluationRow(
-            description.Summary, images.Name, Split, found.Images, found.Loss, found.Share(found.Correct), found.TopAccuracy, loader.Skipped);
+            description.Summary, images.Name, Split, found.Images, found.Loss, found.Share(found.Correct), found.TopAccuracy,
+            loader.Skipped);
         List<ClassRow> classes =
         [
             .. Enumerable.Range(0, description.Classes).Select(label => new ClassRow(
@@ -136,7 +138,8 @@ internal sealed class Evaluate : Computation
         return images.Classes == description.Classes
             ? [.. Enumerable.Range(0, images.Classes)]
             : throw new ResNetNodesException(
-                $"{images.Name}: has {images.Classes} classes, the network {description.Classes}; take the data set that it was trained on");
+                $"{images.Name}: has {images.Classes} classes, the network {description.Classes}; take the data set that it was trained "
+                + "on");
     }
 
     private static Evaluation Test(

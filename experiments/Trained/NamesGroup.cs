@@ -11,7 +11,8 @@ internal sealed class NamesGroup : OptionGroup
 {
     private const string Own = "own";
 
-    [Option("names", Default = Own, MetaValue = "own|torchvision", HelpText = "Names of the tensors in the file: this program's, or torchvision's.")]
+    [Option("names", Default = Own, MetaValue = "own|torchvision", HelpText =
+        "Names of the tensors in the file: this program's, or torchvision's.")]
     [Section("model")]
     public string Text { get => Given(); set => Set(value); }
 

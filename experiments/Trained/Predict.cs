@@ -14,8 +14,8 @@ internal sealed record PredictionRow(string Image, int Rank, int Label, string C
 /// <summary>Classifies images.</summary>
 [Verb("predict", HelpText = "Classify image files with a trained network.")]
 [Page(
-    "An IMAGE is a JPEG, PNG, WebP or BMP file, or a folder of them. Images become inputs as in the tests of the network's training; what is "
-    + "larger than they were is scaled down. One that can't be read is told, the others are classified, and the exit code is 1.",
+    "An IMAGE is a JPEG, PNG, WebP or BMP file, or a folder of them. Images become inputs as in the tests of the network's training; what "
+    + "is larger than they were is scaled down. One that can't be read is told, the others are classified, and the exit code is 1.",
     "resnet-nodes predict --checkpoint runs/train/checkpoint.bin cat.png photos/              (2 seconds on 2 cores)",
     "resnet-nodes predict --checkpoint runs/train/checkpoint.bin --top 5 --to classes.csv photos/")]
 [JsonRows(typeof(PredictionRow))]

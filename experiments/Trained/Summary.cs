@@ -12,7 +12,9 @@ namespace ResNetNodes.Experiments.Trained;
 internal sealed record SummaryRow(
     string Network, long Parameters, long Buffers, long ParameterBytes, long RestBytes, int Batch, int Image);
 
-/// <summary>What a training step takes beyond rest with one method, foreseen from shapes, and evaluations of a residual function in it.</summary>
+/// <summary>
+/// What a training step takes beyond rest with one method, foreseen from shapes, and evaluations of a residual function in it.
+/// </summary>
 internal sealed record StepRow(string Reconstruction, long StepBytes, double EvaluationsPerLayer);
 
 /// <summary>Tells what a network is made of, and what it takes to train it.</summary>

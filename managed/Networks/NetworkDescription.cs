@@ -10,9 +10,13 @@ namespace ResNetNodes.Networks;
 /// Which network a file of weights belongs to: all that its outputs depend on beside the weights, and how its stages were differentiated.
 /// Checkpoints hold it, so that their network can be built again. A value that is written as JSON.
 /// </summary>
-/// <param name="Kind">tiny for a <see cref="TinyResNet"/>; for a <see cref="ResNet"/> its <see cref="ResNetKind"/> in small letters.</param>
+/// <param name="Kind">
+/// tiny for a <see cref="TinyResNet"/>; for a <see cref="ResNet"/> its <see cref="ResNetKind"/> in small letters.
+/// </param>
 /// <param name="Depth">Residual functions of a <see cref="TinyResNet"/>; null for a <see cref="ResNet"/>.</param>
-/// <param name="Size">Blocks of a <see cref="ResNet"/>, as <see cref="NetworkSize"/> writes them; null for a <see cref="TinyResNet"/>.</param>
+/// <param name="Size">
+/// Blocks of a <see cref="ResNet"/>, as <see cref="NetworkSize"/> writes them; null for a <see cref="TinyResNet"/>.
+/// </param>
 /// <param name="Planes">Channels of a <see cref="TinyResNet"/>'s stage, or planes of a <see cref="ResNet"/>'s first one.</param>
 /// <param name="Classes">Classes.</param>
 /// <param name="InputChannels">Channels of the images.</param>
@@ -114,7 +118,8 @@ public sealed record NetworkDescription(
                 given[0], tiny.Stage.Reconstruction, network),
             ResNet { Options: var staged } => With(
                 NameOf(staged.Kind), null, $"{staged.Size}", staged.Planes, staged.Classes, staged.InputChannels, staged.HasImageNetStem,
-                staged.ZeroInitResidual, staged.AdjointFrom, given.Count > 0 ? given[0] : staged.Stage, staged.Stage.Reconstruction, network),
+                staged.ZeroInitResidual, staged.AdjointFrom, given.Count > 0 ? given[0] : staged.Stage, staged.Stage.Reconstruction,
+                network),
             _ => null,
         };
     }

@@ -236,7 +236,13 @@ public sealed class NetworkDescriptionTests : IDisposable
 
     private static nn.Module<Tensor, Tensor> Make(string name)
     {
-        var staged = new ResNetOptions { Planes = 2, Size = NetworkSize.Parse("custom-basic:2+3+1+2"), Classes = 5, ZeroInitResidual = true };
+        var staged = new ResNetOptions
+        {
+            Planes = 2,
+            Size = NetworkSize.Parse("custom-basic:2+3+1+2"),
+            Classes = 5,
+            ZeroInitResidual = true,
+        };
         return name switch
         {
             "tiny" => new TinyResNet(new TinyResNetOptions { Depth = 3, Planes = 4, ZeroInit = false }),

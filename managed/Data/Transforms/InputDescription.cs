@@ -1,6 +1,8 @@
 namespace ResNetNodes.Data;
 
-/// <summary>What a network was trained to be given, as its files tell it: the size of its images, and how their values are normalized.</summary>
+/// <summary>
+/// What a network was trained to be given, as its files tell it: the size of its images, and how their values are normalized.
+/// </summary>
 /// <param name="Pixels">Rows and columns.</param>
 /// <param name="Channels">Channels; an image of one channel is repeated.</param>
 /// <param name="Resize">
