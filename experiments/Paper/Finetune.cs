@@ -188,7 +188,7 @@ internal sealed class Finetune : Experiment
         {
             if (checkpoint is not null)
             {
-                Training.Checkpoint.Load(checkpoint, tied, null);
+                CheckpointGroup.Load(checkpoint, tied);
             }
             else
             {
@@ -250,7 +250,7 @@ internal sealed class Finetune : Experiment
         using var tied = NetworkGroup.Build(work.Deep with { Kind = ResNetKind.Tied }, seed);
         if (work.Checkpoint is { } file)
         {
-            Training.Checkpoint.Load(file, tied, null);
+            CheckpointGroup.Load(file, tied);
         }
         else
         {

@@ -54,6 +54,8 @@ internal sealed class Train : Experiment
 
     public ImagesGroup Images { get; } = new();
 
+    public InitGroup Init { get; } = new();
+
     public SeedGroup Seed { get; } = new();
 
     public DeviceGroup Device { get; } = new();
@@ -95,6 +97,7 @@ internal sealed class Train : Experiment
         var (train, images, validation) = Images.SplitBatches(batch, Trainer.Share, Seed.Number, terminal, cancellation);
         var (test, testImages) = Images.TestBatches(ImagesGroup.TestBatch, Seed.Number, terminal, cancellation);
         using var model = Build(network, stage, images.Classes, Workload.Of(options, batch, images, Images.Pixels));
+        Init.Load(model, images.ClassNames);
         var folder = RunFolder.Open(this);
         var stages = NetworkGroup.StagesOf(model);
         terminal.Say(

@@ -51,9 +51,9 @@ internal sealed class Evaluator(nn.Module<Tensor, Tensor> model, TrainingOptions
                     total += Number(options.Loss.Of(scores, labels)) * batch.Count;
                     right += Correct(scores, labels);
                     count += batch.Count;
-                    foreach (var (i, metric) in options.Metrics.Index())
+                    for (var i = 0; i < sums.Length; i++)
                     {
-                        sums[i] += Number(metric.Of(scores, labels));
+                        sums[i] += Number(options.Metrics[i].Of(scores, labels));
                     }
                 }
             }

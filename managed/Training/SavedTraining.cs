@@ -1,5 +1,6 @@
 using System.Reflection;
 using System.Runtime.InteropServices;
+using ResNetNodes.Networks;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 
@@ -35,7 +36,9 @@ internal sealed class SavedTraining
     /// <param name="history">The finished epochs.</param>
     /// <param name="begun">The epoch after them, where it was begun.</param>
     /// <param name="facts">What the run depends on.</param>
-    public void Write(Stream target, IReadOnlyList<EpochMetrics> history, BegunEpoch? begun, RunFacts? facts)
+    /// <param name="description">Which network it is.</param>
+    public void Write(
+        Stream target, IReadOnlyList<EpochMetrics> history, BegunEpoch? begun, RunFacts? facts, NetworkDescription? description)
     {
         var tensors = network.Select(t => (Role: TensorRole.Network, Name: t.Key, Tensor: t.Value))
             .Concat(States().SelectMany(s => OptimizerFields.Tensors(s.State)
@@ -45,7 +48,8 @@ internal sealed class SavedTraining
         var learned = stages.ToDictionary(s => s.Name, s => MemoryMarshal.AsBytes([.. s.Stage.Learned]).ToArray());
         var header = new CheckpointHeader(
             history, begun, facts, RandomNumbers.TorchState(), learned, Numbers(),
-            [.. tensors.Select(t => SavedTensor.Of(t.Role, t.Name, t.Tensor))]);
+            [.. tensors.Select(t => SavedTensor.Of(t.Role, t.Name, t.Tensor))],
+            description);
         CheckpointFile.Write(target, header, tensors.Select(t => t.Tensor));
     }
 

@@ -1,6 +1,7 @@
 using ResNetNodes.Measuring;
 using System.Diagnostics;
 using ResNetNodes.Data;
+using ResNetNodes.Networks;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -21,6 +22,7 @@ public sealed class Trainer : IDisposable
     private readonly List<EpochMetrics> history = [];
     private readonly Evaluator evaluator;
     private IReadOnlyList<Fact>? data;
+    private NetworkDescription? described;
     private (string Path, RunFacts Facts)? resumed;
     private BegunEpoch? begun;
     private int unsaved;
@@ -209,6 +211,7 @@ public sealed class Trainer : IDisposable
         }
 
         (data, unsaved, savedAt) = (now.Data, 0, Stopwatch.GetTimestamp());
+        described = NetworkDescription.Of(model)?.TrainedOn(train.Input, train.ClassNames);
         while (history.Count < options.Epochs && !IsPatienceOver)
         {
             var metrics = RunEpoch(train, test, validation, cancellation);
@@ -234,7 +237,7 @@ public sealed class Trainer : IDisposable
         }
 
         begun = begun?.WithPeak(MemoryProbe.PeakBytesOn(options.Device));
-        Checkpoint.Save(path, model, update.Optimizer, history, begun, RunFacts.Of(options, model, data), average);
+        Checkpoint.Save(path, model, update.Optimizer, history, begun, RunFacts.Of(options, model, data), average, Description());
     }
 
     /// <summary>
@@ -246,7 +249,7 @@ public sealed class Trainer : IDisposable
     {
         using var alone = thread.Enter();
         using var averaged = average?.Use();
-        Checkpoint.Save(path, model, null, history);
+        Checkpoint.Save(path, model, null, history, null, null, null, Description());
     }
 
     /// <summary>
@@ -269,7 +272,7 @@ public sealed class Trainer : IDisposable
         facts?.RequireLength(path, done.Count, next is not null, options.Schedule, options.Epochs);
         Checkpoint.Restore(path, file, model, update.Optimizer, average);
         update.Drop();
-        (resumed, data) = (facts is null ? null : (path, facts), facts?.Data);
+        (resumed, data, described) = (facts is null ? null : (path, facts), facts?.Data, file.Header.Network);
         history.Clear();
         history.AddRange(done);
         begun = next;
@@ -383,6 +386,9 @@ public sealed class Trainer : IDisposable
 
         cancellation.ThrowIfCancellationRequested();
     }
+
+    // The network with what it was trained on, where that is known.
+    private NetworkDescription? Description() => NetworkDescription.Of(model)?.TrainedOn(described?.Input, described?.ClassNames);
 
     private void SaveNow()
     {

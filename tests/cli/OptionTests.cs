@@ -26,8 +26,8 @@ public sealed class OptionTests : IDisposable
     // Refused alone, by the name of the option or with its value, since it does not go with the preset or names what is not there.
     private static readonly Dictionary<string, string> Refused = Pairs("""
         budget-sweep=3 checkpoint=/nowhere/checkpoint.bin cifar10=/nowhere/cifar cuda-graphs=true data=/nowhere/data device=cuda:99
-        download=true epoch=mnist image=64 image-size=64 imagenet=/nowhere in=/nowhere/runs memory=1 npy=/nowhere/images.npy
-        only=nothing optimizer=adam skip-corrupt=true
+        download=true epoch=mnist image=64 image-size=64 imagenet=/nowhere in=/nowhere/runs init=/nowhere/network.bin memory=1
+        new-head=true npy=/nowhere/images.npy only=nothing optimizer=adam skip-corrupt=true
         """);
 
     private readonly string folder = Directory.CreateTempSubdirectory("options").FullName;

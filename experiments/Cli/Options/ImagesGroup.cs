@@ -77,9 +77,7 @@ internal sealed class ImagesGroup : OptionGroup
             Dataset, Data, train, Download == true, SkipCorrupt == true, (int)seed, terminal, cancellation);
         if (ImageSize is { } text)
         {
-            // The shorter side before the crop, in ImageNet's proportion of 256 to 224.
-            var size = Read.Whole("image-size", text, 1);
-            augmentation = augmentation with { Size = size, Resize = (int)Math.Ceiling(size * 256 / 224.0) };
+            augmentation = DataSets.Sized(augmentation, Read.Whole("image-size", text, 1));
         }
 
         Pixels = augmentation.Size;

@@ -101,6 +101,7 @@ internal static class Limits
         ["stretch-from"] = Depth,
         ["threads"] = Threads,
         ["timed-steps"] = Steps with { Least = 0 },
+        ["top"] = new(1, MostBatch, "no network here has more classes"),
         ["tolerance"] = new(0, 1e6, "no descent begins at a larger loss") { IsWhole = false },
         ["train-steps"] = Steps with { Least = 0 },
         ["validation"] = new(0, 1, "some images have to be trained with") { IsWhole = false, IsAbove = true, IsBelow = true },

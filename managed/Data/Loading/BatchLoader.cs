@@ -74,6 +74,12 @@ public sealed class BatchLoader
         Fact.Of("augmentation", augmentation),
     ];
 
+    /// <summary>What a network is given of its batches, less what is random.</summary>
+    internal InputDescription Input => InputDescription.Of(augmentation);
+
+    /// <summary>The classes' names in order, if known.</summary>
+    internal IReadOnlyList<string>? ClassNames => data.ClassNames;
+
     /// <summary>The time spent waiting for batches, over all epochs.</summary>
     internal TimeSpan Waited { get; private set; }
 
