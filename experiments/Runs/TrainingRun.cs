@@ -54,12 +54,12 @@ internal sealed class TrainingRun(RunFolder folder, Terminal terminal, string na
             throw new InterruptedException(Place(trainer));
         }
 
-        if (trainer.BestEpoch is { } best)
+        if (trainer.BestEpoch is { } number && trainer.History[number - 1] is var best)
         {
             terminal.Say(
                 $"{name}: {(trainer.History.Count < options.Epochs ? "patience is over; " : string.Empty)}the best of "
-                + $"{trainer.History.Count} epochs is {best}, with validation accuracy "
-                + $"{trainer.History[best - 1].ValidationAccuracy:0.0000} and test accuracy {trainer.History[best - 1].TestAccuracy:0.0000}");
+                + $"{trainer.History.Count} epochs is {number}, with validation accuracy {best.ValidationAccuracy:0.0000} and test "
+                + $"accuracy {best.TestAccuracy:0.0000}");
         }
 
         var skipped = train.Skipped + (validation?.Skipped ?? 0);

@@ -21,7 +21,7 @@ public sealed class ParameterUpdateTests
         using var scope = NewDisposeScope();
         using var model = Network(inPlace);
         using var whole = Network(inPlace);
-        // Without weight decay and clipping Adam would hide a wrong scale.
+        // By SGD: Adam would hide a wrong scale.
         using var trainer = new Trainer(model, Options with { Accumulate = 3, ClipNorm = 0.5 });
         using var other = new Trainer(whole, Options with { ClipNorm = 0.5 });
         var sizes = new Random(seed);
