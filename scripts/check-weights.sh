@@ -35,9 +35,12 @@ trap 'rm -rf "$work"' EXIT
 mkdir "$work/ours" "$work/theirs"
 "$ours" weights write "$work/ours"
 for network in tiny basic bottleneck; do
-  for kind in safetensors pth scores; do
+  for kind in safetensors pth legacy scores; do
     file="$network.$kind"
-    [[ "$kind" != scores ]] || file="$network.scores.safetensors"
+    case "$kind" in
+      legacy) file="$network.legacy.pth" ;;
+      scores) file="$network.scores.safetensors" ;;
+    esac
     "$python" "$theirs" write "$network" "$kind" >"$work/theirs/$file"
   done
 done

@@ -3,7 +3,8 @@
   check_weights.py --version
   check_weights.py read FOLDER        loads NAME.safetensors and NAME.pth of each network into PyTorch's modules, and prints by how
                                       much their scores differ from those of NAME.scores.safetensors
-  check_weights.py write NAME KIND    prints such a file of a network trained here: safetensors, pth or scores
+  check_weights.py write NAME KIND    prints such a file of a network trained here: safetensors, pth, legacy
+                                      (a .pth as before PyTorch 1.6) or scores
 """
 
 import io
@@ -37,7 +38,7 @@ def write_safetensors(tensors, file):
     header, values = {}, b""
     for name, tensor in tensors.items():
         dtype = next(text for text, dtype in DTYPES.items() if dtype == tensor.dtype)
-        content = bytes(tensor.detach().contiguous().flatten().view(torch.uint8).tolist())
+        content = tensor.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes()
         header[name] = {"dtype": dtype, "shape": list(tensor.shape), "data_offsets": [len(values), len(values) + len(content)]}
         values += content
     text = json.dumps(header).encode()
@@ -158,18 +159,19 @@ def write(name, kind):
     with torch.no_grad():
         tensors = {"images": images, "scores": network(images)} if kind == "scores" else network.state_dict()
     content = io.BytesIO()
-    if kind == "pth":
-        torch.save(tensors, content)
+    if kind in ("pth", "legacy"):
+        torch.save(tensors, content, _use_new_zipfile_serialization=kind == "pth")
     else:
         write_safetensors(tensors, content)
     sys.stdout.buffer.write(content.getvalue())
 
 
-# The same bits in each call.
-torch.set_num_threads(1)
-if sys.argv[1] == "--version":
-    print(torch.__version__)
-elif sys.argv[1] == "read":
-    read(sys.argv[2])
-else:
-    write(sys.argv[2], sys.argv[3])
+if __name__ == "__main__":
+    # The same bits in each call.
+    torch.set_num_threads(1)
+    if sys.argv[1] == "--version":
+        print(torch.__version__)
+    elif sys.argv[1] == "read":
+        read(sys.argv[2])
+    else:
+        write(sys.argv[2], sys.argv[3])

@@ -117,6 +117,29 @@ public sealed class WeightsFileTests : IDisposable
         Assert.Equal([0.5f], linear.bias!.data<float>().ToArray());
     }
 
+    /// <summary>Magic number, version, machine, two views of one storage, its key, its number of values and these.</summary>
+    [Fact]
+    public void Load_ReadsPthOfTheOldFormatMadeByHand()
+    {
+        const string rebuild =
+            "ctorch._utils\n_rebuild_tensor_v2\n((X\u0007\0\0\0storagectorch\nFloatStorage\nU\u00017U\u0003cpuK\u0003NtQ";
+        var text = "\u0080\u0002\u008a\nlü\u009cFù j¨P\u0019.\u0080\u0002M\u00e9\u0003.\u0080\u0002}X\r\0\0\0little_endian\u0088s."
+            + $"\u0080\u0002}}(X\u0006\0\0\0weight{rebuild}K\u0001K\u0001K\u0002\u0086K\u0002K\u0001\u0086\u0089}}tR"
+            + $"X\u0004\0\0\0bias{rebuild}K\0K\u0001\u0085K\u0001\u0085\u0089}}tRu."
+            + "\u0080\u0002]X\u0001\0\0\07a.\u0003\0\0\0\0\0\0\0\0\0\0?\0\0\u0080?\0\0\0À";
+        using var linear = nn.Linear(2, 1);
+        var path = Path.Combine(folder, "w.pth");
+        File.WriteAllBytes(path, Encoding.Latin1.GetBytes(text));
+        Assert.Empty(WeightsFile.Load(path, linear));
+        Assert.Equal([1f, -2f], linear.weight!.data<float>().ToArray());
+        Assert.Equal([0.5f], linear.bias!.data<float>().ToArray());
+        for (var length = 16; length < text.Length; length += 7)
+        {
+            File.WriteAllBytes(path, Encoding.Latin1.GetBytes(text[..length]));
+            Assert.Contains("is damaged", Assert.Throws<ResNetNodesException>(() => WeightsFile.Load(path, linear)).Message);
+        }
+    }
+
     [Theory]
     [InlineData(".pth")]
     [InlineData(".safetensors")]

@@ -20,6 +20,8 @@ using static TorchSharp.torch;
 //                                                 writes the budget and the step's own memory
 //   archive FILE                                  reads an archive of CIFAR-10, six images a file; writes why not, and its peak of memory
 //   weights write|read FOLDER                    writes or reads files of weights, for scripts/check-weights.sh
+//   pretrained features WEIGHTS JPEGS FILE        writes images and their features, for scripts/check-pretrained.sh
+//   pretrained train WEIGHTS DATA IMAGES          trains from the weights and from random ones; writes accuracies
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
 set_num_threads(1); // threads that wait for one another measure how busy the machine is
 switch (args[0])
@@ -58,6 +60,12 @@ switch (args[0])
 
         Console.WriteLine(why);
         Console.WriteLine(MemoryProbe.PeakBytes - before);
+        break;
+    case "pretrained" when args[1] == "features":
+        Pretrained.WriteFeatures(args[2], args[3], args[4]);
+        break;
+    case "pretrained":
+        Pretrained.Train(args[2], args[3], Number(4));
         break;
     case "weights" when args[1] == "write":
         WeightsExchange.Write(args[2]);

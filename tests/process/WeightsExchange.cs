@@ -54,7 +54,7 @@ internal static class WeightsExchange
     {
         foreach (var (name, make) in Networks)
         {
-            foreach (var ending in Endings)
+            foreach (var ending in Endings.Append(".legacy.pth"))
             {
                 using var scope = NewDisposeScope();
                 using var guard = no_grad();
