@@ -140,7 +140,9 @@ public sealed class Trainer : IDisposable
     /// <param name="train">Training images.</param>
     /// <param name="test">Test images.</param>
     /// <param name="finished">Called after each epoch, when <see cref="SaveDue"/> has been.</param>
-    /// <param name="cancellation">Stops the run after the current step, or the test that follows the last one.</param>
+    /// <param name="cancellation">
+    /// Stops the run after the current step, or test; what <see cref="SaveDue"/> then saves is all of it.
+    /// </param>
     /// <exception cref="ResNetNodesException">The run goes on, and these are not the images that it began with.</exception>
     public void Run(BatchLoader train, BatchLoader test, Action<EpochMetrics> finished, CancellationToken cancellation = default)
     {

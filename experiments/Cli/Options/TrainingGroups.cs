@@ -73,67 +73,27 @@ internal sealed class ScheduleGroup : OptionGroup
     private static Training.Schedule Parse(string text) => Read.Checked("schedule", text, Training.Schedule.Parse);
 }
 
-/// <summary>Weights that a training begins with.</summary>
-internal sealed class InitGroup : OptionGroup
+/// <summary>How often a training is saved within an epoch; it is after each.</summary>
+internal sealed class SavingGroup : OptionGroup
 {
-    private const string Head = "head.";
-
-    [Option("init", MetaValue = "FILE", HelpText =
-        "Begin with the weights of this network instead of random ones: checkpoint.bin, or .safetensors, .pth or .pt of export or import.")]
+    [Option("save-steps", MetaValue = "N", HelpText =
+        "Training steps after which checkpoint.bin is written within an epoch (default: by --save-minutes alone).")]
     [Section("training")]
-    public string? Path { get => Optional(); set => Set(value); }
+    [MayChange]
+    public string? Steps { get => Optional(); set => Set(value); }
 
-    [Option("new-head", HelpText = "Leave the last layer random: for other classes than those of --init.")]
+    [Option("save-minutes", Default = "10", MetaValue = "M", HelpText =
+        "Minutes after which checkpoint.bin is written within an epoch; --resume goes on from there.")]
     [Section("training")]
-    public bool? NewHead { get => Switch(); set => Set(value); }
+    [MayChange]
+    public string Minutes { get => Given(); set => Set(value); }
 
-    public override void Start(Verb verb)
+    /// <summary>Training options that are saved so often.</summary>
+    public TrainingOptions On(TrainingOptions options) => options with
     {
-        if (Peek(nameof(NewHead)) == "true" && Peek(nameof(Path)) is null)
-        {
-            throw new UsageException("--new-head is given, but no --init with other classes");
-        }
-    }
-
-    /// <summary>Reads the weights, where there is a file.</summary>
-    /// <param name="network">The network that is trained.</param>
-    /// <param name="classNames">The classes' names in order, if known.</param>
-    public void Load(nn.Module network, IReadOnlyList<string>? classNames)
-    {
-        if (Path is not { } path)
-        {
-            return;
-        }
-
-        if (NewHead != true)
-        {
-            if (classNames is not null && NetworkFile.Describe(path)?.ClassNames is { } known && !known.SequenceEqual(classNames))
-            {
-                throw new ResNetNodesException($"{path}: was trained on other classes than these; take --new-head");
-            }
-
-            NetworkFile.LoadInto(path, network);
-            return;
-        }
-
-        var (source, description) = NetworkFile.Load(path);
-        using (source)
-        {
-            var here = NetworkDescription.Of(network)!;
-            if ((description with { Classes = here.Classes }).Difference(here) is { } difference)
-            {
-                throw new ResNetNodesException(
-                    $"{path}: belongs to another network ({difference}); use the options that it was trained with");
-            }
-
-            using var guard = torch.no_grad();
-            var given = source.state_dict();
-            foreach (var (name, target) in network.state_dict().Where(t => !t.Key.StartsWith(Head, StringComparison.Ordinal)))
-            {
-                target.copy_(given[name]);
-            }
-        }
-    }
+        SaveSteps = Steps is { } steps ? Read.Whole("save-steps", steps) : null,
+        SaveInterval = TimeSpan.FromMinutes(Read.Number("save-minutes", Minutes)),
+    };
 }
 
 /// <summary>Weights of a network that was trained before.</summary>

@@ -97,7 +97,7 @@ public sealed class BatchLoader
     /// <param name="first">The first batch (<see cref="Batch.Index"/>), from 0; <see cref="BatchCount"/> for none.</param>
     /// <returns>The batches; each is the caller's to dispose.</returns>
     /// <exception cref="ArgumentOutOfRangeException">There is no such batch.</exception>
-    /// <exception cref="ResNetNodesException">An image can't be read; or none of the epoch can, if damaged ones are skipped.</exception>
+    /// <exception cref="ResNetNodesException">An image can't be read; or none of all can, if damaged ones are skipped.</exception>
     public IEnumerable<Batch> Epoch(int epoch, int first)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(first);
