@@ -24,8 +24,8 @@ internal sealed record NetworkFileRow(string File, string Network, int Tensors, 
 /// <summary>Writes weights for other programs.</summary>
 [Verb("export", HelpText = "Write the weights of a trained network for other programs: safetensors, or PyTorch's .pth.")]
 [Page(
-    "Parameters and buffers keep their bits; the network's description goes with them, so that evaluate, predict and train --init read the "
-    + "file too (docs/using-a-network.md).",
+    "Parameters and buffers keep their bits; the network's description goes with them, so that evaluate, predict and train --init read "
+    + "the file too (docs/using-a-network.md).",
     "resnet-nodes export --checkpoint runs/train/checkpoint.bin --to tiny.safetensors         (1 second)",
     "resnet-nodes export --checkpoint runs/train/checkpoint.bin --to tiny.pth --json")]
 [JsonRows(typeof(NetworkFileRow))]

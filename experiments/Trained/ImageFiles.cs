@@ -58,8 +58,8 @@ internal static class ImageFiles
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            failure = "can't be read: "
-                + (exception is FileNotFoundException && path.Contains(ImageListing.NoCharacter) ? ImageListing.NoUtf8 : exception.Message);
+            var isNamedOddly = exception is FileNotFoundException && path.Contains(ImageListing.NoCharacter);
+            failure = "can't be read: " + (isNamedOddly ? ImageListing.NoUtf8 : exception.Message);
             return null;
         }
 

@@ -18,7 +18,7 @@ namespace ResNetNodes.Experiments.Trained;
     + "checkpoint.bin, or what export has written. train --init goes on from the result.",
     "resnet-nodes import --from tiny.safetensors --stretch-to 32 --to deep.bin                (1 second)",
     "resnet-nodes import --from runs/tied/auto_32-inverse-1/checkpoint.bin --untie --to untied.bin",
-    "resnet-nodes import --from weights.pth --network ode --size 50 --classes 1000 --input imagenet --to r50.bin")]
+    "resnet-nodes import --from resnet18.pth --network torchvision --size 18 --classes 1000 --input imagenet --to r18.bin")]
 [JsonRows(typeof(NetworkFileRow))]
 [Meaning("to", "File to write: a checkpoint, or .safetensors, .pth or .pt.")]
 internal sealed class Import : NetworkVerb
@@ -166,6 +166,12 @@ internal sealed class Import : NetworkVerb
         if (StretchTo is not { } text)
         {
             return description;
+        }
+
+        if (description.Kind == "torchvision")
+        {
+            throw new UsageException(
+                "--stretch-to: a torchvision network adds its branches as they are: twice as many would add up to another network");
         }
 
         return description.Depth is not null

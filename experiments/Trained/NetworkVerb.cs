@@ -18,7 +18,7 @@ internal abstract class NetworkVerb : Computation
     [Section("model")]
     public bool? ImageNetStem { get => Switch(); set => Set(value); }
 
-    public NetworkGroup Network { get; } = new("tiny", "resnet", "ode", "tied");
+    public NetworkGroup Network { get; } = new("tiny", "resnet", "ode", "tied", "torchvision");
 
     public DepthGroup Depth { get; } = new();
 

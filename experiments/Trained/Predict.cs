@@ -52,8 +52,8 @@ internal sealed class Predict : Computation
         var (model, description) = Checkpoint.Open(this);
         using var network = new TrainedClassifier(model, description, Device.Value);
         var input = description.Input ?? throw new ResNetNodesException(
-            $"{Checkpoint.Path}: does not say what images its network takes: it was saved before it was trained; train it, or save it with "
-            + "a description");
+            $"{Checkpoint.Path}: does not say what images its network takes: it was saved before it was trained; train it, or save it "
+            + "with a description");
         network.Require("the checkpoint's image size", input.Pixels, batch);
         var files = ImageFiles.Of(FreeWords, terminal);
         var (rows, failed) = (new List<PredictionRow>(), 0);

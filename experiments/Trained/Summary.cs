@@ -20,8 +20,8 @@ internal sealed record StepRow(string Reconstruction, long StepBytes, double Eva
 /// <summary>Tells what a network is made of, and what it takes to train it.</summary>
 [Verb("summary", HelpText = "Layers, shapes and parameters of a network, and the memory of a training step by method.")]
 [Page(
-    "Of the network of --checkpoint, or that of the options. Nothing is trained: bytes of a step are foreseen from shapes, beyond weights, "
-    + "gradients and momentum (docs/reconstructions.md, \"A budget\").",
+    "Of the network of --checkpoint, or that of the options. Nothing is trained: bytes of a step are foreseen from shapes, beyond "
+    + "weights, gradients and momentum (docs/reconstructions.md, \"A budget\").",
     "resnet-nodes summary --depth 64                                                          (1 second)",
     "resnet-nodes summary --network ode --size 101 --batch 32 --image 64                      (3 seconds)",
     "resnet-nodes summary --checkpoint runs/train/checkpoint.bin --json")]

@@ -10,9 +10,7 @@ namespace ResNetNodes.Weights;
 /// </summary>
 public static class NetworkFile
 {
-    private const string NetworkText = "resnet_nodes.network", NamesText = "resnet_nodes.names";
-
-    private static readonly WeightNames[] Known = [WeightNames.Torchvision];
+    private const string NetworkText = "resnet_nodes.network";
 
     /// <summary>Writes a network and its description; the file appears whole.</summary>
     /// <param name="path">The file; .safetensors, .pth and .pt are files of weights, all others checkpoints.</param>
@@ -46,13 +44,7 @@ public static class NetworkFile
             throw new ArgumentException($"the description does not fit the network: {wrong}", nameof(description));
         }
 
-        var texts = new Dictionary<string, string> { [NetworkText] = shown.ToJson() };
-        if (names is not null)
-        {
-            texts[NamesText] = names.Name;
-        }
-
-        WeightsFile.Save(path, network, names, texts);
+        WeightsFile.Save(path, network, names, new Dictionary<string, string> { [NetworkText] = shown.ToJson() });
     }
 
     /// <summary>Which network a file holds.</summary>
@@ -77,8 +69,7 @@ public static class NetworkFile
             return Checkpoint.LoadNetwork(path);
         }
 
-        var texts = WeightsFile.ReadMetadata(path);
-        var description = Described(path, texts)
+        var description = Describe(path)
             ?? throw new ResNetNodesException($"{path}: does not say which network it holds; build it, and read the weights into it");
         nn.Module<Tensor, Tensor> network;
         try
@@ -92,7 +83,7 @@ public static class NetworkFile
 
         try
         {
-            WeightsFile.Load(path, network, NamesOf(path, texts));
+            WeightsFile.Load(path, network);
             return (network, description);
         }
         catch
@@ -105,7 +96,7 @@ public static class NetworkFile
     /// <summary>Reads the weights of a file into a network that is built.</summary>
     /// <param name="path">A checkpoint, or a file of weights.</param>
     /// <param name="network">Receives parameters and buffers.</param>
-    /// <param name="names">How a file of weights names the tensors; null: as it says itself, or as the network does.</param>
+    /// <param name="names">How a file of weights names the tensors; null: as <see cref="WeightsFile.Load"/> finds out.</param>
     /// <exception cref="ArgumentException">Names were given for a checkpoint.</exception>
     /// <exception cref="ResNetNodesException">
     /// The file is missing, damaged or of no such format, or belongs to another network: the message says what differs. The network is as
@@ -115,15 +106,10 @@ public static class NetworkFile
     {
         ArgumentNullException.ThrowIfNull(path);
         ArgumentNullException.ThrowIfNull(network);
-        if (!WeightsReader.IsCheckpoint(path))
+        if (!WeightsReader.IsCheckpoint(path) && NetworkDescription.Of(network) is { } here
+            && Described(path, WeightsFile.ReadMetadata(path))?.Difference(here) is { } difference)
         {
-            var texts = WeightsFile.ReadMetadata(path);
-            names ??= NamesOf(path, texts);
-            if (NetworkDescription.Of(network) is { } here && Described(path, texts)?.Difference(here) is { } difference)
-            {
-                throw new ResNetNodesException(
-                    $"{path}: belongs to another network ({difference}); use the options that it was trained with");
-            }
+            throw new ResNetNodesException($"{path}: belongs to another network ({difference}); use the options that it was trained with");
         }
 
         WeightsFile.Load(path, network, names);
@@ -150,9 +136,4 @@ public static class NetworkFile
             throw new ResNetNodesException($"{path}: {exception.Message}", exception);
         }
     }
-
-    private static WeightNames? NamesOf(string path, IReadOnlyDictionary<string, string> texts) =>
-        !texts.TryGetValue(NamesText, out var name) ? null
-        : Known.FirstOrDefault(names => names.Name == name) ?? throw new ResNetNodesException(
-            $"{path}: names its tensors by the table '{OneLine.Of(name)}', which is none of {Suggestion.List(Known.Select(n => n.Name))}");
 }
