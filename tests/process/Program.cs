@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Reflection;
 using System.Runtime.InteropServices;
 using ResNetNodes;
 using ResNetNodes.Data;
@@ -9,7 +10,7 @@ using ResNetNodes.Training;
 using TorchSharp;
 using static TorchSharp.torch;
 
-// Measures memory in a process of its own: that of a process in which other tests run says nothing about one of them.
+// What needs a process of its own, mostly to measure memory: that of a process in which other tests run says nothing about one of them.
 //   training EXECUTION COMPUTE-TYPE PARTS STEPS   trains a small network; writes what is resident after each part of so many steps
 //   calls EXECUTION PARTS CALLS                   calls a stage; likewise
 //   checkpoint FILE MEBIBYTES                     saves and loads a network of one large tensor; writes the file's length, and by how much
@@ -19,6 +20,7 @@ using static TorchSharp.torch;
 //   budget NETWORK SHARE                          trains a network within a budget, that share of the way from the least to the most;
 //                                                 writes the budget and the step's own memory
 //   archive FILE                                  reads an archive of CIFAR-10, six images a file; writes why not, and its peak of memory
+//   page FILE                                     runs the program of a page of the documentation, compiled into that assembly
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
 set_num_threads(1); // threads that wait for one another measure how busy the machine is
 switch (args[0])
@@ -57,6 +59,9 @@ switch (args[0])
 
         Console.WriteLine(why);
         Console.WriteLine(MemoryProbe.PeakBytes - before);
+        break;
+    case "page":
+        Assembly.LoadFrom(args[1]).EntryPoint!.Invoke(null, [Array.Empty<string>()]);
         break;
     default:
         throw new ArgumentException($"{args[0]} is unknown");
