@@ -23,7 +23,9 @@ internal static partial class PageCode
             .Select(path => MetadataReference.CreateFromFile(path)),
     ]);
 
-    /// <summary>Compiles the page's blocks of C# as one program, runs it in a process of its own and returns what each block writes to the console.</summary>
+    /// <summary>
+    /// Compiles the page's blocks of C# as one program, runs it in a process of its own and returns what each block writes to the console.
+    /// </summary>
     /// <param name="page">The page, from the root of the repository.</param>
     /// <param name="before">Code that the page takes for granted: in front of its first block, on its first line.</param>
     public static IReadOnlyList<string> Run(string page, string before = "")
@@ -41,7 +43,7 @@ internal static partial class PageCode
         }
     }
 
-    /// <summary>The page's text, each block of code followed by what it writes, as a fenced block of text, and by no other such block.</summary>
+    /// <summary>The page's text, each block of code followed by what it writes: a fenced block of text, where it writes anything.</summary>
     public static string WithOutput(string page, IReadOnlyList<string> written)
     {
         var block = 0;

@@ -25,6 +25,13 @@ public sealed partial class PageTests
         Assert.True(losses[^1] < losses[0]);
     }
 
+    [Fact]
+    public void PyTorch_PrintsWhatThePageSays()
+    {
+        var printed = string.Concat(RunAsPrinted("docs/pytorch.md"));
+        Assert.DoesNotContain("False", printed);
+    }
+
     /// <summary>Prose and code are the page's; in front of them, what a notebook needs besides.</summary>
     [Fact]
     public void Notebook_IsThePage()
