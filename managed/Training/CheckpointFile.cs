@@ -26,6 +26,15 @@ internal sealed class CheckpointFile : IDisposable
     /// <summary>What it holds; it has the right digest and does not contradict itself.</summary>
     public CheckpointHeader Header { get; private set; } = null!;
 
+    /// <summary>Whether a file begins as a checkpoint does, of this format or another one.</summary>
+    public static bool IsOne(Stream stream)
+    {
+        var first = new byte[Format.Length];
+        stream.Position = 0;
+        return stream.ReadAtLeast(first, first.Length, throwOnEndOfStream: false) == first.Length
+            && Encoding.Latin1.GetString(first) == Format;
+    }
+
     /// <summary>Writes all of a checkpoint.</summary>
     /// <param name="target">Receives it.</param>
     /// <param name="header">Its header.</param>

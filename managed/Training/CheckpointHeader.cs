@@ -131,32 +131,7 @@ internal sealed record SavedTensor(TensorRole Role, string Name, ScalarType Type
     }
 
     /// <summary>What type and shape make; -1 where they are none.</summary>
-    public long BytesOfShape()
-    {
-        if (Shape.Any(size => size < 0))
-        {
-            return -1;
-        }
-
-        try
-        {
-            return Shape.Contains(0) ? 0 : Shape.Aggregate(BytesOf(Type), (product, size) => checked(product * size));
-        }
-        catch (OverflowException)
-        {
-            return -1;
-        }
-    }
-
-    private static long BytesOf(ScalarType type) => type switch
-    {
-        ScalarType.Byte or ScalarType.Int8 or ScalarType.Bool => 1,
-        ScalarType.Int16 or ScalarType.Float16 or ScalarType.BFloat16 => 2,
-        ScalarType.Int32 or ScalarType.Float32 => 4,
-        ScalarType.Int64 or ScalarType.Float64 or ScalarType.ComplexFloat32 => 8,
-        ScalarType.ComplexFloat64 => 16,
-        _ => -1,
-    };
+    public long BytesOfShape() => TensorBytes.Count(Type, Shape);
 }
 
 /// <summary>An optimizer in a checkpoint, without its tensors.</summary>

@@ -15,6 +15,24 @@ internal static class TensorBytes
     /// <summary>Gives the next bytes.</summary>
     public delegate void Give(Span<byte> bytes);
 
+    /// <summary>How many bytes a tensor takes; -1 where there is none of this type and shape.</summary>
+    public static long Count(ScalarType type, IReadOnlyList<long> shape)
+    {
+        if (shape.Any(size => size < 0))
+        {
+            return -1;
+        }
+
+        try
+        {
+            return shape.Contains(0) ? Math.Min(Width(type), 0) : shape.Aggregate(Width(type), (product, size) => checked(product * size));
+        }
+        catch (OverflowException)
+        {
+            return -1;
+        }
+    }
+
     /// <summary>Reads a tensor; one that does not lie row-major in the CPU's memory is copied for it.</summary>
     /// <param name="tensor">Any shape, type and device.</param>
     /// <param name="take">Called with one part after the other.</param>
@@ -53,6 +71,16 @@ internal static class TensorBytes
             detached.copy_(dense);
         }
     }
+
+    private static long Width(ScalarType type) => type switch
+    {
+        ScalarType.Byte or ScalarType.Int8 or ScalarType.Bool => 1,
+        ScalarType.Int16 or ScalarType.Float16 or ScalarType.BFloat16 => 2,
+        ScalarType.Int32 or ScalarType.Float32 => 4,
+        ScalarType.Int64 or ScalarType.Float64 or ScalarType.ComplexFloat32 => 8,
+        ScalarType.ComplexFloat64 => 16,
+        _ => -1,
+    };
 
     private static IEnumerable<Tensor> Parts(Tensor dense, long length)
     {

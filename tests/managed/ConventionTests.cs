@@ -31,6 +31,7 @@ public sealed partial class ConventionTests
         ("Data/Loading", "ResNetNodes.Data", ["Basics", "Data/Sets", "Data/Transforms"]),
         ("Measuring", "ResNetNodes.Measuring", []),
         ("Training", "ResNetNodes.Training", ["Basics", "Stages/Values", "Stages", "Data/Loading", "Measuring"]),
+        ("Weights", "ResNetNodes.Weights", ["Basics", "Training"]),
     ];
 
     [Fact]
