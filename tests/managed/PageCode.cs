@@ -28,14 +28,20 @@ internal static partial class PageCode
     /// </summary>
     /// <param name="page">The page, from the root of the repository.</param>
     /// <param name="before">Code that the page takes for granted: in front of its first block, on its first line.</param>
-    public static IReadOnlyList<string> Run(string page, string before = "")
+    /// <param name="prepare">Puts files that the page takes for granted into the program's working folder.</param>
+    /// <param name="inspect">Looks at the files there afterwards.</param>
+    public static IReadOnlyList<string> Run(
+        string page, string before = "", Action<string>? prepare = null, Action<string>? inspect = null)
     {
         var folder = Directory.CreateTempSubdirectory("page");
         try
         {
             var program = Path.Combine(folder.FullName, "page.dll");
             Compile(page, before, program);
-            return [.. string.Concat(TestProcess.Run("page", program).Select(line => line + "\n")).Split(EndOfBlock)[..^1]];
+            prepare?.Invoke(folder.FullName);
+            var written = string.Concat(TestProcess.Run("page", program).Select(line => line + "\n")).Split(EndOfBlock)[..^1];
+            inspect?.Invoke(folder.FullName);
+            return written;
         }
         finally
         {

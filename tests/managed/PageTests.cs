@@ -1,6 +1,8 @@
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using TorchSharp;
 using Xunit;
+using static TorchSharp.torch;
 
 namespace ResNetNodes.Tests;
 
@@ -30,6 +32,26 @@ public sealed partial class PageTests
     {
         var printed = string.Concat(RunAsPrinted("docs/pytorch.md"));
         Assert.DoesNotContain("False", printed);
+    }
+
+    /// <summary>The scores are those of a plain loop over the file's tensors; what is saved has its names and shapes.</summary>
+    [Fact]
+    public void MoveAPyTorchModel_ComputesWhatTheModelDid()
+    {
+        using var scope = NewDisposeScope();
+        var model = new TorchModel(12, 16);
+        IReadOnlyList<string> saved = [];
+        var printed = RunAsPrinted(
+            "docs/tutorials/move-a-pytorch-model.md",
+            folder => File.WriteAllBytes(Path.Combine(folder, "model.safetensors"), model.Safetensors()),
+            folder => saved = TorchModel.EntriesOf(File.ReadAllBytes(Path.Combine(folder, "fine-tuned.safetensors"))));
+        var expected = model.Scores(linspace(-1, 1, 3 * 8 * 8).reshape(1, 3, 8, 8));
+        // As printed, to four digits, and float32's rounding through 12 blocks.
+        Assert.All(
+            PageCode.Numbers(printed[1]).Index(),
+            score => Assert.Equal(expected[0, score.Index].item<float>(), score.Item, 2e-4));
+        Assert.Equal(3, PageCode.Numbers(printed[1]).Count);
+        Assert.Equal(TorchModel.EntriesOf(model.Safetensors()), saved);
     }
 
     /// <summary>Prose and code are the page's; in front of them, what a notebook needs besides.</summary>
@@ -86,9 +108,9 @@ public sealed partial class PageTests
     }
 
     /// <summary>Runs a page; what its blocks print is what stands below them, numbers aside.</summary>
-    private static IReadOnlyList<string> RunAsPrinted(string page)
+    private static IReadOnlyList<string> RunAsPrinted(string page, Action<string>? prepare = null, Action<string>? inspect = null)
     {
-        var printed = PageCode.Run(page);
+        var printed = PageCode.Run(page, prepare: prepare, inspect: inspect);
         RequireSame(page, PageCode.WithOutput(page, printed), Comparable);
         return printed;
     }

@@ -1,3 +1,4 @@
+using ResNetNodes.Weights;
 using TorchSharp;
 using Xunit;
 using static TorchSharp.torch;
@@ -103,10 +104,19 @@ public sealed class PyTorchPageTests
         a.call(ones(1, 4));
         Assert.Equal(1, hooked);
         Assert.Equal(DeviceType.CPU, device("cpu").type);
-        var file = Path.GetTempFileName();
-        a.save(file);
-        b.load(file);
-        File.Delete(file);
+    }
+
+    [Theory]
+    [InlineData("a.pth")]
+    [InlineData("a.safetensors")]
+    public void SavedWeights_AreLoaded(string name)
+    {
+        using var scope = NewDisposeScope();
+        var folder = Directory.CreateTempSubdirectory("weights");
+        var (a, b) = (nn.Linear(4, 4), nn.Linear(4, 4));
+        WeightsFile.Save(Path.Combine(folder.FullName, name), a);
+        WeightsFile.Load(Path.Combine(folder.FullName, name), b);
+        folder.Delete(recursive: true);
         Assert.True(a.weight!.equal(b.weight!).all().item<bool>());
     }
 

@@ -20,7 +20,7 @@ using static TorchSharp.torch;
 //   budget NETWORK SHARE                          trains a network within a budget, that share of the way from the least to the most;
 //                                                 writes the budget and the step's own memory
 //   archive FILE                                  reads an archive of CIFAR-10, six images a file; writes why not, and its peak of memory
-//   page FILE                                     runs the program of a page of the documentation, compiled into that assembly
+//   page FILE                                     runs the program of a page of the documentation, compiled into that assembly, in its folder
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
 set_num_threads(1); // threads that wait for one another measure how busy the machine is
 switch (args[0])
@@ -61,6 +61,7 @@ switch (args[0])
         Console.WriteLine(MemoryProbe.PeakBytes - before);
         break;
     case "page":
+        Environment.CurrentDirectory = Path.GetDirectoryName(args[1])!;
         Assembly.LoadFrom(args[1]).EntryPoint!.Invoke(null, [Array.Empty<string>()]);
         break;
     default:
