@@ -169,6 +169,18 @@ command_managed() {
     "-p:TorchBackend=${TorchBackend:-cpu}" "-p:NativePreset=$preset"
 }
 
+## makes the packages ResNetNodes and ResNetNodes.Tool (with LibTorch for CPUs) in artifacts/packages
+command_pack() {
+  command_managed
+  local project
+  say "packing"
+  for project in managed/ResNetNodes experiments/ResNetNodes.Experiments; do
+    logged "pack-$(basename "$project")" dotnet pack "$root/$project.csproj" --no-restore -c "$(configuration)" \
+      "-p:TorchBackend=${TorchBackend:-cpu}" "-p:NativePreset=$preset"
+  done
+  du -h --apparent-size "$root"/artifacts/packages/*.nupkg >&2
+}
+
 # --- test -------------------------------------------------------------------------------------------------------------
 
 passed=0 failed=0 skipped=0
@@ -224,21 +236,26 @@ test_managed() {
   done
 }
 
-## runs all tests, or `native [NAME]`, `managed [NAME]`, `asan [NAME]` (the native tests under AddressSanitizer and UBSan),
-## `tsan [NAME]` (those of several threads under ThreadSanitizer)
+# shellcheck source=scripts/package-test.sh
+source "$root/scripts/package-test.sh"
+
+## runs all tests, or `native [NAME]`, `managed [NAME]`, `package` (both packages, from a project outside of the repository),
+## `asan [NAME]` (the native tests under AddressSanitizer and UBSan), `tsan [NAME]` (those of several threads under ThreadSanitizer)
 command_test() {
   local what="${1:-all}" filter="${2:-}"
   case "$what" in
     native | asan | tsan) command_native ;;
-    managed | all) command_managed ;;
-    *) fail "test '$what' is unknown, expected native, managed, asan or tsan" ;;
+    managed) command_managed ;;
+    package | all) command_pack ;;
+    *) fail "test '$what' is unknown, expected native, managed, package, asan or tsan" ;;
   esac
   case "$what" in
     asan) test_native asan "$filter" ;;
     tsan) test_native tsan "${filter:-Threads}" ;;
     native) test_native "$preset" "$filter" ;;
     managed) test_managed "$filter" ;;
-    all) test_native "$preset" && test_managed ;;
+    package) test_package ;;
+    all) test_native "$preset" && test_managed && test_package ;;
   esac
   echo "$passed passed, $failed failed$( ((skipped == 0)) || echo ", $skipped skipped")"
   ((failed == 0))
@@ -304,7 +321,7 @@ main() {
   local command="${1:-managed}"
   case "$command" in
     -h | --help | help) usage ;;
-    setup | native | managed | test | cuda-check | docs | demo | clean)
+    setup | native | managed | pack | test | cuda-check | docs | demo | clean)
       shift || true
       "command_${command//-/_}" "$@"
       ;;

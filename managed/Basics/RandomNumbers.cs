@@ -157,6 +157,7 @@ internal sealed class RandomNumbers(long seed)
 
         private static bool DrawsFromAThreadsGenerator()
         {
+            NativeLibraries.Require();
             using var generator = new Generator(1);
             using var same = new Generator(1);
             try

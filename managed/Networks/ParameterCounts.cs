@@ -22,7 +22,7 @@ internal static class ParameterCounts
         var sum = (options.HasImageNetStem ? 49 : 9) * options.InputChannels * planes;
         sum += Norm(planes);
         var channels = planes;
-        foreach (var (stage, blocks) in options.Size.Blocks.Index())
+        foreach (var (blocks, stage) in options.Size.Blocks.Select((blocks, stage) => (blocks, stage)))
         {
             var output = planes * options.Size.Expansion;
             var shortcut = stage == 0 && channels == output ? 0 : (channels * output) + Norm(output);

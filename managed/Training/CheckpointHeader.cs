@@ -23,7 +23,13 @@ internal sealed record CheckpointHeader(
     private static readonly JsonSerializerOptions Json = new(JsonSerializerOptions.Strict)
     {
         NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
-        Converters = { new JsonStringEnumConverter(allowIntegerValues: false) },
+        Converters =
+        {
+            new JsonStringEnumConverter<ScalarType>(allowIntegerValues: false),
+            new JsonStringEnumConverter<TensorRole>(allowIntegerValues: false),
+        },
+        // Known when this is compiled: a trimmed application has no serialization by reflection.
+        TypeInfoResolver = CheckpointJson.Default,
     };
 
     /// <summary>As it stands in a file.</summary>
@@ -99,6 +105,11 @@ internal sealed record CheckpointHeader(
         }
     }
 }
+
+/// <summary>How a header is written, member by member.</summary>
+[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata)]
+[JsonSerializable(typeof(CheckpointHeader))]
+internal sealed partial class CheckpointJson : JsonSerializerContext;
 
 /// <summary>Whose a tensor is.</summary>
 internal enum TensorRole

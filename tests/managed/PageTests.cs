@@ -12,6 +12,9 @@ public sealed partial class PageTests
     private const string Fit = "docs/tutorials/train-what-does-not-fit";
 
     [Fact]
+    public void Readme_Runs() => Assert.Contains("states are off by at most", Assert.Single(PageCode.Run("README.md")));
+
+    [Fact]
     public void TrainWhatDoesNotFit_PrintsWhatThePageSays()
     {
         var printed = RunAsPrinted($"{Fit}.md");

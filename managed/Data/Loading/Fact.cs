@@ -10,17 +10,16 @@ namespace ResNetNodes.Data;
 internal sealed record Fact(string Name, IReadOnlyList<string> Values)
 {
     private const int Longest = 60;
-    private static readonly JsonSerializerOptions Json = new() { Converters = { new JsonStringEnumConverter() } };
 
     /// <summary>What to do where it has changed; null: take what it was.</summary>
     [JsonIgnore]
     public string? Remedy { get; init; }
 
-    /// <summary>The public properties of a value, in order.</summary>
-    public static Fact Of<T>(string name, T value) =>
+    /// <summary>The public properties of an augmentation, in order.</summary>
+    public static Fact Of(string name, Augmentation value) =>
         new(
             name,
-            [.. ((JsonObject)JsonSerializer.SerializeToNode(value, Json)!)
+            [.. ((JsonObject)JsonSerializer.SerializeToNode(value, FactJson.Default.Augmentation)!)
                 .Select(property => $"{property.Key} {property.Value?.ToJsonString() ?? "none"}")]);
 
     /// <summary>Which images a set has.</summary>
@@ -72,3 +71,9 @@ internal sealed record Fact(string Name, IReadOnlyList<string> Values)
         }
     }
 }
+
+/// <summary>How an augmentation is written, property by property: known when this is compiled, since a trimmed application has no
+/// serialization by reflection.</summary>
+[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata, UseStringEnumConverter = true)]
+[JsonSerializable(typeof(Augmentation))]
+internal sealed partial class FactJson : JsonSerializerContext;

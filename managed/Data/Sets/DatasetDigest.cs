@@ -47,7 +47,7 @@ internal sealed class DatasetDigest
     {
         using (hash)
         {
-            return Convert.ToHexStringLower(hash.GetHashAndReset());
+            return Convert.ToHexString(hash.GetHashAndReset()).ToLowerInvariant();
         }
     }
 }

@@ -1,6 +1,8 @@
 using System.Net;
 using System.Net.Http.Headers;
 using System.Security.Cryptography;
+using Polly;
+using Polly.Retry;
 
 namespace ResNetNodes.Data;
 
@@ -65,38 +67,48 @@ internal sealed class Download
 
         OnDisk(path, () => Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!));
         using var client = new HttpClient(Handler()) { Timeout = Timeout.InfiniteTimeSpan };
-        var partial = path + AtomicFile.Unfinished;
-        for (var attempt = 1; ; attempt++)
+        var failure = await Retries().ExecuteAsync(async token => await AttemptAsync(client, path, token), cancellation);
+        if (failure is not null)
         {
-            var (resumed, failure) = await TryAsync(client, partial, cancellation);
-            if (failure is null)
-            {
-                var found = OnDisk(partial, () => Checksum(partial));
-                if (found == sha256)
-                {
-                    OnDisk(path, () => File.Move(partial, path, overwrite: true));
-                    return;
-                }
-
-                var arrived = new FileInfo(partial).Length;
-                OnDisk(partial, () => File.Delete(partial));
-                failure = $"its {DataFile.Number(arrived)} bytes have the SHA-256 checksum {found.ToLowerInvariant()}, expected "
-                    + $"{sha256.ToLowerInvariant()}, and were deleted";
-                if (!resumed)
-                {
-                    throw Another(failure);
-                }
-
-                // The beginning, from an earlier try, may be what was wrong: once more from there.
-            }
-
-            if (attempt == Tries)
-            {
-                throw DataFile.Bad(address.ToString(), $"{failure}, after {Tries} attempts; run it again to continue from there");
-            }
-
-            await Task.Delay(Pause * (1 << Math.Min(attempt - 1, 10)), cancellation);
+            throw DataFile.Bad(address.ToString(), $"{failure}, after {Tries} attempts; run it again to continue from there");
         }
+    }
+
+    // As long as an attempt has failed in a way that another may mend.
+    private ResiliencePipeline<string?> Retries() => Tries == 1
+        ? ResiliencePipeline<string?>.Empty
+        : new ResiliencePipelineBuilder<string?>().AddRetry(new RetryStrategyOptions<string?>
+        {
+            ShouldHandle = new PredicateBuilder<string?>().HandleResult(failure => failure is not null),
+            MaxRetryAttempts = Tries - 1,
+            BackoffType = DelayBackoffType.Exponential,
+            Delay = Pause,
+            MaxDelay = Pause * (1 << 10),
+        }).Build();
+
+    // Null once the file is complete; one line where another attempt may help.
+    private async Task<string?> AttemptAsync(HttpClient client, string path, CancellationToken cancellation)
+    {
+        var partial = path + AtomicFile.Unfinished;
+        var (resumed, failure) = await TryAsync(client, partial, cancellation);
+        if (failure is not null)
+        {
+            return failure;
+        }
+
+        var found = OnDisk(partial, () => Checksum(partial));
+        if (found == sha256)
+        {
+            OnDisk(path, () => File.Move(partial, path, overwrite: true));
+            return null;
+        }
+
+        var arrived = new FileInfo(partial).Length;
+        OnDisk(partial, () => File.Delete(partial));
+        failure = $"its {DataFile.Number(arrived)} bytes have the SHA-256 checksum {found.ToLowerInvariant()}, expected "
+            + $"{sha256.ToLowerInvariant()}, and were deleted";
+        // The beginning, from an earlier try, may be what was wrong: once more from there.
+        return resumed ? failure : throw Another(failure);
     }
 
     // What one request brings is added to the partial file. Failure is null when the server has sent all, and one line where

@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 namespace ResNetNodes.Data;
 
 /// <summary>Labelled images of one size in memory, as bytes.</summary>
-internal sealed class InMemoryImages : ImageDataset
+public sealed class InMemoryImages : ImageDataset
 {
     private readonly ReadOnlyMemory<byte> images;
     private readonly Lazy<string> digest;

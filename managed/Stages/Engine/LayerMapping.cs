@@ -12,7 +12,7 @@ internal sealed class LayerMapping
     private const long FunctionInput = -1;
 
     // Counts of batches are shared by all who run a module.
-    private static readonly Lock Counting = new();
+    private static readonly object Counting = new();
 
     private readonly List<Layer> layers = [];
     private readonly List<(BatchNorm2d Module, int Function)> norms = [];

@@ -11,7 +11,7 @@ namespace ResNetNodes.Stages.Engine;
 internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
 {
     // Held by those who add to .grad in place: two passes may share a parameter.
-    private static readonly Lock Accumulating = new();
+    private static readonly object Accumulating = new();
 
     private Interop.StageContext? context;
     private long[] shape = [];

@@ -8,7 +8,7 @@ internal sealed class StageEngine : IDisposable
 {
     private readonly StageFunctions functions;
     private readonly StageResults results;
-    private readonly Lock configuring = new();
+    private readonly object configuring = new();
     private readonly string name;
     private StageConfiguration configuration;
 

@@ -10,7 +10,7 @@ internal sealed class StageResults(string owner) : IDisposable
     [ThreadStatic]
     private static List<Tensor?>? returned;
 
-    private readonly Lock reading = new();
+    private readonly object reading = new();
     private StageReport? last;
     private StageContext? unread;
     private bool disposed;

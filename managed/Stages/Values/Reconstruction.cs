@@ -166,6 +166,7 @@ public sealed record Reconstruction
     // Copied: the native list's elements live only as long as the list.
     private static List<Plan> ReadPlans()
     {
+        NativeLibraries.Require();
         using var native = Functions.ReconstructionPlans();
         return [.. native.Select(plan => new Plan(
             plan.Kind, plan.Name, plan.Summary, plan.Argument, plan.ArgumentName, plan.DefaultCount, plan.LeastCount,

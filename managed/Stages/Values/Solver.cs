@@ -118,6 +118,7 @@ public sealed class Solver
     // Copied: the native list's elements live only as long as the list.
     private static List<Solver> Read()
     {
+        NativeLibraries.Require();
         using var plans = Functions.SolverPlans();
         return [.. plans.Select(plan => new Solver(plan))];
     }
