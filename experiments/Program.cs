@@ -35,9 +35,9 @@ internal static class Program
     {
         CultureInfo.DefaultThreadCurrentCulture = CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
         StandardStreams.Install();
-        OwnProcess.EndWithParent();
         // To the very end: a signal during the last moments must not make a finished run look ended.
         var signals = new Signals();
+        OwnProcess.EndWithParent(signals.Ask);
         var code = Guarded(arguments, signals);
         GC.KeepAlive(signals);
         return code == ExitCode.Success && StandardStreams.HaveLostLines ? ExitCode.Failed : code;

@@ -95,6 +95,7 @@ XML
   cp "$root/tests/package/Training.cs" "$outside/alone/Program.cs"
   ! published alone "$outside/without-backend" ||
     expected_code=1 case_passes "without a backend" '^LibTorch can.t be loaded; .*dotnet add package TorchSharp-cpu --version' \
+      env NUGET_PACKAGES="$outside/none" \
       dotnet "$outside/without-backend/alone.dll"
 
   # The command line as a tool; memory starts processes of its own.

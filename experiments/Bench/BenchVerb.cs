@@ -174,7 +174,7 @@ internal sealed class BenchVerb : Experiment
             typeof(Paper.Train), ("network", "tiny"), ("solver", "euler"), ("depth", $"{depth}"), ("planes", "16"), ("batch", "128"),
             ("epochs", "2"), ("dataset", dataset), ("json", "true"), ("quiet", "true"), ("overwrite", "true"),
             ("out", folder.NewRun($"train-{dataset}-{depth}")));
-        var rows = OwnProcess.Run(words, $"training on {dataset} failed", cancellation);
+        var rows = OwnProcess.Run(words, $"training on {dataset} failed", inOrder: false, cancellation);
         using var row = JsonDocument.Parse(rows.Trim().Split('\n')[^1]);
         double Figure(string key) => row.RootElement.GetProperty(key).GetDouble();
         return new(

@@ -24,7 +24,7 @@ internal static class ErrorLine
 internal sealed class UsageException(string message) : Exception(message);
 
 /// <summary>A signal ended the run where it was.</summary>
-/// <param name="where">Such as "in epoch 3".</param>
+/// <param name="where">Such as "in epoch 3, after step 20".</param>
 internal sealed class InterruptedException(string where) : OperationCanceledException("interrupted " + where);
 
 /// <summary>Results can't be written.</summary>

@@ -45,14 +45,20 @@ internal static partial class Posix
         return 0;
     }
 
-    /// <summary>Waits until the other end of a descriptor is closed; what comes from it is dropped.</summary>
-    public static void WaitForEnd(int descriptor)
+    /// <summary>Waits until the other end of a descriptor is closed.</summary>
+    /// <param name="descriptor">Is read to its end.</param>
+    /// <param name="came">Called when anything comes.</param>
+    public static void WaitForEnd(int descriptor, Action came)
     {
         Span<byte> dropped = stackalloc byte[64];
         nint got;
         do
         {
             got = Read(descriptor, dropped, dropped.Length);
+            if (got > 0)
+            {
+                came();
+            }
         }
         while (got > 0 || (got < 0 && Marshal.GetLastPInvokeError() == Interrupted));
     }

@@ -7,9 +7,11 @@ namespace ResNetNodes.Experiments.Cli;
 /// </summary>
 internal sealed class Signals
 {
+    private const int Terminate = 15;
+
     // With the numbers that exit codes are made of: .NET's own are others.
     private static readonly (PosixSignal Signal, int Number)[] Ending =
-        [(PosixSignal.SIGINT, 2), (PosixSignal.SIGTERM, 15), (PosixSignal.SIGHUP, 1)];
+        [(PosixSignal.SIGINT, 2), (PosixSignal.SIGTERM, Terminate), (PosixSignal.SIGHUP, 1)];
 
     private readonly CancellationTokenSource cancellation = new();
     private readonly List<PosixSignalRegistration> registrations;
@@ -23,6 +25,15 @@ internal sealed class Signals
 
     /// <summary>What a shell expects of a program that a signal has ended.</summary>
     public int Code => ExitCode.OfASignal + received;
+
+    /// <summary>As the first signal, and none after one.</summary>
+    public void Ask()
+    {
+        if (Interlocked.CompareExchange(ref received, Terminate, 0) == 0)
+        {
+            _ = cancellation.CancelAsync();
+        }
+    }
 
     private void Receive(PosixSignalContext context, int number)
     {

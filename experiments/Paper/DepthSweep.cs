@@ -66,6 +66,8 @@ internal sealed class DepthSweep : Experiment
 
     public OptimizationGroup Optimization { get; } = new();
 
+    public SavingGroup Saving { get; } = new();
+
     public BatchGroup Batch { get; } = new();
 
     public ImagesGroup Images { get; } = new();
@@ -91,7 +93,7 @@ internal sealed class DepthSweep : Experiment
         var (solvers, methods, depths) = (Solvers.Values.Select(s => s.Name).ToList(), Methods.Values, Depths.Numbers);
         var seeds = Seeds.Numbers;
         // The runs read these again; what is wrong, or not there, is known before the first of them.
-        var options = Schedule.On(Optimization.On(Device.Value));
+        var options = Saving.On(Schedule.On(Optimization.On(Device.Value)));
         var (images, _) = Images.Load(true, seeds[0], terminal, cancellation);
         var load = Workload.Of(options, Batch.Number, images, Images.Pixels);
         foreach (var (solver, method) in Solvers.Values.SelectMany(s => methods.Select(m => (s, m))))

@@ -94,6 +94,8 @@ internal sealed class Finetune : Experiment
 
     public OptimizationGroup Optimization { get; } = new();
 
+    public SavingGroup Saving { get; } = new();
+
     public BatchGroup Batch { get; } = new();
 
     public ImagesGroup Images { get; } = new();
@@ -140,7 +142,7 @@ internal sealed class Finetune : Experiment
             Reconstruction = method,
             ReportReconstructionError = true,
         });
-        var options = Schedule.On(Optimization.On(Device.Value)) with
+        var options = Saving.On(Schedule.On(Optimization.On(Device.Value))) with
         {
             NamedWeightDecay = LastNormDecay is { } decay ? new(LastNormPattern(size), Read.Number("last-norm-decay", decay)) : null,
         };

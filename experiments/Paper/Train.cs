@@ -46,6 +46,8 @@ internal sealed class Train : Experiment
 
     public OptimizationGroup Optimization { get; } = new();
 
+    public SavingGroup Saving { get; } = new();
+
     public BatchGroup Batch { get; } = new();
 
     public ImagesGroup Images { get; } = new();
@@ -72,7 +74,7 @@ internal sealed class Train : Experiment
             Unused("depth", $"--network {network} has a --size");
         }
 
-        var options = Schedule.On(Optimization.On(Device.Value)) with
+        var options = Saving.On(Schedule.On(Optimization.On(Device.Value))) with
         {
             StageRateFactor = Read.Number("stage-rate-factor", StageRateFactor),
         };

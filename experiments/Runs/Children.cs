@@ -39,7 +39,7 @@ internal sealed class Children(RunFolder folder, Experiment experiment, JobsGrou
         Jobs.Each(children.Count, jobs.Number, cancellation, (i, goOn) =>
         {
             var (path, words) = runs[i];
-            results[i] = folder.Point(children[i].Key, () => result(path, () => OwnProcess.Run(words, path, goOn)));
+            results[i] = folder.Point(children[i].Key, () => result(path, () => OwnProcess.Run(words, path, inOrder: true, goOn)));
             lock (results)
             {
                 terminal.Progress((double)++done / children.Count, $"{children[i].Key}: {done} of {children.Count} are done");

@@ -38,11 +38,12 @@ internal static class MemoryProcess
     /// <param name="cancellation">Ends it.</param>
     /// <returns>What it has measured.</returns>
     public static MeasuredMemory Measure(string what, IEnumerable<string> words, CancellationToken cancellation) =>
-        JsonSerializer.Deserialize<MeasuredMemory>(OwnProcess.Run(words, $"measuring {what} failed", cancellation, Environment), Format)!;
+        JsonSerializer.Deserialize<MeasuredMemory>(
+            OwnProcess.Run(words, $"measuring {what} failed", inOrder: false, cancellation, Environment), Format)!;
 
     /// <summary>The same for times: with an allocator that keeps what it is given back, as in training.</summary>
     public static MeasuredTime Time(string what, IEnumerable<string> words, CancellationToken cancellation) =>
-        JsonSerializer.Deserialize<MeasuredTime>(OwnProcess.Run(words, $"timing {what} failed", cancellation), Format)!;
+        JsonSerializer.Deserialize<MeasuredTime>(OwnProcess.Run(words, $"timing {what} failed", inOrder: false, cancellation), Format)!;
 
     /// <summary>Writes the answer.</summary>
     public static void Answer(object measured) => Console.Out.WriteLine(JsonSerializer.Serialize(measured, Format));

@@ -17,7 +17,8 @@ internal static class OwnProcess
     public static bool IsThis { get; private set; }
 
     /// <summary>In a process that was started here: watches the one that did, on a thread of its own.</summary>
-    public static void EndWithParent()
+    /// <param name="asked">Called when that one asks this one to end in order.</param>
+    public static void EndWithParent(Action asked)
     {
         if (Environment.GetEnvironmentVariable(Mark) is null)
         {
@@ -28,7 +29,7 @@ internal static class OwnProcess
         Environment.SetEnvironmentVariable(Mark, null);
         var watch = new Thread(() =>
         {
-            Posix.WaitForEnd(Posix.StandardInput);
+            Posix.WaitForEnd(Posix.StandardInput, asked);
             Posix.ExitNow(ExitCode.Failed);
         });
         watch.IsBackground = true;
@@ -38,7 +39,8 @@ internal static class OwnProcess
     /// <summary>Runs a verb to its end.</summary>
     /// <param name="words">The verb and its options.</param>
     /// <param name="failure">What an error of it is led by.</param>
-    /// <param name="cancellation">Kills it.</param>
+    /// <param name="inOrder">Whether it is asked to end, and saves what it has, or is killed.</param>
+    /// <param name="cancellation">Ends it.</param>
     /// <param name="environment">Variables that it gets besides ours.</param>
     /// <returns>What it wrote on standard output.</returns>
     /// <exception cref="UsageException">It refused an option.</exception>
@@ -47,6 +49,7 @@ internal static class OwnProcess
     public static string Run(
         IEnumerable<string> words,
         string failure,
+        bool inOrder,
         CancellationToken cancellation,
         params (string Name, string Value)[] environment)
     {
@@ -65,7 +68,7 @@ internal static class OwnProcess
         using var process = Process.Start(start)!;
         string output;
         Task<string> errors;
-        using (cancellation.Register(process.Kill))
+        using (cancellation.Register(inOrder ? () => Ask(process) : process.Kill))
         {
             errors = process.StandardError.ReadToEndAsync(CancellationToken.None);
             output = process.StandardOutput.ReadToEnd();
@@ -84,5 +87,18 @@ internal static class OwnProcess
                 + "there was too little memory"),
             _ => throw new ResNetNodesException($"{failure}: {ErrorLine.MessageOf(said)}"),
         };
+    }
+    // By the pipe: a signal may have come from the terminal too, and a second one would end it at once.
+    private static void Ask(Process process)
+    {
+        try
+        {
+            process.StandardInput.WriteLine();
+            process.StandardInput.Flush();
+        }
+        catch (IOException)
+        {
+            // It has ended.
+        }
     }
 }

@@ -10,7 +10,7 @@ using static TorchSharp.torch;
 namespace ResNetNodes.Experiments.Runs;
 
 /// <summary>
-/// Trains a network epoch by epoch into a folder: checkpoint.bin, metrics.csv, TensorBoard. Continues where it stopped.
+/// Trains a network into a folder: checkpoint.bin, metrics.csv, TensorBoard. Continues where it stopped, in the middle of an epoch too.
 /// </summary>
 internal sealed class TrainingRun(RunFolder folder, Terminal terminal, string name)
 {
@@ -39,8 +39,10 @@ internal sealed class TrainingRun(RunFolder folder, Terminal terminal, string na
         if (Path.Exists(folder.File(CheckpointName)))
         {
             trainer.Resume(folder.File(CheckpointName));
-            terminal.Say($"{name}: resumed after epoch {trainer.History.Count}");
+            terminal.Say($"{name}: resumed {(trainer.StepsOfEpoch > 0 ? Place(trainer) : $"after epoch {trainer.History.Count}")}");
         }
+
+        trainer.SaveDue = () => trainer.Save(folder.NewFile(CheckpointName));
 
         var planner = NetworkGroup.PlannerOf(model);
         MemoryPlan? plan = null;
@@ -64,7 +66,6 @@ internal sealed class TrainingRun(RunFolder folder, Terminal terminal, string na
                 test,
                 metrics =>
                 {
-                    trainer.Save(folder.NewFile(CheckpointName));
                     folder.WriteCsv(MetricsName, trainer.History);
                     Log(writer ??= Writer(), metrics);
                     finished?.Invoke(metrics);
@@ -75,7 +76,7 @@ internal sealed class TrainingRun(RunFolder folder, Terminal terminal, string na
         }
         catch (OperationCanceledException)
         {
-            throw new InterruptedException($"in epoch {trainer.History.Count + 1}");
+            throw new InterruptedException(Place(trainer));
         }
 
         if (train.Skipped + test.Skipped > 0)
@@ -88,6 +89,9 @@ internal sealed class TrainingRun(RunFolder folder, Terminal terminal, string na
         folder.WriteCsv(MetricsName, trainer.History);
         return [.. trainer.History];
     }
+
+    private static string Place(Trainer trainer) =>
+        $"in epoch {trainer.History.Count + 1}" + (trainer.StepsOfEpoch > 0 ? $", after step {trainer.StepsOfEpoch}" : string.Empty);
 
     // Plans are looked at again as times are measured; most of these looks change nothing.
     private void TellOf(MemoryPlan? before, MemoryPlan now)

@@ -1,4 +1,3 @@
-using System.Reflection;
 using System.Runtime.InteropServices;
 using TorchSharp;
 
@@ -49,58 +48,64 @@ internal static class NativeLibraries
         }
         catch (Exception exception)
         {
-            var causes = string.Join(' ', Causes(exception).Select(cause => cause.Message));
+            // TorchSharp tells of a reference that is missing, whatever the loader has said.
             throw new ResNetNodesException(
-                causes.Contains("GLIBCXX", StringComparison.Ordinal)
+                Find("libLibTorchSharp.so") is { } torchSharp
+                    && ErrorOf(torchSharp, out _)?.Contains("GLIBCXX", StringComparison.Ordinal) == true
                     ? "LibTorch can't be loaded: it needs the C++ run time of GCC 13.2 or later (GLIBCXX_3.4.32); install a newer libstdc++6"
                     : "LibTorch can't be loaded; where it is missing, add the package of a backend: "
-                        + $"dotnet add package TorchSharp-cpu --version {TorchSharpVersion} ({OneLine.Of(causes)})",
+                        + $"dotnet add package TorchSharp-cpu --version {TorchSharpVersion} ({Lines(exception.GetBaseException())[0]})",
                 exception);
         }
     }
 
     private static IntPtr LoadEngine()
     {
-        var assembly = typeof(NativeLibraries).Assembly;
-        if (NativeLibrary.TryLoad(Engine, assembly, null, out var found))
+        if (NativeLibrary.TryLoad(Engine, typeof(NativeLibraries).Assembly, null, out var engine))
         {
-            return found;
+            return engine;
         }
 
-        // A package's layout, as notebooks use it: the assembly in lib/FRAMEWORK, native libraries in runtimes.
-        var beside = AppContext.BaseDirectory;
-        string?[] folders = [beside, Path.Combine(beside, Folder), .. InPackage(assembly)];
-        var file = folders.Select(folder => Path.Combine(folder!, $"lib{Engine}.so")).FirstOrDefault(File.Exists)
-            ?? throw new ResNetNodesException(
-                $"lib{Engine}.so is missing: it belongs beside the application ({beside}) or in its {Folder}; publish again, or restore "
-                + "the package ResNetNodes anew");
+        var file = Find($"lib{Engine}.so") ?? throw new ResNetNodesException(
+            $"lib{Engine}.so is missing: it belongs beside the application ({AppContext.BaseDirectory}) or in its {Folder}; publish "
+            + "again, or restore the package ResNetNodes anew");
+        return ErrorOf(file, out engine) is { } error
+            ? throw new ResNetNodesException(
+                $"{file}: can't be loaded: {error}; it needs LibTorch 2.10 or later, as TorchSharp {TorchSharpVersion} has it")
+            : engine;
+    }
+
+    // What the loader has against a file; null where it is loaded.
+    private static string? ErrorOf(string file, out IntPtr handle)
+    {
+        handle = IntPtr.Zero;
         try
         {
-            return NativeLibrary.Load(file);
+            handle = NativeLibrary.Load(file);
+            return null;
         }
         catch (Exception exception) when (exception is DllNotFoundException or BadImageFormatException)
         {
-            throw new ResNetNodesException(
-                $"{file}: can't be loaded: {OneLine.Of(exception.Message)}; it needs LibTorch 2.10 or later, as TorchSharp {TorchSharpVersion} "
-                + "has it",
-                exception);
+            // After advice of the run time: what the loader says.
+            return Lines(exception)[^1];
         }
     }
 
-    // Of one file, an assembly has no place.
-    private static IEnumerable<string> InPackage(Assembly assembly)
+    // Beside the application, or in a package's layout, as notebooks use it: the assembly in lib/FRAMEWORK, native libraries in runtimes.
+    private static string? Find(string file)
     {
-#pragma warning disable IL3000
-        var place = assembly.Location;
+#pragma warning disable IL3000 // Of one file, an assembly has no place.
+        var assembly = typeof(NativeLibraries).Assembly.Location;
 #pragma warning restore IL3000
-        return place.Length == 0 ? [] : [Path.Combine(Path.GetDirectoryName(place)!, "../..", Folder)];
+        List<string> folders = [AppContext.BaseDirectory, Path.Combine(AppContext.BaseDirectory, Folder)];
+        if (assembly.Length > 0)
+        {
+            folders.Add(Path.Combine(Path.GetDirectoryName(assembly)!, "../..", Folder));
+        }
+
+        return folders.Select(folder => Path.Combine(folder, file)).FirstOrDefault(File.Exists);
     }
 
-    private static IEnumerable<Exception> Causes(Exception? exception)
-    {
-        for (; exception is not null; exception = exception.InnerException)
-        {
-            yield return exception;
-        }
-    }
+    private static List<string> Lines(Exception exception) =>
+        [.. exception.Message.Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries).Select(l => l.TrimEnd('.'))];
 }

@@ -4,7 +4,7 @@ using static TorchSharp.torch;
 namespace ResNetNodes.Training;
 
 /// <summary>
-/// A training run between two epochs, in one file that is written completely or not at all. It is written and read tensor by tensor; all
+/// A training run between two steps, in one file that is written completely or not at all. It is written and read tensor by tensor; all
 /// of a file is checked before anything that it is read into changes.
 /// </summary>
 public static class Checkpoint
@@ -18,9 +18,12 @@ public static class Checkpoint
     /// The file can't be written, or the optimizer keeps what is no tensor, number or flag.
     /// </exception>
     public static void Save(string path, nn.Module model, OptimizerHelper? optimizer, IReadOnlyList<EpochMetrics> history) =>
-        Save(path, model, optimizer, history, null);
+        Save(path, model, optimizer, history, null, null);
 
-    /// <summary>Reads a checkpoint into a network and an optimizer built like the saved ones.</summary>
+    /// <summary>
+    /// Reads a checkpoint into a network and an optimizer built like the saved ones. One that <see cref="Trainer.Save"/> wrote in the
+    /// middle of an epoch has the weights of the last step before; that epoch is not among the finished ones.
+    /// </summary>
     /// <param name="path">The file.</param>
     /// <param name="model">Receives parameters and buffers.</param>
     /// <param name="optimizer">Receives its state; null to read the network alone.</param>
@@ -47,12 +50,17 @@ public static class Checkpoint
 
     /// <summary>Writes a checkpoint that knows its run.</summary>
     internal static void Save(
-        string path, nn.Module model, OptimizerHelper? optimizer, IReadOnlyList<EpochMetrics> history, RunFacts? facts)
+        string path,
+        nn.Module model,
+        OptimizerHelper? optimizer,
+        IReadOnlyList<EpochMetrics> history,
+        BegunEpoch? begun,
+        RunFacts? facts)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(history);
         var training = new SavedTraining(model, optimizer);
-        AtomicFile.Write(path, stream => training.Write(stream, history, facts));
+        AtomicFile.Write(path, stream => training.Write(stream, history, begun, facts));
     }
 
     /// <summary>Reads an open checkpoint.</summary>

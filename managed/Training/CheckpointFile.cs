@@ -12,7 +12,7 @@ namespace ResNetNodes.Training;
 /// </summary>
 internal sealed class CheckpointFile : IDisposable
 {
-    private const string Format = "ResNetNodes checkpoint ", Version = "2";
+    private const string Format = "ResNetNodes checkpoint ", Version = "3";
     // A thousand times what a network of 1,000 functions takes.
     private const int MostHeader = 1 << 28;
 

@@ -6,6 +6,7 @@ namespace ResNetNodes.Training;
 
 /// <summary>What a checkpoint holds besides the bytes of its tensors.</summary>
 /// <param name="History">The finished epochs.</param>
+/// <param name="Begun">The epoch after them, as far as it has come; null between two epochs.</param>
 /// <param name="Facts">What the run depends on; null where a network was saved without a trainer.</param>
 /// <param name="Generator">Where LibTorch's global generator was.</param>
 /// <param name="Learned">What each stage has learned: float64 numbers as bytes.</param>
@@ -13,6 +14,7 @@ namespace ResNetNodes.Training;
 /// <param name="Tensors">All tensors, in the order of their bytes.</param>
 internal sealed record CheckpointHeader(
     IReadOnlyList<EpochMetrics> History,
+    BegunEpoch? Begun,
     RunFacts? Facts,
     byte[] Generator,
     IReadOnlyDictionary<string, byte[]> Learned,
@@ -63,6 +65,12 @@ internal sealed record CheckpointHeader(
             {
                 throw new FormatException($"in its history epoch {i + 1} is missing");
             }
+        }
+
+        Begun?.Check(History.Count);
+        if (Begun is not null && (Facts?.Data is null || Facts.Epochs < Begun.Epoch))
+        {
+            throw new FormatException($"its epoch {Begun.Epoch} was begun by no trainer that it tells of");
         }
     }
 

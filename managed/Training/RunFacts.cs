@@ -51,24 +51,27 @@ internal sealed record RunFacts(int Epochs, IReadOnlyList<Fact> Run, IReadOnlyLi
         }
     }
 
-    /// <summary>Checks that the finished epochs are those of a run of another length too.</summary>
+    /// <summary>Checks that the finished epochs, and the one that was begun, are those of a run of another length too.</summary>
     /// <param name="path">Where this was saved.</param>
-    /// <param name="finished">How many there are.</param>
+    /// <param name="finished">How many are finished.</param>
+    /// <param name="begun">Whether the next one was begun.</param>
     /// <param name="schedule">Of the learning rate.</param>
     /// <param name="epochs">How many there will be.</param>
     /// <exception cref="ResNetNodesException">They are not.</exception>
-    public void RequireLength(string path, int finished, Schedule schedule, int epochs)
+    public void RequireLength(string path, int finished, bool begun, Schedule schedule, int epochs)
     {
-        if (finished > epochs)
+        var all = finished + (begun ? 1 : 0);
+        if (all > epochs)
         {
-            throw new ResNetNodesException(
-                $"{path}: has {finished} finished epochs, more than {epochs}; take {finished} epochs or more, or start a new run");
+            var what = begun ? $"is in the middle of epoch {all}, beyond {epochs}" : $"has {finished} finished epochs, more than {epochs}";
+            throw new ResNetNodesException($"{path}: {what}; take {all} epochs or more, or start a new run");
         }
 
-        if (Enumerable.Range(0, finished).Any(epoch => schedule.Factor(epoch, Epochs) != schedule.Factor(epoch, epochs)))
+        if (Enumerable.Range(0, all).Any(epoch => schedule.Factor(epoch, Epochs) != schedule.Factor(epoch, epochs)))
         {
+            var which = begun ? $"its {all} epochs, the last one begun," : $"its {all} finished {(all == 1 ? "epoch" : "epochs")}";
             throw new ResNetNodesException(
-                $"{path}: its {finished} finished {(finished == 1 ? "epoch" : "epochs")} followed {schedule} over {Epochs} epochs, "
+                $"{path}: {which} followed {schedule} over {Epochs} epochs, "
                 + $"over {epochs} they would have had other learning rates; take {Epochs} epochs, or start a new run (under constant, "
                 + "steps or every it could become longer)");
         }

@@ -30,8 +30,9 @@ internal sealed class SavedTraining
     /// <summary>Writes all of it.</summary>
     /// <param name="target">Receives it.</param>
     /// <param name="history">The finished epochs.</param>
+    /// <param name="begun">The epoch after them, where it was begun.</param>
     /// <param name="facts">What the run depends on.</param>
-    public void Write(Stream target, IReadOnlyList<EpochMetrics> history, RunFacts? facts)
+    public void Write(Stream target, IReadOnlyList<EpochMetrics> history, BegunEpoch? begun, RunFacts? facts)
     {
         var tensors = network.Select(t => (Role: TensorRole.Network, Name: t.Key, Tensor: t.Value))
             .Concat(States().SelectMany(s => OptimizerFields.Tensors(s.State)
@@ -39,7 +40,7 @@ internal sealed class SavedTraining
             .ToList();
         var learned = stages.ToDictionary(s => s.Name, s => MemoryMarshal.AsBytes([.. s.Stage.Learned]).ToArray());
         var header = new CheckpointHeader(
-            history, facts, RandomNumbers.TorchState(), learned, Numbers(),
+            history, begun, facts, RandomNumbers.TorchState(), learned, Numbers(),
             [.. tensors.Select(t => SavedTensor.Of(t.Role, t.Name, t.Tensor))]);
         CheckpointFile.Write(target, header, tensors.Select(t => t.Tensor));
     }

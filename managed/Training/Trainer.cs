@@ -24,6 +24,9 @@ public sealed class Trainer : IDisposable
     private readonly ScalarType type;
     private IReadOnlyList<Fact>? data;
     private (string Path, RunFacts Facts)? resumed;
+    private BegunEpoch? begun;
+    private int unsaved;
+    private long savedAt;
     private TimeSpan stepping;
     private TimeSpan optimizing;
 
@@ -61,8 +64,17 @@ public sealed class Trainer : IDisposable
     /// <summary>The finished epochs.</summary>
     public IReadOnlyList<EpochMetrics> History => history;
 
+    /// <summary>Training steps done of the epoch after them; 0 between two epochs.</summary>
+    public int StepsOfEpoch => begun?.Steps ?? 0;
+
     /// <summary>Called after each training step.</summary>
     public Action<TrainingProgress>? Progress { get; set; }
+
+    /// <summary>
+    /// Called when <see cref="Save"/> is due: within an epoch as <see cref="TrainingOptions.SaveSteps"/> and
+    /// <see cref="TrainingOptions.SaveInterval"/> have it and when <see cref="Run"/> is cancelled, and after each epoch.
+    /// </summary>
+    public Action? SaveDue { get; set; }
 
     /// <summary>One training step.</summary>
     /// <param name="images">[B, C, H, W] on the device of the options; taken in the number type of the network's parameters.</param>
@@ -122,12 +134,12 @@ public sealed class Trainer : IDisposable
         return (total / count, (double)right / count);
     }
 
-    /// <summary>Trains and tests until all epochs are done.</summary>
+    /// <summary>Trains and tests until all epochs are done; goes on where it was cancelled, or where a resumed run was saved.</summary>
     /// <param name="train">Training images.</param>
     /// <param name="test">Test images.</param>
-    /// <param name="finished">Called after each epoch, before its checkpoint may be written.</param>
-    /// <param name="cancellation">Stops the run after the current step; an unfinished epoch does not count.</param>
-    /// <exception cref="ResNetNodesException">The run was resumed, and these are not the images of its finished epochs.</exception>
+    /// <param name="finished">Called after each epoch, when <see cref="SaveDue"/> has been.</param>
+    /// <param name="cancellation">Stops the run after the current step, or the test that follows the last one.</param>
+    /// <exception cref="ResNetNodesException">The run goes on, and these are not the images that it began with.</exception>
     public void Run(BatchLoader train, BatchLoader test, Action<EpochMetrics> finished, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(train);
@@ -136,26 +148,37 @@ public sealed class Trainer : IDisposable
         using var alone = thread.Enter();
         var now = RunFacts.Of(options, model, RunFacts.OfData(train, test));
         resumed?.Facts.RequireSame(resumed.Value.Path, now);
-        data = now.Data;
+        if (begun is not null)
+        {
+            const string here = "the epoch that was begun";
+            RunFacts.Of(options, model, data).RequireSame(here, now);
+            begun.RequireBatches(resumed?.Path ?? here, train.BatchCount);
+        }
+
+        (data, unsaved, savedAt) = (now.Data, 0, Stopwatch.GetTimestamp());
         while (history.Count < options.Epochs)
         {
-            var metrics = RunEpoch(history.Count, train, test, cancellation);
+            var metrics = RunEpoch(train, test, cancellation);
             history.Add(metrics);
+            begun = null;
+            SaveNow();
             finished(metrics);
         }
     }
 
-    /// <summary>Writes the state of the run after the last epoch.</summary>
+    /// <summary>Writes the state of the run after its last step, in the middle of an epoch too.</summary>
     /// <param name="path">The file.</param>
     public void Save(string path)
     {
         using var alone = thread.Enter();
-        Checkpoint.Save(path, model, optimizer, history, RunFacts.Of(options, model, data));
+        begun = begun?.WithPeak(MemoryProbe.PeakBytesOn(options.Device));
+        Checkpoint.Save(path, model, optimizer, history, begun, RunFacts.Of(options, model, data));
     }
 
     /// <summary>
-    /// Continues from a checkpoint that a trainer of the same options has written. There may be other epochs to come where the schedule
-    /// gives the finished ones the same learning rates; <see cref="Run"/> checks that the images are the same.
+    /// Continues from a checkpoint that a trainer of the same options has written, in the middle of an epoch too. There may be other
+    /// epochs to come where the schedule gives those that were finished or begun the same learning rates; <see cref="Run"/> checks that
+    /// the images are the same.
     /// </summary>
     /// <param name="path">The file.</param>
     /// <exception cref="ResNetNodesException">
@@ -165,14 +188,15 @@ public sealed class Trainer : IDisposable
     {
         using var alone = thread.Enter();
         using var file = CheckpointFile.Open(path);
-        var done = file.Header.History;
+        var (done, next) = (file.Header.History, file.Header.Begun);
         var facts = file.Header.Facts;
         facts?.RequireSame(path, RunFacts.Of(options, model, null));
-        facts?.RequireLength(path, done.Count, options.Schedule, options.Epochs);
+        facts?.RequireLength(path, done.Count, next is not null, options.Schedule, options.Epochs);
         Checkpoint.Restore(path, file, model, optimizer);
         (resumed, data) = (facts is null ? null : (path, facts), facts?.Data);
         history.Clear();
         history.AddRange(done);
+        begun = next;
     }
 
     /// <inheritdoc/>
@@ -206,53 +230,68 @@ public sealed class Trainer : IDisposable
         }
     }
 
-    private EpochMetrics RunEpoch(int epoch, BatchLoader train, BatchLoader test, CancellationToken cancellation)
+    private EpochMetrics RunEpoch(BatchLoader train, BatchLoader test, CancellationToken cancellation)
     {
         model.train();
-        var factor = options.Schedule.Factor(epoch, options.Epochs);
+        var factor = options.Schedule.Factor(history.Count, options.Epochs);
         foreach (var (group, rate) in optimizer.ParamGroups.Zip(baseRates))
         {
             group.LearningRate = rate * factor;
         }
 
         MemoryProbe.ResetPeak();
-        var (total, right, count, step) = (0.0, 0L, 0L, 0);
-        var (inStages, kept, replayed) = (0.0, 0L, 0L);
-        double? stateError = null, error = null;
-        var waited = train.Waited;
+        var state = begun ?? BegunEpoch.First(history.Count + 1, train.BatchCount);
+        var (clock, waited) = (Stopwatch.StartNew(), train.Waited);
         (stepping, optimizing) = (TimeSpan.Zero, TimeSpan.Zero);
-        var clock = Stopwatch.StartNew();
-        foreach (var batch in train.Epoch(epoch))
+        foreach (var batch in train.Epoch(history.Count, state.Batches))
         {
             using var scope = NewDisposeScope();
             using (batch)
             {
-                cancellation.ThrowIfCancellationRequested();
+                StopWhere(cancellation);
                 var (images, labels) = batch.On(options.Device);
                 var (mean, correct) = TrainStep(images, labels);
-                (total, right, count) = (total + (mean * batch.Count), right + correct, count + batch.Count);
-                foreach (var report in stages.Select(s => s.LastReport).OfType<StageReport>())
-                {
-                    stateError = Largest(stateError, report.Error);
-                    error = Largest(error, report.ReconstructionError);
-                    kept += report.Count(StateSource.Kept);
-                    replayed += report.Count(StateSource.Replayed);
-                    inStages += report.ForwardSeconds + report.BackwardSeconds;
-                }
+                begun = state = state.After(batch, mean, correct, [.. stages.Select(s => s.LastReport).OfType<StageReport>()], Lap());
+                unsaved++;
+                Progress?.Invoke(new TrainingProgress(state.Epoch, state.Steps, state.BatchCount, mean));
+            }
 
-                Progress?.Invoke(new TrainingProgress(epoch + 1, ++step, train.BatchCount, mean));
+            StopWhere(cancellation);
+            if (unsaved >= options.SaveSteps || Stopwatch.GetElapsedTime(savedAt) >= options.SaveInterval)
+            {
+                SaveNow();
+                // Not a part of the training.
+                clock.Restart();
             }
         }
 
-        var seconds = clock.Elapsed.TotalSeconds;
-        var peak = MemoryProbe.PeakBytesOn(options.Device);
-        var (testLoss, testAccuracy) = Test(test);
-        return new EpochMetrics(
-            epoch + 1, total / count, (double)right / count, testLoss, testAccuracy, options.LearningRate * factor, seconds,
-            (train.Waited - waited).TotalSeconds / seconds, stepping.TotalSeconds / seconds, inStages / seconds,
-            optimizing.TotalSeconds / seconds, peak, stateError,
-            (double)kept / step, (double)replayed / step, error);
+        state = (state with { Times = state.Times + Lap() }).WithPeak(MemoryProbe.PeakBytesOn(options.Device));
+        return state.Metrics(Test(test), options.LearningRate * factor);
+
+        EpochTimes Lap()
+        {
+            var lap = new EpochTimes(
+                clock.Elapsed.TotalSeconds, (train.Waited - waited).TotalSeconds, stepping.TotalSeconds, 0, optimizing.TotalSeconds);
+            clock.Restart();
+            (waited, stepping, optimizing) = (train.Waited, TimeSpan.Zero, TimeSpan.Zero);
+            return lap;
+        }
     }
 
-    private static double? Largest(double? one, double? other) => one > other ? one : other ?? one;
+    // What has been done since the last time is saved first.
+    private void StopWhere(CancellationToken cancellation)
+    {
+        if (cancellation.IsCancellationRequested && unsaved > 0)
+        {
+            SaveNow();
+        }
+
+        cancellation.ThrowIfCancellationRequested();
+    }
+
+    private void SaveNow()
+    {
+        SaveDue?.Invoke();
+        (unsaved, savedAt) = (0, Stopwatch.GetTimestamp());
+    }
 }

@@ -29,8 +29,16 @@ public sealed record TrainingOptions
     /// <summary>A different weight decay for some parameters, such as the last batch normalization of a stage's functions.</summary>
     public NamedWeightDecay? NamedWeightDecay { get; init; }
 
+    /// <summary>Training steps after which <see cref="Trainer.SaveDue"/> is called within an epoch; null for no such number.</summary>
+    public int? SaveSteps { get; init; }
+
+    /// <summary>The time after which <see cref="Trainer.SaveDue"/> is called within an epoch; null for none.</summary>
+    public TimeSpan? SaveInterval { get; init; } = TimeSpan.FromMinutes(10);
+
     internal void Validate()
     {
+        ArgumentOutOfRangeException.ThrowIfLessThan(SaveSteps ?? 1, 1, nameof(SaveSteps));
+        ArgumentOutOfRangeException.ThrowIfLessThan(SaveInterval ?? TimeSpan.Zero, TimeSpan.Zero, nameof(SaveInterval));
         ArgumentOutOfRangeException.ThrowIfLessThan(Epochs, 1);
         Positive(LearningRate, nameof(LearningRate));
         Positive(StageRateFactor, nameof(StageRateFactor));

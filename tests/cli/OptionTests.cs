@@ -17,8 +17,9 @@ public sealed class OptionTests : IDisposable
         adjoint-from=2 at=0,1 batch=20 classes=5 depths=2 dimension=3 drop-last=true epochs=1 execution=layers
         gradients=true jobs=2 last-norm-decay=1e-2 limit=40 lr=0.05 max-depth=4 methods=corrected:2,backprop
         momentum=0.8 network=tied no-memory=true planes=2 precision=bfloat16 pretrain-epochs=1 pretrain-lr=0.05
-        reconstruction=corrected:2 reconstructions=corrected:2 repetitions=1 scale-rate=true schedule=constant
-        seed=3 seeds=4 size=custom-basic:3+3+3+3 sizes=auto:3 solver=heun solvers=heun stage-rate-factor=2 steps=2 stretch-from=3
+        reconstruction=corrected:2 reconstructions=corrected:2 repetitions=1 save-minutes=1 save-steps=2 scale-rate=true
+        schedule=constant seed=3 seeds=4 size=custom-basic:3+3+3+3 sizes=auto:3 solver=heun solvers=heun stage-rate-factor=2 steps=2
+        stretch-from=3
         threads=1 tolerance=1e-3 train-stage=all train-steps=1 weight-decay=1e-4 workers=1 zero-init=true
         """);
 

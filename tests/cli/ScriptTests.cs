@@ -59,9 +59,34 @@ public sealed class ScriptTests
         Assert.Contains(" 0 failures (seed 16)", output);
     }
 
-    private static (int Code, string Out, string Error) Faults(params string[] words)
+    [Theory]
+    [InlineData("--trials is '0', expected a whole number from 1", "--trials", "0")]
+    [InlineData("--seed is '', expected a whole number from 1", "--seed")]
+    [InlineData("'--sed' is not an option", "--sed", "1")]
+    [InlineData("the undisturbed training failed", "--trials", "1", "--", "--epochs", "0")]
+    public void Kills_WrongUsage_IsOneLine(string message, params string[] words)
     {
-        var start = new ProcessStartInfo(Path.Combine(Executable.Root, "scripts", "faults.sh"), words)
+        var (code, output, error) = Run("kills.sh", words);
+        Assert.Equal(2, code);
+        Assert.Empty(output);
+        Assert.Contains(message, error.Trim().Split('\n')[^1]);
+    }
+
+    [Fact]
+    public void Kills_FindNothing()
+    {
+        var (code, output, error) = Run(
+            "kills.sh", "--trials", "1", "--", "--dataset", "synthetic", "--limit", "200", "--batch", "5", "--depth", "2", "--planes", "4",
+            "--epochs", "1", "--threads", "1");
+        Assert.True(code == 0, output + error);
+        Assert.Contains("1 of 1 trainings are bit-equal to the undisturbed one (seed 1)", output);
+    }
+
+    private static (int Code, string Out, string Error) Faults(params string[] words) => Run("faults.sh", words);
+
+    private static (int Code, string Out, string Error) Run(string script, params string[] words)
+    {
+        var start = new ProcessStartInfo(Path.Combine(Executable.Root, "scripts", script), words)
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,

@@ -165,6 +165,43 @@ public sealed class BatchLoaderTests
         Assert.InRange(data.Reads, 5, 3 * 5);
     }
 
+    /// <summary>From any batch on, the rest of the epoch, without a look at the images before; empty batches count.</summary>
+    [Theory]
+    [InlineData(1, 1L)]
+    [InlineData(3, 1L)]
+    [InlineData(2, null)]
+    public void Epoch_BeginsAtAnyBatch(int workers, long? seed)
+    {
+        // Of 23 images in batches of 5, the second batch in order is left out.
+        Scripted Data() => new(23, skipped: seed is null ? i => i is >= 5 and < 10 : i => i % 7 == 3);
+        var whole = new BatchLoader(Data(), Small, 5, seed, workers).Epoch(2).Select(Taken).ToList();
+        for (var first = 0; first <= 5; first++)
+        {
+            var data = Data();
+            var rest = new BatchLoader(data, Small, 5, seed, workers).Epoch(2, first).Select(Taken).ToList();
+            Assert.Equal(whole.Where(batch => batch.Index >= first), rest, SameBatch);
+            Assert.Equal(Math.Max(0, 23 - (5 * first)), data.Reads);
+        }
+
+        Assert.Equal(seed is null ? [0, 2, 3, 4] : [0, 1, 2, 3, 4], whole.Select(batch => batch.Index));
+        var loader = new BatchLoader(Data(), Small, 5, seed, workers);
+        Assert.Throws<ArgumentOutOfRangeException>(() => loader.Epoch(2, -1));
+        Assert.Throws<ArgumentOutOfRangeException>(() => loader.Epoch(2, 6));
+        // One batch, larger than the set.
+        Assert.Empty(new BatchLoader(Data(), Small, 50, seed, workers).Epoch(0, 1));
+
+        static (int Index, float[] Images, long[] Labels) Taken(Batch batch)
+        {
+            using (batch)
+            {
+                return (batch.Index, [.. batch.Images.data<float>()], [.. batch.Labels.data<long>()]);
+            }
+        }
+
+        static bool SameBatch((int Index, float[] Images, long[] Labels) one, (int Index, float[] Images, long[] Labels) other) =>
+            one.Index == other.Index && one.Images.SequenceEqual(other.Images) && one.Labels.SequenceEqual(other.Labels);
+    }
+
     [Fact]
     public void Epoch_LeavesNoTensorsBehind()
     {

@@ -14,7 +14,7 @@ namespace ResNetNodes.Tests;
 /// <summary>Files of the right digest and wrong content: one clear error each, and nothing has changed.</summary>
 public sealed class CheckpointFileTests : IDisposable
 {
-    private static readonly byte[] Magic = "ResNetNodes checkpoint 2\n"u8.ToArray();
+    private static readonly byte[] Magic = "ResNetNodes checkpoint 3\n"u8.ToArray();
 
     /// <summary>What is done to the header, and what the error says.</summary>
     private static readonly Dictionary<string, (Action<JsonObject> Change, string Error)> Changes = new()
@@ -103,9 +103,58 @@ public sealed class CheckpointFileTests : IDisposable
         ["facts without epochs"] = (h => h["Facts"] = JsonNode.Parse("""{"Epochs": -1, "Run": [], "Data": null}"""), "its header has gaps"),
     };
 
+    // In the second epoch, of 10 batches, after the fifth; one of them had no image that could be decoded.
+    private const string Begun = """
+        {"Epoch": 2, "BatchCount": 10, "Batches": 5, "Steps": 4, "Images": 80, "Loss": 120.5, "Correct": 20, "StateError": 1e-4,
+        "ReconstructionError": null, "KeptStates": 8, "ReplayedStates": 0, "PeakBytes": 1000000,
+        "Times": {"Seconds": 4.5, "Waited": 0.5, "Steps": 3, "Stages": 2, "Optimizer": 0.5}}
+        """,
+        KnownRun = """{"Epochs": 3, "Run": [{"Name": "a", "Values": ["1"]}], "Data": []}""";
+
+    /// <summary>What is done to a header with an epoch that was begun.</summary>
+    private static readonly Dictionary<string, (Action<JsonObject> Change, string Error)> BegunChanges = new()
+    {
+        ["another epoch"] = (h => h["Begun"]!["Epoch"] = 1, "Epoch of its begun epoch can't be 1"),
+        ["an epoch that is not the next"] = (h => h["Begun"]!["Epoch"] = 3, "Epoch of its begun epoch can't be 3"),
+        ["batches beyond the epoch"] = (h => h["Begun"]!["Batches"] = 11, "Batches of its begun epoch can't be 11"),
+        ["no batch"] = (h => (h["Begun"]!["Batches"], h["Begun"]!["Steps"]) = (0, 0), "Batches of its begun epoch can't be 0"),
+        ["negative batches"] = (h => h["Begun"]!["Batches"] = -1, "Batches of its begun epoch can't be -1"),
+        ["no batches in the epoch"] = (h => h["Begun"]!["BatchCount"] = 0, "Batches of its begun epoch can't be 5"),
+        ["batches that are no number of 31 bits"] = (h => h["Begun"]!["Batches"] = 1L << 31, "its header can't be read"),
+        ["no step"] = (h => h["Begun"]!["Steps"] = 0, "Steps of its begun epoch can't be 0"),
+        ["more steps than batches"] = (h => h["Begun"]!["Steps"] = 6, "Steps of its begun epoch can't be 6"),
+        ["half a step"] = (h => h["Begun"]!["Steps"] = 2.5, "its header can't be read"),
+        ["fewer images than steps"] = (h => h["Begun"]!["Images"] = 3, "Images of its begun epoch can't be 3"),
+        ["more right than images"] = (h => h["Begun"]!["Correct"] = 81, "Correct of its begun epoch can't be 81"),
+        ["negative right"] = (h => h["Begun"]!["Correct"] = -1, "Correct of its begun epoch can't be -1"),
+        ["a loss that is no number"] = (h => h["Begun"]!["Loss"] = "NaN", "Loss of its begun epoch can't be NaN"),
+        ["no loss"] = (h => h["Begun"]!["Loss"] = null, "its header can't be read"),
+        ["a missing loss"] = (h => h["Begun"]!.AsObject().Remove("Loss"), "its header can't be read"),
+        ["something unknown"] = (h => h["Begun"]!["Accuracy"] = 1, "its header can't be read"),
+        ["a negative error"] = (h => h["Begun"]!["StateError"] = -0.5, "StateError of its begun epoch can't be -0.5"),
+        ["a negative error of the input"] = (
+            h => h["Begun"]!["ReconstructionError"] = "-Infinity",
+            "ReconstructionError of its begun epoch can't be -"),
+        ["negative states"] = (h => h["Begun"]!["KeptStates"] = -8, "KeptStates of its begun epoch can't be -8"),
+        ["negative replayed states"] = (h => h["Begun"]!["ReplayedStates"] = -8, "ReplayedStates of its begun epoch can't be -8"),
+        ["negative time"] = (h => h["Begun"]!["Times"]!["Seconds"] = -1, "Seconds of its begun epoch can't be -1"),
+        ["endless time"] = (h => h["Begun"]!["Times"]!["Waited"] = "Infinity", "Waited of its begun epoch can't be"),
+        ["time that is no number"] = (h => h["Begun"]!["Times"]!["Optimizer"] = "NaN", "Optimizer of its begun epoch can't be NaN"),
+        ["no times"] = (h => h["Begun"]!["Times"] = null, "its header can't be read"),
+        ["negative memory"] = (h => h["Begun"]!["PeakBytes"] = -1, "PeakBytes of its begun epoch can't be -1"),
+        ["no run"] = (h => h["Facts"] = null, "its epoch 2 was begun by no trainer that it tells of"),
+        ["a run without images"] = (h => h["Facts"]!["Data"] = null, "its epoch 2 was begun by no trainer that it tells of"),
+        ["a shorter run"] = (h => h["Facts"]!["Epochs"] = 1, "its epoch 2 was begun by no trainer that it tells of"),
+        ["no finished epoch"] = (h => h["History"] = new JsonArray(), "Epoch of its begun epoch can't be 2"),
+        ["no words"] = (h => h["Begun"] = "begun", "its header can't be read"),
+        ["no mention"] = (h => h.Remove("Begun"), "its header can't be read"),
+    };
+
     private readonly string path = Path.Combine(Directory.CreateTempSubdirectory("checkpoint").FullName, "c.bin");
 
     public static TheoryData<string> Contents => [.. Changes.Keys];
+
+    public static TheoryData<string> BegunContents => [.. BegunChanges.Keys];
 
     public void Dispose() => Directory.Delete(Path.GetDirectoryName(path)!, recursive: true);
 
@@ -119,6 +168,26 @@ public sealed class CheckpointFileTests : IDisposable
         Changes[what].Change(node);
         Write(Encoding.UTF8.GetBytes(node.ToJsonString()), tensors);
         Refuses(Changes[what].Error);
+    }
+
+    [Theory]
+    [MemberData(nameof(BegunContents))]
+    public void Load_RefusesABegunEpochThatCantBe(string what)
+    {
+        Save();
+        var (header, tensors) = Split(File.ReadAllBytes(path));
+        var node = JsonNode.Parse(header)!.AsObject();
+        (node["Begun"], node["Facts"]) = (JsonNode.Parse(Begun), JsonNode.Parse(KnownRun));
+        Write(Encoding.UTF8.GetBytes(node.ToJsonString()), tensors);
+        using (var file = CheckpointFile.Open(path))
+        {
+            Assert.Equal((2, 5, 120.5), (file.Header.Begun!.Epoch, file.Header.Begun.Batches, file.Header.Begun.Loss));
+        }
+
+        BegunChanges[what].Change(node);
+        Write(Encoding.UTF8.GetBytes(node.ToJsonString()), tensors);
+        Refuses("is damaged (");
+        Refuses(BegunChanges[what].Error);
     }
 
     /// <summary>Headers that no change of a good one makes.</summary>

@@ -222,7 +222,8 @@ public sealed class CheckpointTests : IDisposable
     [InlineData("empty", "is not a checkpoint")]
     [InlineData("foreign", "is not a checkpoint")]
     [InlineData("folder", "can't be read: it is a folder")]
-    [InlineData("format 1", "is a checkpoint of format 1, and this build reads format 2")]
+    [InlineData("format 1", "is a checkpoint of format 1, and this build reads format 3")]
+    [InlineData("format 2", "is a checkpoint of format 2, and this build reads format 3")]
     [InlineData("flipped", "is damaged")]
     [InlineData("truncated", "is damaged")]
     [InlineData("other", "belongs to another network")]
@@ -246,8 +247,8 @@ public sealed class CheckpointTests : IDisposable
                 File.Delete(path);
                 Directory.CreateDirectory(path);
                 break;
-            case "format 1":
-                File.WriteAllBytes(path, [.. "ResNetNodes checkpoint 1\n"u8, .. new byte[100]]);
+            case "format 1" or "format 2":
+                File.WriteAllText(path, $"ResNetNodes checkpoint {damage[^1]}\n{new string('x', 100)}");
                 break;
             case "flipped":
                 bytes[bytes.Length / 2] ^= 1;

@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using ResNetNodes.Data;
 using ResNetNodes.Networks;
 using ResNetNodes.Training;
@@ -172,6 +173,70 @@ public sealed class RunFactsTests : IDisposable
             Assert.StartsWith($"{File}: {refusal}", Assert.Throws<ResNetNodesException>(() => resumed.Resume(File)).Message);
             Assert.Empty(resumed.History);
         }
+    }
+
+    /// <summary>The learning rate of an epoch that was begun counts as those of finished ones do.</summary>
+    [Theory]
+    [InlineData("constant", 2, 5, null)]
+    [InlineData("steps:1+3", 3, 2, null)]
+    [InlineData("cosine", 4, 4, null)]
+    [InlineData("thirds", 6, 3, "its 2 epochs, the last one begun, followed thirds over 6 epochs, over 3 they would have had other "
+        + "learning rates; take 6 epochs, or start a new run")]
+    [InlineData("cosine", 2, 4, "its 2 epochs, the last one begun, followed cosine over 2 epochs, over 4 they would have had other "
+        + "learning rates; take 2 epochs, or start a new run")]
+    [InlineData("constant", 3, 1, "is in the middle of epoch 2, beyond 1; take 2 epochs or more, or start a new run")]
+    public void Resume_InTheMiddleOfAnEpochAllowsAnotherLengthWhereItIsTheSame(string schedule, int epochs, int wanted, string? refusal)
+    {
+        var options = Options with { Schedule = Schedule.Parse(schedule), Epochs = epochs };
+        using var model = Model(new StageOptions());
+        using (var trainer = new Trainer(model, options))
+        {
+            using var stop = new CancellationTokenSource();
+            trainer.SaveDue = () => trainer.Save(File);
+            trainer.Progress = step =>
+            {
+                if (step is { Epoch: 2, Step: 1 })
+                {
+                    stop.Cancel();
+                }
+            };
+            Assert.Throws<OperationCanceledException>(() => trainer.Run(Train(Images()), Test(), _ => { }, stop.Token));
+        }
+
+        using var resumed = new Trainer(model, options with { Epochs = wanted });
+        if (refusal is null)
+        {
+            resumed.Resume(File);
+            Assert.Equal((1, 1), (resumed.History.Count, resumed.StepsOfEpoch));
+        }
+        else
+        {
+            Assert.StartsWith($"{File}: {refusal}", Assert.Throws<ResNetNodesException>(() => resumed.Resume(File)).Message);
+            Assert.Equal((0, 0), (resumed.History.Count, resumed.StepsOfEpoch));
+        }
+    }
+
+    /// <summary>A file of the right digest whose facts and position contradict one another.</summary>
+    [Fact]
+    public void Run_RefusesAnotherNumberOfBatches()
+    {
+        using var model = Model(new StageOptions());
+        using (var trainer = new Trainer(model, Options))
+        {
+            trainer.Progress = step => trainer.Save(Path.Combine(folder, $"{step.Epoch}-{step.Step}.bin"));
+            trainer.Run(Train(Images()), Test(), _ => { });
+        }
+
+        var path = Path.Combine(folder, "1-2.bin");
+        var bytes = System.IO.File.ReadAllBytes(path);
+        bytes[bytes.AsSpan().IndexOf("\"BatchCount\":3,"u8) + 13] = (byte)'9';
+        SHA256.HashData(bytes.AsSpan(..^SHA256.HashSizeInBytes)).CopyTo(bytes, bytes.Length - SHA256.HashSizeInBytes);
+        System.IO.File.WriteAllBytes(path, bytes);
+        using var resumed = new Trainer(model, Options);
+        resumed.Resume(path);
+        Assert.Equal(
+            $"{path}: its epoch 1 was begun with 9 batches, here are 3; take the images that it began with, or start a new run",
+            Assert.Throws<ResNetNodesException>(() => resumed.Run(Train(Images()), Test(), _ => { })).Message);
     }
 
     /// <summary>A long value is shown where it differs.</summary>

@@ -171,7 +171,7 @@ static void SaveAndLoad(string path, long bytes)
     using (var file = new FileStream(path, FileMode.Create))
     using (var sparse = new SparseWriter(file))
     {
-        new SavedTraining(model, null).Write(sparse, [], null);
+        new SavedTraining(model, null).Write(sparse, [], null, null);
     }
 
     Console.WriteLine(new FileInfo(path).Length);

@@ -79,6 +79,8 @@ internal static class Limits
         ["pretrain-epochs"] = Epochs,
         ["pretrain-lr"] = Rate,
         ["repetitions"] = new(1, 100_000, "medians no longer change"),
+        ["save-minutes"] = new(0, 100_000, "no epoch takes more than ten weeks") { IsWhole = false, IsAbove = true },
+        ["save-steps"] = Steps,
         ["seed"] = Seed,
         ["seeds"] = Seed,
         ["stage-rate-factor"] = Rate with { Most = NetworkSize.MostBlocks, Reason = "the factor stands for a depth, and none is larger" },

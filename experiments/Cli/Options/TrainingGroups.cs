@@ -70,6 +70,29 @@ internal sealed class ScheduleGroup : OptionGroup
     private static Training.Schedule Parse(string text) => Read.Checked("schedule", text, Training.Schedule.Parse);
 }
 
+/// <summary>How often a training is saved within an epoch; it is after each.</summary>
+internal sealed class SavingGroup : OptionGroup
+{
+    [Option("save-steps", MetaValue = "N", HelpText =
+        "Training steps after which checkpoint.bin is written within an epoch (default: by --save-minutes alone).")]
+    [Section("training")]
+    [MayChange]
+    public string? Steps { get => Optional(); set => Set(value); }
+
+    [Option("save-minutes", Default = "10", MetaValue = "M", HelpText =
+        "Minutes after which checkpoint.bin is written within an epoch; --resume goes on from there.")]
+    [Section("training")]
+    [MayChange]
+    public string Minutes { get => Given(); set => Set(value); }
+
+    /// <summary>Training options that are saved so often.</summary>
+    public TrainingOptions On(TrainingOptions options) => options with
+    {
+        SaveSteps = Steps is { } steps ? Read.Whole("save-steps", steps) : null,
+        SaveInterval = TimeSpan.FromMinutes(Read.Number("save-minutes", Minutes)),
+    };
+}
+
 /// <summary>Weights of a network that was trained before.</summary>
 internal sealed class CheckpointGroup : OptionGroup
 {

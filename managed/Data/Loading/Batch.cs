@@ -6,13 +6,16 @@ namespace ResNetNodes.Data;
 /// <summary>A batch; whoever takes it disposes it.</summary>
 public sealed class Batch : IDisposable
 {
-    internal Batch(Tensor images, Tensor labels) => (Images, Labels) = (images, labels);
+    internal Batch(Tensor images, Tensor labels, int index) => (Images, Labels, Index) = (images, labels, index);
 
     /// <summary>[B, channels, size, size] float32.</summary>
     public Tensor Images { get; }
 
     /// <summary>[B] int64.</summary>
     public Tensor Labels { get; }
+
+    /// <summary>Its number in the epoch, from 0; batches that are left out count.</summary>
+    public int Index { get; }
 
     /// <summary>B.</summary>
     public int Count => (int)Labels.shape[0];

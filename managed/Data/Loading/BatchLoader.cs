@@ -84,14 +84,31 @@ public sealed class BatchLoader
     /// <param name="epoch">The epoch, from 0.</param>
     /// <returns>The batches; each is the caller's to dispose.</returns>
     /// <exception cref="ResNetNodesException">An image can't be read; or none can, if damaged ones are skipped.</exception>
-    public IEnumerable<Batch> Epoch(int epoch)
+    public IEnumerable<Batch> Epoch(int epoch) => Epoch(epoch, 0);
+
+    /// <summary>The batches of an epoch from one on, bit for bit as if those before it had been taken; these are not decoded.</summary>
+    /// <param name="epoch">The epoch, from 0.</param>
+    /// <param name="first">The first batch (<see cref="Batch.Index"/>), from 0; <see cref="BatchCount"/> for none.</param>
+    /// <returns>The batches; each is the caller's to dispose.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such batch.</exception>
+    /// <exception cref="ResNetNodesException">An image can't be read; or none of the epoch can, if damaged ones are skipped.</exception>
+    public IEnumerable<Batch> Epoch(int epoch, int first)
     {
-        using var queue = new BatchQueue(data, augmentation, Order(epoch), batchSize, shuffleSeed ?? 0, epoch, workers);
-        var any = data.Count == 0;
-        for (var i = 0; i < BatchCount; i++)
+        ArgumentOutOfRangeException.ThrowIfNegative(first);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(first, BatchCount);
+        return From(epoch, first);
+    }
+
+    private IEnumerable<Batch> From(int epoch, int first)
+    {
+        var order = Order(epoch)[(int)Math.Min((long)first * batchSize, data.Count)..];
+        using var queue = new BatchQueue(data, augmentation, order, batchSize, shuffleSeed ?? 0, epoch, workers);
+        // Whoever begins later has had a batch.
+        var any = data.Count == 0 || first > 0;
+        for (var i = first; i < BatchCount; i++)
         {
             var before = Stopwatch.GetTimestamp();
-            var (batch, skipped) = queue.Take();
+            var (batch, skipped) = queue.Take(i);
             Waited += Stopwatch.GetElapsedTime(before);
             Skipped += skipped;
             if (batch is not null)

@@ -39,8 +39,9 @@ internal sealed class BatchQueue : IDisposable
     }
 
     /// <summary>Waits for the next batch.</summary>
+    /// <param name="index">Its number in the epoch.</param>
     /// <returns>It, or null if all of its images were skipped; and how many were.</returns>
-    public (Batch? Batch, int Skipped) Take()
+    public (Batch? Batch, int Skipped) Take(int index)
     {
         Pending batch;
         lock (gate)
@@ -60,7 +61,7 @@ internal sealed class BatchQueue : IDisposable
         {
             // Of several failures that of the first image, as if there were one worker.
             Array.Find(batch.Failures, failure => failure is not null)?.Throw();
-            return batch.ToBatch();
+            return batch.ToBatch(index);
         }
     }
 
@@ -166,7 +167,7 @@ internal sealed class BatchQueue : IDisposable
 
         public int Missing { get; set; } = count;
 
-        public (Batch? Batch, int Skipped) ToBatch()
+        public (Batch? Batch, int Skipped) ToBatch(int index)
         {
             var kept = Enumerable.Range(0, Labels.Length).Where(slot => Labels[slot] != Skipped).Select(slot => (long)slot).ToArray();
             var skipped = Labels.Length - kept.Length;
@@ -179,7 +180,7 @@ internal sealed class BatchQueue : IDisposable
             var labels = tensor(Array.ConvertAll(kept, slot => Labels[slot]), ScalarType.Int64);
             var images = skipped == 0 ? Images : Images.index_select(0, tensor(kept, ScalarType.Int64));
             handedOver = skipped == 0;
-            return (new Batch(images.DetachFromDisposeScope(), labels.DetachFromDisposeScope()), skipped);
+            return (new Batch(images.DetachFromDisposeScope(), labels.DetachFromDisposeScope(), index), skipped);
         }
 
         public void Dispose()
