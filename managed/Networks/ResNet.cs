@@ -7,7 +7,8 @@ namespace ResNetNodes.Networks;
 
 /// <summary>
 /// ImageNet-style networks of four stages (paper, figures 3a and 3b, table 2). Each stage is one block that changes the shape,
-/// followed by a residual stage of blocks − 1 functions, h = 1/(blocks − 1). Input [B, 3, H, W], output [B, classes].
+/// followed by a residual stage of blocks − 1 functions, h = 1/(blocks − 1), or 1 as torchvision has it. Input [B, 3, H, W], output
+/// [B, classes].
 /// </summary>
 public sealed class ResNet : nn.Module<Tensor, Tensor>
 {
@@ -21,7 +22,7 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>
 
     /// <summary>Builds the network.</summary>
     /// <param name="options">Its options.</param>
-    /// <exception cref="ArgumentException">A number below 1, or invalid stage options.</exception>
+    /// <exception cref="ArgumentException">A number below 1, or stage options that are invalid, alone or for this kind.</exception>
     public ResNet(ResNetOptions options)
         : base(nameof(ResNet))
     {
@@ -36,6 +37,7 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>
                 "Recompute is the plan's to decide where there is a MemoryBudget; leave one of them out", nameof(options));
         }
 
+        RequireEulerOfStepOne(options);
         Options = options;
         using var weights = options.Seed is { } seed ? new RandomNumbers(seed).TorchScope() : null;
 
@@ -123,7 +125,7 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>
                 ? new Recomputed(module, given with { Stored = !recomputes })
                 : module;
         nn.Module<Tensor, Tensor> Rectified(params nn.Module<Tensor, Tensor>[] modules) =>
-            nn.Sequential(Options.Kind == ResNetKind.Ordinary ? modules : [nn.ReLU(), .. modules]);
+            nn.Sequential(Options.Kind is ResNetKind.Ordinary or ResNetKind.Torchvision ? modules : [nn.ReLU(), .. modules]);
 
         parts.Add(("stem", Part(stem)));
         for (var s = 0; s < stages.Count; s++)
@@ -136,6 +138,19 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>
         }
 
         parts.Add(("head", Part(Rectified(pool, nn.Flatten(), head))));
+    }
+
+    // Another recursion would be another network than the one whose weights it takes.
+    private static void RequireEulerOfStepOne(ResNetOptions options)
+    {
+        var (solver, step) = (options.Stage.Solver, options.Stage.StepSize);
+        if (options.Kind == ResNetKind.Torchvision && (solver != Solver.Euler || step is not (null or 1)))
+        {
+            throw new ArgumentException(
+                $"a torchvision network adds its branches as they are: solver euler and step size 1, not {solver} and {step ?? 1}; for "
+                + "other recursions take another kind",
+                nameof(options));
+        }
     }
 
     private static Sequential Stem(ResNetOptions options)
@@ -163,8 +178,8 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>
         }
 
         var stage = depth >= options.AdjointFrom ? options.Stage : options.Stage with { Reconstruction = Reconstruction.Backprop };
-        Sequential Function() => ResidualFunctions.Branch(
-            channels, planes, options.Size.Bottleneck, 1, options.Kind != ResNetKind.Ordinary, options.ZeroInitResidual);
+        stage = options.Kind == ResNetKind.Torchvision ? stage with { StepSize = 1 } : stage;
+        nn.Module<Tensor, Tensor> Function() => ResidualFunctions.Of(options, channels, planes);
         return options.Kind == ResNetKind.Tied
             ? ResidualStage.Shared(Function(), depth, stage)
             : new ResidualStage(Enumerable.Range(0, depth).Select(_ => Function()), stage);

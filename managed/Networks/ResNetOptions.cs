@@ -2,7 +2,7 @@ using ResNetNodes.Planning;
 
 namespace ResNetNodes.Networks;
 
-/// <summary>The three kinds of ImageNet-style networks of the paper.</summary>
+/// <summary>The three kinds of ImageNet-style networks of the paper, and the usual one.</summary>
 public enum ResNetKind
 {
     /// <summary>
@@ -16,6 +16,12 @@ public enum ResNetKind
 
     /// <summary>The same, but all steps of a stage share one function.</summary>
     Tied,
+
+    /// <summary>
+    /// The network of He et al. as torchvision builds it, which takes its weights (docs/weights.md): a ReLU after every addition, branches
+    /// as they are (h = 1), the stride in the 3×3 convolution. ReLU can't be undone: its stages keep or replay their states.
+    /// </summary>
+    Torchvision,
 }
 
 /// <summary>The options of a <see cref="ResNet"/>.</summary>
@@ -38,7 +44,7 @@ public sealed record ResNetOptions
 
     /// <summary>
     /// Stem for ImageNet (convolution 7×7 stride 2, max pooling 3 stride 2) or for small images (convolution 3×3); null takes the
-    /// first for 1000 classes.
+    /// first for 1000 classes, and for <see cref="ResNetKind.Torchvision"/>.
     /// </summary>
     public bool? ImageNetStem { get; init; }
 
@@ -62,12 +68,15 @@ public sealed record ResNetOptions
     /// </summary>
     public long? MemoryBudget { get; init; }
 
-    /// <summary>How the residual stages are integrated and differentiated.</summary>
+    /// <summary>
+    /// How the residual stages are integrated and differentiated. <see cref="ResNetKind.Torchvision"/> takes Euler's solver alone, with the
+    /// step size 1.
+    /// </summary>
     public StageOptions Stage { get; init; } = new();
 
     /// <summary>Seed of the initial weights. LibTorch's global generator is not moved then; null draws the weights from it.</summary>
     public long? Seed { get; init; }
 
     /// <summary>Whether the stem is that for ImageNet.</summary>
-    internal bool HasImageNetStem => ImageNetStem ?? Classes == 1000;
+    internal bool HasImageNetStem => ImageNetStem ?? (Classes == 1000 || Kind == ResNetKind.Torchvision);
 }

@@ -7,6 +7,17 @@ namespace ResNetNodes.Networks;
 /// <summary>The residual functions and first blocks of ImageNet-style networks (paper, section 5 and its appendix).</summary>
 internal static class ResidualFunctions
 {
+    /// <summary>A function of a stage, by the network's kind.</summary>
+    /// <param name="options">The network's options.</param>
+    /// <param name="channels">Of the state.</param>
+    /// <param name="planes">Channels of the inner convolutions.</param>
+    public static nn.Module<Tensor, Tensor> Of(ResNetOptions options, int channels, int planes)
+    {
+        var reluFirst = options.Kind is ResNetKind.Ode or ResNetKind.Tied;
+        var branch = Branch(channels, planes, options.Size.Bottleneck, 1, reluFirst, options.ZeroInitResidual);
+        return options.Kind == ResNetKind.Torchvision ? new RectifiedBranch(branch) : branch;
+    }
+
     /// <summary>Convolutions and normalizations from <paramref name="input"/> channels to planes × expansion.</summary>
     /// <param name="input">Channels that come in.</param>
     /// <param name="planes">Channels of the inner convolutions.</param>

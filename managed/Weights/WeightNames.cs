@@ -20,7 +20,9 @@ public sealed class WeightNames
         }
     }
 
-    /// <summary>ResNet-18 to -152 as torchvision builds and names them.</summary>
+    /// <summary>
+    /// ResNets as torchvision names them; of a <see cref="Networks.ResNet"/> for the kind <see cref="Networks.ResNetKind.Torchvision"/> alone.
+    /// </summary>
     public static WeightNames Torchvision { get; } = new("torchvision",
     [
         new("stem.conv.{*}", "conv1.{*}"),

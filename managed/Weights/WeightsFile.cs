@@ -20,7 +20,9 @@ public static class WeightsFile
     /// <param name="model">The network. Tensors may be of any layout and device; the file has them row-major.</param>
     /// <param name="names">How to name the tensors; null: as the network does.</param>
     /// <param name="metadata">Texts to keep beside them, such as the options that the network was built with.</param>
-    /// <exception cref="ArgumentException">The path has another ending, or a tensor has no name by the table.</exception>
+    /// <exception cref="ArgumentException">
+    /// The path has another ending, a tensor has no name by the table, or the table is for another kind of network.
+    /// </exception>
     /// <exception cref="ResNetNodesException">The file can't be written, or a tensor has a type that the format has not.</exception>
     public static void Save(
         string path, nn.Module model, WeightNames? names = null, IReadOnlyDictionary<string, string>? metadata = null)
@@ -31,6 +33,11 @@ public static class WeightsFile
         if (!isPickled && !HasEnding(path, Safetensors))
         {
             throw new ArgumentException($"{path}: weights are written to files that end with .safetensors, .pth or .pt", nameof(path));
+        }
+
+        if (KnownNames.Refusal(model, names) is { } refusal)
+        {
+            throw new ArgumentException(refusal, nameof(names));
         }
 
         var tensors = NamedTensors.Of(model).Select(entry => (Name: NameOf(entry.Key, names), Tensor: entry.Value)).ToList();
@@ -65,7 +72,9 @@ public static class WeightsFile
     /// </summary>
     /// <param name="path">The file.</param>
     /// <param name="model">Receives parameters and buffers.</param>
-    /// <param name="names">How the file names the tensors; null: as the network does.</param>
+    /// <param name="names">
+    /// How the file names the tensors; null: as the network does, or as torchvision where a <see cref="Networks.ResNet"/> meets such a file.
+    /// </param>
     /// <param name="except">
     /// Tensors or modules of the network, such as "head", that keep their values, whatever the file has for them; null: none.
     /// </param>
@@ -89,6 +98,7 @@ public static class WeightsFile
         }
 
         using var reader = WeightsReader.Open(path);
+        names = KnownNames.For(path, reader.Tensors, model, names);
         var fit = new WeightsFit(path, reader.Tensors, NamedTensors.Of(model), names, except ?? []);
         try
         {

@@ -31,7 +31,7 @@ public sealed partial class ConventionTests
         ("Data/Loading", "ResNetNodes.Data", ["Basics", "Data/Sets", "Data/Transforms"]),
         ("Measuring", "ResNetNodes.Measuring", ["Basics"]),
         ("Training", "ResNetNodes.Training", ["Basics", "Stages/Values", "Stages", "Data/Loading", "Measuring"]),
-        ("Weights", "ResNetNodes.Weights", ["Basics", "Training"]),
+        ("Weights", "ResNetNodes.Weights", ["Basics", "Networks", "Training"]),
     ];
 
     [Fact]

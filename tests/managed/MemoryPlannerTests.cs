@@ -14,7 +14,7 @@ public sealed class MemoryPlannerTests
     public static TheoryData<string, double> Budgets()
     {
         var data = new TheoryData<string, double>();
-        foreach (var network in new[] { "tiny", "tiny-heun", "ode", "ode-bottleneck", "tied", "ordinary" })
+        foreach (var network in new[] { "tiny", "tiny-heun", "ode", "ode-bottleneck", "tied", "ordinary", "torchvision" })
         {
             foreach (var share in new[] { 0, 0.1, 0.3, 0.6, 1 })
             {
@@ -215,7 +215,13 @@ public sealed class MemoryPlannerTests
             ? new TinyResNet(new() { Depth = 9, Planes = 4, ZeroInit = false, Stage = stage, Seed = 5, MemoryBudget = budget })
             : new ResNet(new()
             {
-                Kind = name switch { "tied" => ResNetKind.Tied, "ordinary" => ResNetKind.Ordinary, _ => ResNetKind.Ode },
+                Kind = name switch
+                {
+                    "tied" => ResNetKind.Tied,
+                    "ordinary" => ResNetKind.Ordinary,
+                    "torchvision" => ResNetKind.Torchvision,
+                    _ => ResNetKind.Ode,
+                },
                 Size = NetworkSize.Custom([3, 2, 9, 2], bottleneck: name == "ode-bottleneck"),
                 Planes = 4,
                 Stage = stage,

@@ -74,7 +74,7 @@ public sealed class PyTorchPageTests
     }
 
     [Fact]
-    public void CheckpointOfABlock_IsTheBlock()
+    public void Blocks_AreTheirFormulas()
     {
         using var scope = NewDisposeScope();
         var function = Functions(1)[0];
@@ -82,6 +82,8 @@ public sealed class PyTorchPageTests
         Same(function.call(x), new Recomputed(function).call(x));
         var (branch, shortcut) = (Functions(1)[0], nn.Linear(4, 4, dtype: float64));
         Same((branch.call(x) + shortcut.call(x)).relu(), new ResidualBlock(branch, shortcut).call(x));
+        var stage = new ResidualStage([new RectifiedBranch(branch)], new StageOptions { StepSize = 1 });
+        Same((x + branch.call(x)).relu(), stage.call(x));
     }
 
     /// <summary>The names of TorchSharp on the page.</summary>

@@ -1,6 +1,5 @@
 using ResNetNodes.Networks;
 using TorchSharp;
-using TorchSharp.Modules;
 using Xunit;
 using static TorchSharp.torch;
 
@@ -20,7 +19,7 @@ public sealed class ResNetTests
     [InlineData("152", 60_192_808)]
     public void Parameters_AreAsManyAsUsual(string size, long expected)
     {
-        foreach (var kind in new[] { ResNetKind.Ordinary, ResNetKind.Ode })
+        foreach (var kind in new[] { ResNetKind.Ordinary, ResNetKind.Ode, ResNetKind.Torchvision })
         {
             using var net = new ResNet(new ResNetOptions { Kind = kind, Size = NetworkSize.Parse(size), Classes = 1000 });
             Assert.Equal(expected, net.parameters().Sum(p => p.numel()));
@@ -81,7 +80,7 @@ public sealed class ResNetTests
         }
     }
 
-    private static Tensor Plainly(ResNet net, Tensor images)
+    internal static Tensor Plainly(ResNet net, Tensor images)
     {
         var modules = net.named_modules().ToDictionary(m => m.name, m => m.module);
         Tensor Run(string name, Tensor x) => ((nn.Module<Tensor, Tensor>)modules[name]).call(x);
@@ -93,13 +92,19 @@ public sealed class ResNetTests
             var depth = net.Options.Size.Blocks[s] - 1;
             for (var n = 0; n < depth; n++)
             {
+                if (net.Options.Kind == ResNetKind.Torchvision)
+                {
+                    state = (state + Run($"stage{s + 1}.functions.{n}.branch", state)).relu();
+                    continue;
+                }
+
                 state += Run($"stage{s + 1}.functions.{(net.Options.Kind == ResNetKind.Tied ? 0 : n)}", state) / depth;
             }
 
-            state = net.Options.Kind == ResNetKind.Ordinary ? state : state.relu();
+            state = net.Options.Kind is ResNetKind.Ordinary or ResNetKind.Torchvision ? state : state.relu();
         }
 
-        return ((Linear)modules["head"]).call(state.mean([2, 3]));
+        return Run("head", state.mean([2, 3]));
     }
 
     [Fact]
@@ -158,6 +163,11 @@ public sealed class ResNetTests
         Assert.Throws<ArgumentOutOfRangeException>(() => new ResNet(Small with { Classes = 0 }));
         Assert.Throws<ArgumentOutOfRangeException>(() => new ResNet(Small with { InputChannels = 0 }));
         Assert.Throws<ArgumentOutOfRangeException>(() => new ResNet(Small with { AdjointFrom = 0 }));
+        foreach (var stage in new StageOptions[] { new() { Solver = Solver.Midpoint }, new() { StepSize = 0.5 } })
+        {
+            Assert.Throws<ArgumentException>(() => new ResNet(Small with { Kind = ResNetKind.Torchvision, Stage = stage }));
+        }
+
         Assert.Throws<ArgumentException>(() => NetworkSize.Custom([1, 2, 3]));
         Assert.Throws<ArgumentException>(
             () => new ResNet(Small with { Size = NetworkSize.Auto(2), Stage = new StageOptions { Solver = Solver.Heun } }));

@@ -131,6 +131,19 @@ const std::vector<Row>& rows() {
        },
        false,
        {LayerKind::add}},
+      // With few values: a kink between two differences would disturb them.
+      {"rectify",
+       [](int64_t c, Generator&) {
+         return FunctionSpec{{linear(c, c), rectified(kFunctionInput)}};
+       },
+       true,
+       {LayerKind::rectify}},
+      {"rectify of layers",
+       [](int64_t c, Generator&) {
+         return FunctionSpec{{linear(c, c), activation(LayerKind::tanh), linear(c, c), rectified(0), rectified(1)}};
+       },
+       true,
+       {LayerKind::rectify}},
       {"stem",
        [](int64_t c, Generator&) {
          return FunctionSpec{{strided(conv(c, 5, 7), 2), batch_norm(5), activation(LayerKind::tanh),

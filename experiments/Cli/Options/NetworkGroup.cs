@@ -8,7 +8,7 @@ using static TorchSharp.torch;
 namespace ResNetNodes.Experiments.Cli.Options;
 
 /// <summary>The kind of a network that is trained on images.</summary>
-/// <param name="allowed">The kinds that the verb trains, of tiny, resnet, ode and tied.</param>
+/// <param name="allowed">The kinds that the verb trains, of tiny, resnet, ode, tied and torchvision.</param>
 internal sealed class NetworkGroup(params IReadOnlyList<string> allowed) : OptionGroup
 {
     [Option('n', "network", Default = "tiny", MetaValue = "{networks}", HelpText = "{meaning}")]
@@ -141,6 +141,7 @@ internal sealed class NetworkGroup(params IReadOnlyList<string> allowed) : Optio
     {
         "tiny" => "tiny: TinyResNet (figures 3c and 4)",
         "resnet" => "resnet: an ordinary ResNet of four stages",
+        "torchvision" => "torchvision: ResNet with its weights' names and a ReLU after every addition (docs/weights.md)",
         "ode" => "ode: an ODE ResNet of four stages",
         _ => "tied: the same with tied weights",
     };

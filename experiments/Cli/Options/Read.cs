@@ -77,6 +77,7 @@ internal static partial class Read
     {
         "resnet" => ResNetKind.Ordinary,
         "ode" => ResNetKind.Ode,
+        "torchvision" => ResNetKind.Torchvision,
         _ => ResNetKind.Tied,
     };
 

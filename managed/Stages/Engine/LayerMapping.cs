@@ -155,7 +155,12 @@ internal sealed class LayerMapping
             }
         }
 
-        return module is not ResidualBlock block || (All(block.Branch, holds) && (block.Shortcut is null || All(block.Shortcut, holds)));
+        return module switch
+        {
+            ResidualBlock block => All(block.Branch, holds) && (block.Shortcut is null || All(block.Shortcut, holds)),
+            RectifiedBranch rectified => All(rectified.Branch, holds),
+            _ => true,
+        };
     }
 
     private static bool IsHooked(nn.Module module) => module is nn.Module<Tensor, Tensor> known && ModuleHooks.Any(known);
@@ -214,7 +219,9 @@ internal sealed class LayerMapping
             input = specs.Count - 1;
         }
 
-        specs.Add(traits.Spec(input));
+        var last = traits.Spec(module is RectifiedBranch rectified ? Add(rectified.Branch, index, specs, input) : input);
+        last.Other = input;
+        specs.Add(last);
         return specs.Count - 1;
     }
 

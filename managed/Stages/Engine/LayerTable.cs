@@ -43,6 +43,7 @@ internal static class LayerTable
         Row<AdaptiveAvgPool2d>(LayerKind.GlobalAvgPool2d, refusal: Unsupported),
         Row<Flatten>(LayerKind.Flatten, refusal: Unsupported),
         Row<ResidualBlock>(LayerKind.Add),
+        Row<RectifiedBranch>(LayerKind.Rectify),
     ];
 
     private static readonly Dictionary<Type, LayerRow> ByType = Rows.ToDictionary(row => row.Type);

@@ -22,6 +22,7 @@ enum class LayerKind {
   global_avg_pool2d,  ///< [B, C, H, W] -> [B, C, 1, 1]
   flatten,            ///< [B, ...] -> [B, D], row-major
   add,                ///< x plus the output of layer `other`
+  rectify,            ///< max(x, -o) of the output o of layer `other`: o plus that is relu(x + o)
 };
 
 /// Places that a layer may take its input from, beside the numbers of earlier layers.
@@ -53,7 +54,7 @@ struct LayerSpec {
 
   /// Where x comes from: the number of an earlier layer, kFunctionInput, or kLayerBefore.
   int64_t input = kLayerBefore;
-  int64_t other = kFunctionInput;  ///< add: the second summand's, likewise
+  int64_t other = kFunctionInput;  ///< add, rectify: the second input's, likewise
 };
 
 /// A residual function f_n: layers applied one after the other, or joined by their `input`s; the last one's output is

@@ -63,7 +63,7 @@ Tensor LayerFunctions::apply(Use use, const Tensor& x, Tape* tape, bool replay) 
     const LayerTable::Row& row = function.rows[r];
     LayerCall call = call_for(use, row);
     const Tensor input = outputs[static_cast<size_t>(row.input + 1)];
-    const Tensor other = row.is_sum ? outputs[static_cast<size_t>(row.other + 1)] : Tensor();
+    const Tensor other = row.takes_two ? outputs[static_cast<size_t>(row.other + 1)] : Tensor();
     call.other = &other;
     if (const size_t folded = replay ? apply_folded(use, r, input, layers != nullptr, outputs) : 0) {
       r += folded - 1;

@@ -96,7 +96,7 @@ class Rows {
     int64_t widest = live;
     for (size_t r = bytes_.size(); r-- > 0;) {
       const LayerTable::Row& row = function_.rows[r];
-      for (const int64_t to : {row.input, row.is_sum ? row.other : row.input}) {
+      for (const int64_t to : {row.input, row.takes_two ? row.other : row.input}) {
         int64_t& cotangent = cotangents[static_cast<size_t>(to + 1)];
         widest = std::max(widest, live + bytes(to) + scratch(r));
         if (cotangent == 0) live += cotangent = bytes(to);
@@ -134,7 +134,7 @@ int64_t cotangents_between(const LayerTable::Function& function, const Rows& row
   for (size_t r = 0; r + 1 < function.rows.size(); ++r) {
     if (!parts.barriers[r]) continue;
     const auto reader = static_cast<size_t>(function.rows[r].last_reader);
-    const bool is_second = reader < function.rows.size() && function.rows[reader].is_sum &&
+    const bool is_second = reader < function.rows.size() && function.rows[reader].takes_two &&
                            function.rows[reader].other == static_cast<int64_t>(r);
     if (!is_second) left[static_cast<size_t>(parts.levels[r])] += rows.bytes(static_cast<int64_t>(r));
   }

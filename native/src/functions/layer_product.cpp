@@ -56,7 +56,7 @@ void LayerProduct::run_part(int64_t level, int64_t first, int64_t count, const P
         cotangent.defined() && is_live(static_cast<int64_t>(r))) {
       const Tensor gradient = input_gradient(r, cotangent, outputs);
       hand(row.input, gradient);
-      if (row.is_sum) hand(row.other, gradient);
+      if (row.takes_two && is_live(row.other)) hand(row.other, row.layer->other_gradient(cotangent, gradient));
     }
     // Nobody reads it again in this part.
     outputs.drop(static_cast<int64_t>(r));
@@ -95,6 +95,8 @@ Tensor LayerProduct::input_gradient(size_t r, const Tensor& cotangent, RowOutput
     mask[static_cast<size_t>(i) + 1] = host_.wants(row.first_parameter + i);
   }
   if (mask[1]) call.weight_sum = host_.sum_of(row.first_parameter);
+  const Tensor other = row.layer->reads_other() ? outputs.of(row.other) : Tensor();
+  call.other = &other;
   const GradientTriple gradients = row.layer->vjp(cotangent, outputs.read_by(row, static_cast<int64_t>(r)), call, mask);
   for (int64_t i = 0; i < row.layer->parameter_count(); ++i) {
     const size_t slot = static_cast<size_t>(i) + 1;

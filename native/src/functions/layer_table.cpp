@@ -103,7 +103,7 @@ void LayerTable::join(Function& function, int64_t number) {
   for (int64_t r = 0; r < count; ++r) {
     Row& row = function.rows[static_cast<size_t>(r)];
     const LayerSpec& spec = row.layer->spec();
-    row.is_sum = spec.kind == LayerKind::add;
+    row.takes_two = row.layer->takes_two();
     const auto place = [&](int64_t given, const char* name) {
       const int64_t found = given == kLayerBefore ? r - 1 : given;
       if (found >= kFunctionInput && found < r) return found;
@@ -113,8 +113,8 @@ void LayerTable::join(Function& function, int64_t number) {
     row.input = place(spec.input, "input");
     read(row.input, r, row.layer->reads() == Reads::input);
     if (row.layer->reads() == Reads::output) row.is_read_back = true;
-    row.other = row.is_sum ? place(spec.other, "other") : row.input;
-    if (row.is_sum) read(row.other, r, false);
+    row.other = row.takes_two ? place(spec.other, "other") : row.input;
+    if (row.takes_two) read(row.other, r, row.layer->reads_other());
   }
   for (int64_t r = 0; r < count; ++r) {
     Row& row = function.rows[static_cast<size_t>(r)];

@@ -27,9 +27,9 @@ class LayerTable {
     int64_t first_parameter = 0;
     int64_t first_buffer = 0;
     int64_t input = kFunctionInput;  ///< the row whose output it reads, or the function's input
-    int64_t other = kFunctionInput;  ///< add: likewise, the second summand's; else the same as `input`
+    int64_t other = kFunctionInput;  ///< likewise, the second input's; the same as `input` where there is none
     int64_t last_reader = -1;        ///< of its output; the function's output: past the last row
-    bool is_sum = false;             ///< reads `other` beside `input`
+    bool takes_two = false;          ///< reads `other` beside `input`
     bool feeds_next = false;         ///< the next row reads its output, and no other
     bool is_read_back = false;       ///< a product reads its output
     int64_t statistics = -1;         ///< index among the function's batch normalizations, -1 for other layers

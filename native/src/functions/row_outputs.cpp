@@ -11,7 +11,7 @@ const Tensor& RowOutputs::of(int64_t row) {
   if (kept_[place].defined()) return found = part_of(kept_[place], 0, first_, count_);
   const LayerTable::Row& of_row = function_.rows[static_cast<size_t>(row)];
   LayerCall call = call_of_(of_row);
-  const Tensor other = of_row.is_sum ? of(of_row.other) : Tensor();
+  const Tensor other = of_row.takes_two ? of(of_row.other) : Tensor();
   call.other = &other;
   found = of_row.layer->replay(of(of_row.input), call);
   return found;

@@ -1,8 +1,5 @@
 // add.cpp: the sum of two branches.
 #include "layers/layer.h"
-#include "resnet_nodes/error.h"
-#include "tensors/describe.h"
-#include "tensors/layout.h"
 
 namespace resnet_nodes {
 namespace {
@@ -11,11 +8,9 @@ class Add final : public Layer {
  public:
   using Layer::Layer;
   bool output_is_fresh() const override { return true; }
+  bool takes_two() const override { return true; }
   Tensor forward(const Tensor& x, const LayerCall& call) const override {
-    if (!same_sizes(x, *call.other)) {
-      throw Error("add: the summands are " + shape_text(x) + " and " + shape_text(*call.other) +
-                  ", expected two of one shape");
-    }
+    check_one_shape(x, *call.other, "add");
     return plus_scaled(x, *call.other, 1.0);
   }
   GradientTriple vjp(const Tensor& grad, const Tensor&, const LayerCall&, const GradientMask& mask) const override {

@@ -18,6 +18,7 @@ std::unique_ptr<Layer> make_avg_pool2d(const LayerSpec& spec, const std::string&
 std::unique_ptr<Layer> make_global_avg_pool2d(const LayerSpec& spec, const std::string& where);
 std::unique_ptr<Layer> make_flatten(const LayerSpec& spec, const std::string& where);
 std::unique_ptr<Layer> make_add(const LayerSpec& spec, const std::string& where);
+std::unique_ptr<Layer> make_rectify(const LayerSpec& spec, const std::string& where);
 
 LayerMaker find_maker(LayerKind kind) {
   switch (kind) {
@@ -47,6 +48,8 @@ LayerMaker find_maker(LayerKind kind) {
       return {"flatten", make_flatten};
     case LayerKind::add:
       return {"add", make_add};
+    case LayerKind::rectify:
+      return {"rectify", make_rectify};
   }
   return {};
 }

@@ -2,6 +2,7 @@
 
 #include "resnet_nodes/error.h"
 #include "tensors/describe.h"
+#include "tensors/layout.h"
 
 namespace resnet_nodes {
 
@@ -39,6 +40,13 @@ int64_t window_count(int64_t size, const LayerSpec& spec, int dimension) {
   const int64_t padding = height ? spec.padding_height : spec.padding_width;
   const int64_t room = size + 2 * padding - dilation * (kernel - 1) - 1;
   return room < 0 ? 0 : room / (height ? spec.stride_height : spec.stride_width) + 1;
+}
+
+void check_one_shape(const Tensor& x, const Tensor& other, const char* name) {
+  if (!same_sizes(x, other)) {
+    throw Error(std::string(name) + ": the inputs are " + shape_text(x) + " and " + shape_text(other) +
+                ", expected two of one shape");
+  }
 }
 
 void check_at_least(int64_t value, int64_t least, const char* what, const std::string& where) {

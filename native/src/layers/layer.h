@@ -23,7 +23,7 @@ struct Statistics {
 /// What a layer works with in one call.
 struct LayerCall {
   const Tensor* parameters = nullptr;  ///< weight, bias: as many as the layer has
-  const Tensor* other = nullptr;       ///< the second summand of add
+  const Tensor* other = nullptr;       ///< the second input of a layer that takes two
   Tensor weight_sum;                   ///< vjp: where the weight's gradient may be added instead of being returned
   const Tensor* buffers = nullptr;     ///< running mean and variance, where it has them
   Statistics* statistics = nullptr;    ///< where it has them: written by forward, read on the way back
@@ -61,6 +61,12 @@ class Layer {
   /// What `vjp` is to be given. An output that costs nothing more, since the next layer reads it, serves better than an
   /// input.
   virtual Reads reads() const { return Reads::nothing; }
+  /// Whether it has a second input, of the shape of the first.
+  virtual bool takes_two() const { return false; }
+  /// Whether its product is to be given the second one, as it was.
+  virtual bool reads_other() const { return false; }
+  /// The gradient of the second input, from the output's and that of the first one.
+  virtual Tensor other_gradient(const Tensor&, const Tensor& first) const { return first; }
   /// Sizes of the output for those of an input that passes check_input.
   virtual std::vector<int64_t> output_sizes(const std::vector<int64_t>& input) const { return input; }
 
@@ -68,7 +74,7 @@ class Layer {
   virtual Tensor forward(const Tensor& x, const LayerCall& call) const = 0;
   /// The same function again, with the forward pass's statistics and without a change of any state.
   virtual Tensor replay(const Tensor& x, const LayerCall& call) const { return forward(x, call); }
-  /// Gradients of input, weight and bias where the mask asks for them, undefined elsewhere; add: that of both summands.
+  /// Gradients of input, weight and bias where the mask asks for them, undefined elsewhere.
   /// `read`: what `reads` says; undefined where that is nothing.
   virtual GradientTriple vjp(const Tensor& grad, const Tensor& read, const LayerCall& call,
                              const GradientMask& mask) const = 0;
@@ -103,6 +109,8 @@ LayerMaker find_maker(LayerKind kind);
 /// Throws Error where the specification is not a layer; `where` names it.
 std::unique_ptr<Layer> make_layer(const LayerSpec& spec, const std::string& where);
 
+/// Throws Error where the inputs of a layer that takes two are not of one shape. `name` is its kind's.
+void check_one_shape(const Tensor& x, const Tensor& other, const char* name);
 /// Throws Error naming `what` where value < least.
 void check_at_least(int64_t value, int64_t least, const char* what, const std::string& where);
 /// Throws Error where kernel, stride, padding or dilation is none of a window that moves over an image.

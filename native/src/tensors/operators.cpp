@@ -155,6 +155,8 @@ Tensor inverse_square(const Tensor& x) {
 
 Tensor relu(const Tensor& x) { return call_operator<1>("aten::relu", "", x)[0]; }
 
+Tensor greater(const Tensor& x, const Tensor& y) { return call_operator<1>("aten::maximum", "", x, y)[0]; }
+
 torch::headeronly::ScalarType wide_type(const Tensor& x) {
   using torch::headeronly::ScalarType;
   return x.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;

@@ -45,6 +45,8 @@ Tensor inverse_square(const Tensor& x);
 
 /// max(0, x).
 Tensor relu(const Tensor& x);
+/// max(x, y); not a number where either is.
+Tensor greater(const Tensor& x, const Tensor& y);
 
 /// What sums over values like x, and statistics of them, are kept in: float64, or float32 where x is narrower.
 torch::headeronly::ScalarType wide_type(const Tensor& x);
