@@ -2,7 +2,9 @@ using Xunit;
 
 namespace ResNetNodes.Cli.Tests;
 
-/// <summary>The tutorial on figure 3c: its commands run, its folders hold what it says, and its rows are those of the measured page.</summary>
+/// <summary>
+/// The tutorial on figure 3c: its commands run, its folders hold what it says, and its rows are those of the measured page.
+/// </summary>
 public sealed class TutorialTests : IDisposable
 {
     private const string Page = "docs/tutorials/reproduce-figure-3c.md";

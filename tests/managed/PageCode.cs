@@ -27,17 +27,15 @@ internal static partial class PageCode
     /// Compiles the page's blocks of C# as one program, runs it in a process of its own and returns what each block writes to the console.
     /// </summary>
     /// <param name="page">The page, from the root of the repository.</param>
-    /// <param name="before">Code that the page takes for granted: in front of its first block, on its first line.</param>
     /// <param name="prepare">Puts files that the page takes for granted into the program's working folder.</param>
     /// <param name="inspect">Looks at the files there afterwards.</param>
-    public static IReadOnlyList<string> Run(
-        string page, string before = "", Action<string>? prepare = null, Action<string>? inspect = null)
+    public static IReadOnlyList<string> Run(string page, Action<string>? prepare = null, Action<string>? inspect = null)
     {
         var folder = Directory.CreateTempSubdirectory("page");
         try
         {
             var program = Path.Combine(folder.FullName, "page.dll");
-            Compile(page, before, program);
+            Compile(page, program);
             prepare?.Invoke(folder.FullName);
             var written = string.Concat(TestProcess.Run("page", program).Select(line => line + "\n")).Split(EndOfBlock)[..^1];
             inspect?.Invoke(folder.FullName);
@@ -94,13 +92,13 @@ internal static partial class PageCode
             .Select(match => double.Parse(match.Value.Replace(",", "", StringComparison.Ordinal), CultureInfo.InvariantCulture)),
     ];
 
-    private static void Compile(string page, string before, string program)
+    private static void Compile(string page, string program)
     {
         var options = new CSharpParseOptions(LanguageVersion.Latest);
         SyntaxTree[] trees =
         [
             CSharpSyntaxTree.ParseText(string.Concat(ImplicitNamespaces.Select(name => $"global using {name};")), options),
-            CSharpSyntaxTree.ParseText(SourceText.From(before + Program(page), Encoding.UTF8), options, page),
+            CSharpSyntaxTree.ParseText(SourceText.From(Program(page), Encoding.UTF8), options, page),
         ];
         var result = CSharpCompilation.Create(
             "Page" + Guid.NewGuid().ToString("N"),
@@ -108,9 +106,7 @@ internal static partial class PageCode
             References.Value,
             new CSharpCompilationOptions(
                 OutputKind.ConsoleApplication, nullableContextOptions: NullableContextOptions.Enable,
-                generalDiagnosticOption: ReportDiagnostic.Error,
-                // A using that the page takes for granted need not be used.
-                specificDiagnosticOptions: [new("CS8019", ReportDiagnostic.Suppress), new("CS8933", ReportDiagnostic.Suppress)]))
+                generalDiagnosticOption: ReportDiagnostic.Error))
             .Emit(program);
         Xunit.Assert.True(result.Success, string.Join('\n', result.Diagnostics.Where(d => d.Severity == DiagnosticSeverity.Error)));
     }

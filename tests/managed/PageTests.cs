@@ -61,12 +61,13 @@ public sealed partial class PageTests
     [Fact]
     public void Notebook_IsThePage()
     {
-        const string Beginning = """
-            #r "nuget: TorchSharp-cpu, 0.107.0"
-            #r "nuget: ResNetNodes, *-*"
+        var packages = File.ReadAllText(Path.Combine(ConventionTests.Root, "Directory.Packages.props"));
+        var beginning = $"""
+            #r "nuget: TorchSharp-cpu, {TorchSharpVersion().Match(packages).Groups[1].Value}"
+            #r "nuget: ResNetNodes, {File.ReadAllText(Path.Combine(ConventionTests.Root, "VERSION")).Trim()}"
             TorchSharp.torch.InitializeDeviceType(TorchSharp.DeviceType.CPU);
             """;
-        var cells = PageCode.Cells($"{Fit}.md").Prepend((IsCode: true, Text: Beginning)).ToList();
+        var cells = PageCode.Cells($"{Fit}.md").Prepend((IsCode: true, Text: beginning)).ToList();
         RequireSame($"{Fit}.ipynb", Notebook(cells));
         var code = string.Join('\n', cells.Where(cell => cell.IsCode).Skip(1).Select(cell => cell.Text));
         Assert.Empty(PageCode.ErrorsOfScript(code));
@@ -113,7 +114,7 @@ public sealed partial class PageTests
     /// <summary>Runs a page; what its blocks print is what stands below them, numbers aside.</summary>
     private static IReadOnlyList<string> RunAsPrinted(string page, Action<string>? prepare = null, Action<string>? inspect = null)
     {
-        var printed = PageCode.Run(page, prepare: prepare, inspect: inspect);
+        var printed = PageCode.Run(page, prepare, inspect);
         RequireSame(page, PageCode.WithOutput(page, printed), Comparable);
         return printed;
     }
@@ -123,6 +124,9 @@ public sealed partial class PageTests
 
     [GeneratedRegex("^(stem|stage|head): .*$", RegexOptions.Multiline)]
     private static partial Regex PlannedPart();
+
+    [GeneratedRegex("Include=\"TorchSharp-cpu\" Version=\"([^\"]+)\"")]
+    private static partial Regex TorchSharpVersion();
 
     private static void RequireSame(string path, string expected, Func<string, string>? comparable = null)
     {
