@@ -126,7 +126,8 @@ internal static class BenchPage
     {
         var text = new StringBuilder(Beginning);
         text.Append(", every number of a table measured in one run; raw data: ");
-        text.Append(Inv($"[{data}]({data}). Time, memory and gradients of a training step, next to TorchSharp's own and PyTorch's.\n\n"));
+        text.Append(Inv($"[{data}]({data}/{StepsFile}). "));
+        text.Append("Time, memory and gradients of a training step, next to TorchSharp's own and PyTorch's.\n\n");
         text.Append(BenchReferencePage.Section(page));
         WriteMachine(text, results);
         var goals = BenchGoals.Of(results).ToList();

@@ -1,9 +1,11 @@
+extern alias vision;
+
 using ResNetNodes.Data;
 using TorchSharp;
 using Xunit;
 using static TorchSharp.torch;
-using static TorchSharp.torchvision;
-using static TorchSharp.torchvision.transforms;
+using static vision::TorchSharp.torchvision;
+using static vision::TorchSharp.torchvision.transforms;
 
 namespace ResNetNodes.Tests;
 

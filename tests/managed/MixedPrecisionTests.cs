@@ -4,7 +4,6 @@ using ResNetNodes.Training;
 using TorchSharp;
 using TorchSharp.Modules;
 using Xunit;
-using ResNet = ResNetNodes.Networks.ResNet;
 using static TorchSharp.torch;
 
 namespace ResNetNodes.Tests;

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Reflection;
 using System.Runtime.InteropServices;
 using ResNetNodes;
 using ResNetNodes.Data;
@@ -9,7 +10,7 @@ using ResNetNodes.Training;
 using TorchSharp;
 using static TorchSharp.torch;
 
-// Measures memory in a process of its own: that of a process in which other tests run says nothing about one of them.
+// What needs a process of its own, mostly to measure memory: that of a process in which other tests run says nothing about one of them.
 //   training EXECUTION COMPUTE-TYPE PARTS STEPS   trains a small network; writes what is resident after each part of so many steps
 //   calls EXECUTION PARTS CALLS                   calls a stage; likewise
 //   checkpoint FILE MEBIBYTES                     saves and loads a network of one large tensor; writes the file's length, and by how much
@@ -22,6 +23,7 @@ using static TorchSharp.torch;
 //   weights write|read FOLDER                    writes or reads files of weights, for scripts/check-weights.sh
 //   pretrained features WEIGHTS JPEGS FILE        writes images and their features, for scripts/check-pretrained.sh
 //   pretrained train WEIGHTS DATA IMAGES          trains from the weights and from random ones; writes accuracies
+//   page FILE                                     runs the program of a page of the documentation, compiled into that assembly, in its folder
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
 set_num_threads(1); // threads that wait for one another measure how busy the machine is
 switch (args[0])
@@ -72,6 +74,10 @@ switch (args[0])
         break;
     case "weights":
         WeightsExchange.Read(args[2]);
+        break;
+    case "page":
+        Environment.CurrentDirectory = Path.GetDirectoryName(args[1])!;
+        Assembly.LoadFrom(args[1]).EntryPoint!.Invoke(null, [Array.Empty<string>()]);
         break;
     default:
         throw new ArgumentException($"{args[0]} is unknown");
