@@ -1,4 +1,6 @@
+using System.Text;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using Xunit;
 
 namespace ResNetNodes.Cli.Tests;
@@ -123,6 +125,31 @@ public sealed class TrainedTests(TrainedFixture trained) : IClassFixture<Trained
         Assert.Equal(0, Executable.Run("import", "--from", At("n" + ending), "--to", At("n.bin")).Code);
         Assert.Equal(trained.LastEpoch["test_loss"], Loss(At("n" + ending), "exported"));
         Assert.Equal(trained.LastEpoch["test_loss"], Loss(At("n.bin"), "imported"));
+    }
+
+    /// <summary>A file without texts, as others write them: the options say what it holds.</summary>
+    [Fact]
+    public void Import_TakesAFileThatSaysNothing_ByOptions()
+    {
+        Assert.Equal(0, Executable.Run("export", "--checkpoint", trained.Checkpoint, "--to", At("own.safetensors")).Code);
+        var file = File.ReadAllBytes(At("own.safetensors"));
+        var length = (int)BitConverter.ToInt64(file);
+        var header = JsonNode.Parse(file.AsSpan(sizeof(long), length))!.AsObject();
+        Assert.True(header.Remove("__metadata__"));
+        var text = Encoding.UTF8.GetBytes(header.ToJsonString());
+        File.WriteAllBytes(At("other.safetensors"), [.. BitConverter.GetBytes(text.LongLength), .. text, .. file[(sizeof(long) + length)..]]);
+        File.WriteAllLines(At("names.txt"), TrainedFixture.Classes);
+        string[] words = ["import", "--from", At("other.safetensors"), "--planes", "4", "--classes", "3"];
+        var (wrong, _, complaint) = Executable.Run([.. words, "--depth", "4", "--to", At("n.bin")]);
+        Assert.Equal(1, wrong);
+        Assert.Contains("stage.functions.3", complaint);
+        Assert.False(File.Exists(At("n.bin")));
+        var (code, _, error) = Executable.Run(
+        [
+            .. words, "--depth", "3", "--input", "image-folder", "--image-size", "32", "--class-names", At("names.txt"), "--to", At("n.bin"),
+        ]);
+        Assert.True(code == 0, error);
+        Assert.Equal(trained.LastEpoch["test_loss"], Loss(At("n.bin"), "tested"));
     }
 
     /// <summary>Shallow weights in a deep network, and a training that begins with them.</summary>
