@@ -3,7 +3,7 @@ using static TorchSharp.torch;
 
 namespace ResNetNodes.Weights;
 
-/// <summary>Tables that are meant for one kind of network: with them, weights fit others by name and shape, and compute something else.</summary>
+/// <summary>Tables that are meant for one kind of network: in others such weights may fit by shape, and compute something else.</summary>
 internal static class KnownNames
 {
     /// <summary>The table by which a file is read: the given one, or torchvision's where a ResNet meets a file of its names.</summary>

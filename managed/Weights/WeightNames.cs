@@ -21,7 +21,8 @@ public sealed class WeightNames
     }
 
     /// <summary>
-    /// ResNets as torchvision names them; of a <see cref="Networks.ResNet"/> for the kind <see cref="Networks.ResNetKind.Torchvision"/> alone.
+    /// ResNets as torchvision names them; of a <see cref="Networks.ResNet"/> for the kind
+    /// <see cref="Networks.ResNetKind.Torchvision"/> alone.
     /// </summary>
     public static WeightNames Torchvision { get; } = new("torchvision",
     [

@@ -73,7 +73,8 @@ public static class WeightsFile
     /// <param name="path">The file.</param>
     /// <param name="model">Receives parameters and buffers.</param>
     /// <param name="names">
-    /// How the file names the tensors; null: as the network does, or as torchvision where a <see cref="Networks.ResNet"/> meets such a file.
+    /// How the file names the tensors; null: as the network does, or as torchvision where a <see cref="Networks.ResNet"/> meets such a
+    /// file.
     /// </param>
     /// <param name="except">
     /// Tensors or modules of the network, such as "head", that keep their values, whatever the file has for them; null: none.
