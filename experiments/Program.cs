@@ -5,6 +5,7 @@ using ResNetNodes.Experiments.Cli.Options;
 using ResNetNodes.Experiments.Cli.Parsing;
 using ResNetNodes.Experiments.Paper;
 using ResNetNodes.Experiments.Runs;
+using ResNetNodes.Experiments.Trained;
 using ResNetNodes.Training;
 
 namespace ResNetNodes.Experiments;
@@ -17,6 +18,11 @@ internal static class Program
         typeof(Reproduce),
         typeof(Report),
         typeof(Train),
+        typeof(Evaluate),
+        typeof(Predict),
+        typeof(Summary),
+        typeof(Export),
+        typeof(Import),
         typeof(LinearWeights),
         typeof(Tied),
         typeof(AdjointFailure),

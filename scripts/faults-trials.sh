@@ -85,6 +85,8 @@ finishes() {
   run "${words[@]}" --out "$here/run" --resume
   [[ "$rc" == 0 ]] || fails "--resume ended with $rc: $(tail -n 1 "$here/err" | cut -c1-200)"
   [[ -n "$failed" ]] || diff <(results "$base") <(results "$here/run") >"$here/diff" || fails 'other results than undisturbed'
+  [[ -n "$failed" || ! -e "$base/checkpoint.bin" ]] || cmp -s <(tensors "$base/checkpoint.bin") <(tensors "$here/run/checkpoint.bin") \
+    || fails 'other weights than undisturbed'
 }
 
 gone() { # PID...
@@ -104,7 +106,8 @@ trial_kill() {
   draw 4
   local kills=$((drawn + 1)) i
   for ((i = 0; i < kills; i++)); do
-    start "${words[@]}" --out "$here/run" --resume
+    draw 5
+    start "${words[@]}" --save-steps "$((drawn + 1))" --out "$here/run" --resume
     pause "$took"
     kill -9 "$pid" 2>/dev/null
     wait "$pid" 2>/dev/null

@@ -43,6 +43,8 @@ while (($#)); do
 done
 [[ -x "$program" ]] || wrong "$program is missing"
 
+# shellcheck source=scripts/checkpoint.sh
+source "$root/scripts/checkpoint.sh"
 # shellcheck source=scripts/faults-trials.sh
 source "$root/scripts/faults-trials.sh"
 # shellcheck source=scripts/faults-data.sh

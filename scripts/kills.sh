@@ -34,6 +34,9 @@ while (($#)); do
 done
 [[ -x "$program" ]] || wrong "$program is missing"
 
+# shellcheck source=scripts/checkpoint.sh
+source "$root/scripts/checkpoint.sh"
+
 export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-1000}"
 RANDOM=$((seed % 32768))
 work="$(mktemp -d)"
@@ -45,26 +48,6 @@ trap cleanup EXIT
 
 # Sets drawn to a number from 0 to N - 1.
 draw() { drawn=$(((RANDOM * 32768 + RANDOM) % $1)); }
-
-# The values of all tensors, which lie between the header and the digest.
-tensors() {
-  local length
-  length="$(od -An -tu8 -j 25 -N 8 "$1" | tr -d ' ')"
-  tail -c +"$((25 + 8 + length + 1))" "$1" | head -c -32
-}
-
-# Where a training stands by its checkpoint.
-place() {
-  [[ -e "$1" ]] || { echo 'before the first checkpoint'; return; }
-  local begun
-  begun="$(grep -a -o -m 1 '"Begun":{"Epoch":[0-9]*,"BatchCount":[0-9]*,"Batches":[0-9]*,"Steps":[0-9]*' "$1" | tr -dc '0-9,')"
-  if [[ -z "$begun" ]]; then
-    echo 'between two epochs'
-  else
-    IFS=, read -r epoch of _ step <<<"$begun"
-    echo "in epoch $epoch after step $step of $of"
-  fi
-}
 
 results() {
   awk -F, 'NR == 1 {for (i = 1; i <= NF; i++) keep[i] = $i !~ /seconds|share|bytes/}

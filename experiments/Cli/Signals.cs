@@ -26,7 +26,7 @@ internal sealed class Signals
     /// <summary>What a shell expects of a program that a signal has ended.</summary>
     public int Code => ExitCode.OfASignal + received;
 
-    /// <summary>As the first signal, and none after one.</summary>
+    /// <summary>Ends the run in order, as a first signal does; nothing where one has come.</summary>
     public void Ask()
     {
         if (Interlocked.CompareExchange(ref received, Terminate, 0) == 0)

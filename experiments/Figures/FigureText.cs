@@ -46,10 +46,11 @@ internal static class FigureText
     }
 
     /// <summary>Draws lines below each other; the first begins at its left upper corner.</summary>
-    public static void Draw(SKCanvas canvas, IReadOnlyList<string> lines, float left, float top, float size, bool bold = false)
+    public static void Draw(
+        SKCanvas canvas, IReadOnlyList<string> lines, float left, float top, float size, bool bold = false, SKColor? colour = null)
     {
         using var font = FontOf(size, bold);
-        using var paint = new SKPaint { Color = Ink, IsAntialias = true };
+        using var paint = new SKPaint { Color = colour ?? Ink, IsAntialias = true };
         foreach (var (i, line) in lines.Index())
         {
             canvas.DrawText(line, left, top + (i * HeightOf(size)) + size, SKTextAlign.Left, font, paint);

@@ -62,22 +62,35 @@ internal static class PaperFigure
     public static string Save(RunFolder folder, string name, string title, params IReadOnlyList<Panel> panels)
     {
         var layout = new FigureLayout(title, panels);
-        using (var surface = SKSurface.Create(new SKImageInfo(Scale * layout.Width, Scale * layout.Height)))
+        return Save(folder, name, title, layout.Width, layout.Height, layout.Draw);
+    }
+
+    /// <summary>Draws and writes a figure of any kind.</summary>
+    /// <param name="folder">Where.</param>
+    /// <param name="name">Of the files.</param>
+    /// <param name="title">What the figure shows, in a sentence.</param>
+    /// <param name="width">Columns of its layout.</param>
+    /// <param name="height">Rows of its layout.</param>
+    /// <param name="draw">Draws it, on whatever canvas.</param>
+    /// <returns>The PNG's path.</returns>
+    public static string Save(RunFolder folder, string name, string title, int width, int height, Action<SKCanvas> draw)
+    {
+        using (var surface = SKSurface.Create(new SKImageInfo(Scale * width, Scale * height)))
         {
             surface.Canvas.Scale(Scale);
-            layout.Draw(surface.Canvas);
+            draw(surface.Canvas);
             using var image = surface.Snapshot();
             using var png = image.Encode(SKEncodedImageFormat.Png, 100);
             folder.Write(name + ".png", png.ToArray());
         }
 
         using var stream = new MemoryStream();
-        using (var canvas = SKSvgCanvas.Create(new SKRect(0, 0, layout.Width, layout.Height), stream))
+        using (var canvas = SKSvgCanvas.Create(new SKRect(0, 0, width, height), stream))
         {
-            layout.Draw(canvas);
+            draw(canvas);
         }
 
-        folder.Write(name + ".svg", SvgText.Portable(stream.ToArray(), layout.Width, layout.Height));
+        folder.Write(name + ".svg", SvgText.Portable(stream.ToArray(), width, height));
         folder.AddFigure(name + ".svg", title);
         return folder.File(name + ".png");
     }

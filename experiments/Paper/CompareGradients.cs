@@ -132,7 +132,7 @@ internal sealed class CompareGradients : Experiment
             {
                 // Of another network it is refused before there is a folder.
                 using var network = Make(solver, stretch ?? depths[0]);
-                Training.Checkpoint.Load(checkpoint, network, null);
+                CheckpointGroup.Load(checkpoint, network);
             }
         }
 
@@ -187,7 +187,7 @@ internal sealed class CompareGradients : Experiment
         var (checkpoint, steps, loader, options) = preparation;
         if (checkpoint is not null)
         {
-            Training.Checkpoint.Load(checkpoint, model, null);
+            CheckpointGroup.Load(checkpoint, model);
             model.to(options.Device);
             return model;
         }

@@ -96,6 +96,8 @@ internal sealed class Finetune : Experiment
 
     public SavingGroup Saving { get; } = new();
 
+    public TrainerGroup Trainer { get; } = new();
+
     public BatchGroup Batch { get; } = new();
 
     public ImagesGroup Images { get; } = new();
@@ -127,7 +129,7 @@ internal sealed class Finetune : Experiment
         int? RefinedStage,
         TrainingOptions Pretraining,
         TrainingOptions Options,
-        Func<int, Data.BatchLoader> Train,
+        Func<int, (Data.BatchLoader Train, Data.BatchLoader? Validation)> Train,
         Func<int, Data.BatchLoader> Test,
         string? Checkpoint);
 
@@ -142,7 +144,13 @@ internal sealed class Finetune : Experiment
             Reconstruction = method,
             ReportReconstructionError = true,
         });
-        var options = Saving.On(Schedule.On(Optimization.On(Device.Value))) with
+        if (Trainer.IsAdam)
+        {
+            Unused("momentum", "--optimizer adamw has none");
+        }
+
+        var seeds = Seeds.Numbers;
+        var options = Trainer.On(Saving.On(Schedule.On(Optimization.On(Device.Value))), seeds[0]) with
         {
             NamedWeightDecay = LastNormDecay is { } decay ? new(LastNormPattern(size), Read.Number("last-norm-decay", decay)) : null,
         };
@@ -159,14 +167,15 @@ internal sealed class Finetune : Experiment
             LearningRate = Read.Number("pretrain-lr", PretrainRate),
             Schedule = Training.Schedule.Cosine,
             NamedWeightDecay = null,
+            // A new network's statistics are none yet.
+            FreezeNorms = false,
         };
         if (refinedStage is { } stageNumber && size.Blocks[stageNumber - 1] < 2)
         {
             throw new UsageException($"--train-stage is {TrainStage}, but {size} has no residual functions there");
         }
 
-        var seeds = Seeds.Numbers;
-        var (images, _) = Images.Load(true, seeds[0], terminal, cancellation);
+        var (_, images, _) = Images.SplitBatches(Batch.Number, Trainer.Share, seeds[0], terminal, cancellation);
         var deep = Network.Staged("ode", size, planes, adjointFrom, stage, images.Classes, Memory.Bytes);
         var load = Workload.Of(options, Batch.Number, images, Images.Pixels);
         // Where one stage is refined, the others have no gradients and store nothing; memory is measured with whole batches.
@@ -179,7 +188,7 @@ internal sealed class Finetune : Experiment
         {
             if (checkpoint is not null)
             {
-                Training.Checkpoint.Load(checkpoint, tied, null);
+                CheckpointGroup.Load(checkpoint, tied);
             }
             else
             {
@@ -196,7 +205,12 @@ internal sealed class Finetune : Experiment
         var folder = RunFolder.Open(this);
         Memory.Show(terminal);
         var work = new Work(
-            deep, refinedStage, pretraining, options, seed => Images.TrainBatches(Batch.Number, seed, terminal, cancellation).Loader,
+            deep, refinedStage, pretraining, options,
+            seed =>
+            {
+                var (train, _, validation) = Images.SplitBatches(Batch.Number, Trainer.Share, seed, terminal, cancellation);
+                return (train, validation);
+            },
             seed => Images.TestBatches(ImagesGroup.TestBatch, seed, terminal, cancellation).Loader, checkpoint);
         List<FinetuneRow> rows =
         [
@@ -231,16 +245,17 @@ internal sealed class Finetune : Experiment
 
     private List<FinetuneRow> Refine(RunFolder folder, int seed, Work work, Terminal terminal, CancellationToken cancellation)
     {
-        var (train, test) = (work.Train(seed), work.Test(seed));
+        var ((train, validation), test) = (work.Train(seed), work.Test(seed));
+        TrainingOptions Seeded(TrainingOptions options) => options with { Mixup = options.Mixup is { } m ? m with { Seed = seed } : null };
         using var tied = NetworkGroup.Build(work.Deep with { Kind = ResNetKind.Tied }, seed);
         if (work.Checkpoint is { } file)
         {
-            Training.Checkpoint.Load(file, tied, null);
+            CheckpointGroup.Load(file, tied);
         }
         else
         {
             new TrainingRun(folder.Part($"tied-{seed}"), terminal, $"tied network, seed {seed}")
-                .Go(tied, work.Pretraining, train, test, null, cancellation);
+                .Go(tied, Seeded(work.Pretraining), train, test, validation, null, cancellation);
         }
 
         using var untied = BuildUntied(work.Deep, work.RefinedStage, seed);
@@ -251,7 +266,7 @@ internal sealed class Finetune : Experiment
             folder.Point($"untied-accuracy-{seed}", () => Test("untied", seed, untied, work.Options, test)),
         ];
         var refinement = new TrainingRun(folder.Part($"refined-{seed}"), terminal, $"refinement, seed {seed}");
-        rows.AddRange(refinement.Go(untied, work.Options, train, test, null, cancellation)
+        rows.AddRange(refinement.Go(untied, Seeded(work.Options), train, test, validation, null, cancellation)
             .Select(m => new FinetuneRow("refined", seed, m.Epoch, m.TestLoss, m.TestAccuracy, m.ReconstructionError, m.Seconds)));
         return rows;
     }

@@ -54,7 +54,7 @@ internal sealed class GradientErrors : Experiment
     [Section("training")]
     public string At { get => Given(); set => Set(value); }
 
-    public NetworkGroup Network { get; } = new("tiny", "ode", "tied", "resnet");
+    public NetworkGroup Network { get; } = new("tiny", "ode", "tied", "resnet", "torchvision");
 
     public DepthsGroup Depths { get; } = new();
 

@@ -23,7 +23,7 @@ internal sealed class MemoryPoint : Verb
     /// <summary>Rows and columns of the input of linear.</summary>
     public const int LinearWidth = 500;
 
-    public static readonly IReadOnlyList<string> Networks = ["tiny", "linear", "resnet", "ode", "tied"];
+    public static readonly IReadOnlyList<string> Networks = ["tiny", "linear", "resnet", "ode", "tied", "torchvision"];
 
     [Option("classes", Default = "10")]
     public string Classes { get => Given(); set => Set(value); }

@@ -26,7 +26,7 @@ internal sealed class Train : Experiment
 {
     public DepthGroup Depth { get; } = new();
 
-    public NetworkGroup Network { get; } = new("tiny", "resnet", "ode", "tied");
+    public NetworkGroup Network { get; } = new("tiny", "resnet", "ode", "tied", "torchvision");
 
     public SizeGroup Size { get; } = new();
 
@@ -48,9 +48,13 @@ internal sealed class Train : Experiment
 
     public SavingGroup Saving { get; } = new();
 
+    public TrainerGroup Trainer { get; } = new();
+
     public BatchGroup Batch { get; } = new();
 
     public ImagesGroup Images { get; } = new();
+
+    public InitGroup Init { get; } = new();
 
     public SeedGroup Seed { get; } = new();
 
@@ -74,7 +78,12 @@ internal sealed class Train : Experiment
             Unused("depth", $"--network {network} has a --size");
         }
 
-        var options = Saving.On(Schedule.On(Optimization.On(Device.Value))) with
+        if (Trainer.IsAdam)
+        {
+            Unused("momentum", "--optimizer adamw has none");
+        }
+
+        var options = Trainer.On(Saving.On(Schedule.On(Optimization.On(Device.Value))), Seed.Number) with
         {
             StageRateFactor = Read.Number("stage-rate-factor", StageRateFactor),
         };
@@ -85,9 +94,10 @@ internal sealed class Train : Experiment
             ReportReconstructionError = true,
         });
         var batch = Batch.Number;
-        var (train, images) = Images.TrainBatches(batch, Seed.Number, terminal, cancellation);
+        var (train, images, validation) = Images.SplitBatches(batch, Trainer.Share, Seed.Number, terminal, cancellation);
         var (test, testImages) = Images.TestBatches(ImagesGroup.TestBatch, Seed.Number, terminal, cancellation);
         using var model = Build(network, stage, images.Classes, Workload.Of(options, batch, images, Images.Pixels));
+        Init.Load(model, images.ClassNames);
         var folder = RunFolder.Open(this);
         var stages = NetworkGroup.StagesOf(model);
         terminal.Say(
@@ -96,7 +106,7 @@ internal sealed class Train : Experiment
         Memory.Show(terminal);
         terminal.Detail(() => string.Join(
             Environment.NewLine, stages.Select((s, i) => $"stage {i + 1}: execution {s.Execution}, {s.ExecutionReason}")));
-        var history = new TrainingRun(folder, terminal, "train").Go(model, options, train, test, terminal.Row, cancellation);
+        var history = new TrainingRun(folder, terminal, "train").Go(model, options, train, test, validation, terminal.Row, cancellation);
         terminal.Table(history);
         var epochs = history.Select(m => (double)m.Epoch).ToList();
         var title = $"{network} with {stage.Reconstruction} on {images.Name}"
@@ -105,6 +115,13 @@ internal sealed class Train : Experiment
         [
             new Series("train", epochs, [.. history.Select(m => 100 * m.TrainAccuracy)], PaperFigure.DarkBlue) { Marker = Marker.Circle },
             new Series("test", epochs, [.. history.Select(m => 100 * m.TestAccuracy)], PaperFigure.Red),
+            .. validation is null ? Enumerable.Empty<Series>() :
+            [
+                new Series("validation", epochs, [.. history.Select(m => 100 * m.ValidationAccuracy!.Value)], PaperFigure.DarkBlue)
+                {
+                    Stroke = Stroke.Dashed,
+                },
+            ],
         ]));
         folder.Finish(terminal, $"Training of {network} with {stage.Reconstruction} on {images.Name}");
     }

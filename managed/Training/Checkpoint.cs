@@ -1,3 +1,4 @@
+using ResNetNodes.Networks;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 
@@ -17,8 +18,34 @@ public static class Checkpoint
     /// <exception cref="ResNetNodesException">
     /// The file can't be written, or the optimizer keeps what is no tensor, number or flag.
     /// </exception>
-    public static void Save(string path, nn.Module model, OptimizerHelper? optimizer, IReadOnlyList<EpochMetrics> history) =>
-        Save(path, model, optimizer, history, null, null);
+    public static void Save(string path, nn.Module model, OptimizerHelper? optimizer, IReadOnlyList<EpochMetrics> history)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        Save(path, model, optimizer, history, null, null, null, NetworkDescription.Of(model));
+    }
+
+    /// <summary>Writes the weights of a network, and what it was trained to be given.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="model">The network whose parameters and buffers are written, whatever their values.</param>
+    /// <param name="description">Its description, such as <see cref="NetworkDescription.Of"/> with input and class names.</param>
+    /// <exception cref="ArgumentException">The description is that of another network, or contradicts itself.</exception>
+    /// <exception cref="ResNetNodesException">The file can't be written.</exception>
+    public static void Save(string path, nn.Module model, NetworkDescription description)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(description);
+        var wrong = description.Problem ?? NetworkDescription.Of(model) switch
+        {
+            null => "there is none of this network",
+            var own => description.Difference(own),
+        };
+        if (wrong is not null)
+        {
+            throw new ArgumentException($"the description does not fit the network: {wrong}", nameof(description));
+        }
+
+        Save(path, model, null, [], null, null, null, description);
+    }
 
     /// <summary>
     /// Reads a checkpoint into a network and an optimizer built like the saved ones. One that <see cref="Trainer.Save"/> wrote in the
@@ -39,6 +66,50 @@ public static class Checkpoint
         return file.Header.History;
     }
 
+    /// <summary>Which network a checkpoint holds.</summary>
+    /// <param name="path">The file.</param>
+    /// <returns>Its description; null where it was written for a network that there is none of.</returns>
+    /// <exception cref="ResNetNodesException">It is missing or damaged, or is not a checkpoint.</exception>
+    public static NetworkDescription? Describe(string path)
+    {
+        using var file = CheckpointFile.Open(path);
+        return file.Header.Network;
+    }
+
+    /// <summary>Builds the network of a checkpoint, with its weights.</summary>
+    /// <param name="path">The file.</param>
+    /// <returns>The network, in training mode on the CPU, and its description.</returns>
+    /// <exception cref="ResNetNodesException">
+    /// It is missing or damaged, is not a checkpoint, or holds a network that there is no description of.
+    /// </exception>
+    public static (nn.Module<Tensor, Tensor> Network, NetworkDescription Description) LoadNetwork(string path)
+    {
+        using var file = CheckpointFile.Open(path);
+        var description = file.Header.Network ?? throw new ResNetNodesException(
+            $"{path}: does not say which network it holds: it is neither a TinyResNet nor a ResNet; build it, and read the weights "
+            + "with Checkpoint.Load");
+        nn.Module<Tensor, Tensor> network;
+        try
+        {
+            network = description.Build();
+        }
+        catch (ArgumentException exception)
+        {
+            throw file.Damaged(exception.Message, exception);
+        }
+
+        try
+        {
+            Restore(path, file, network, null);
+            return (network, description);
+        }
+        catch
+        {
+            network.Dispose();
+            throw;
+        }
+    }
+
     /// <summary>The finished epochs of a checkpoint, without a network.</summary>
     /// <param name="path">The file.</param>
     /// <exception cref="ResNetNodesException">It is missing or damaged, or is not a checkpoint.</exception>
@@ -55,20 +126,26 @@ public static class Checkpoint
         OptimizerHelper? optimizer,
         IReadOnlyList<EpochMetrics> history,
         BegunEpoch? begun,
-        RunFacts? facts)
+        RunFacts? facts,
+        WeightAverage? average,
+        NetworkDescription? description)
     {
-        ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(history);
-        var training = new SavedTraining(model, optimizer);
-        AtomicFile.Write(path, stream => training.Write(stream, history, begun, facts));
+        var training = new SavedTraining(model, optimizer, average);
+        AtomicFile.Write(path, stream => training.Write(stream, history, begun, facts, description));
     }
 
     /// <summary>Reads an open checkpoint.</summary>
-    internal static void Restore(string path, CheckpointFile file, nn.Module model, OptimizerHelper? optimizer)
+    internal static void Restore(string path, CheckpointFile file, nn.Module model, OptimizerHelper? optimizer, WeightAverage? average = null)
     {
         try
         {
-            new SavedTraining(model, optimizer).Restore(file);
+            if (NetworkDescription.Of(model) is { } here && file.Header.Network?.Difference(here) is { } difference)
+            {
+                throw new FormatException(difference);
+            }
+
+            new SavedTraining(model, optimizer, average).Restore(file);
         }
         catch (FormatException exception)
         {

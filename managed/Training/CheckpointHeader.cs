@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using ResNetNodes.Networks;
 using static TorchSharp.torch;
 
 namespace ResNetNodes.Training;
@@ -12,6 +13,7 @@ namespace ResNetNodes.Training;
 /// <param name="Learned">What each stage has learned: float64 numbers as bytes.</param>
 /// <param name="Optimizer">The optimizer's numbers; null for a network alone.</param>
 /// <param name="Tensors">All tensors, in the order of their bytes.</param>
+/// <param name="Network">Which network it is; null for one that there is no description of.</param>
 internal sealed record CheckpointHeader(
     IReadOnlyList<EpochMetrics> History,
     BegunEpoch? Begun,
@@ -19,7 +21,8 @@ internal sealed record CheckpointHeader(
     byte[] Generator,
     IReadOnlyDictionary<string, byte[]> Learned,
     SavedOptimizer? Optimizer,
-    IReadOnlyList<SavedTensor> Tensors)
+    IReadOnlyList<SavedTensor> Tensors,
+    NetworkDescription? Network)
 {
     // Nothing missing, nothing twice, nothing unknown. A loss or an error may be infinite.
     private static readonly JsonSerializerOptions Json = new(JsonSerializerOptions.Strict)
@@ -49,6 +52,7 @@ internal sealed record CheckpointHeader(
             header.CheckHistory();
             header.CheckParts();
             header.CheckTensors(tensorBytes);
+            header.CheckNetwork();
             return header;
         }
         catch (JsonException exception)
@@ -84,6 +88,22 @@ internal sealed record CheckpointHeader(
                 || list.DistinctBy(fact => fact.Name).Count() < list.Count))
         {
             throw new FormatException("its header has gaps");
+        }
+    }
+
+    // A description of more weights than there are would take the memory of all of them before anything else is found wrong.
+    private void CheckNetwork()
+    {
+        if (Network?.Problem is { } problem)
+        {
+            throw new FormatException($"its network can't be: {problem}");
+        }
+
+        var numbers = Tensors.Where(tensor => tensor.Role == TensorRole.Network)
+            .Sum(tensor => tensor.Shape.Aggregate(1.0, (product, size) => product * size));
+        if (Network?.Parameters > numbers)
+        {
+            throw new FormatException($"its network has {Network.Parameters} parameters, and it holds {numbers} numbers");
         }
     }
 
@@ -127,6 +147,12 @@ internal enum TensorRole
 
     /// <summary>Of an optimizer's state.</summary>
     Optimizer,
+
+    /// <summary>An average of a parameter or buffer.</summary>
+    Average,
+
+    /// <summary>How many steps the averages have seen.</summary>
+    AverageSteps,
 }
 
 /// <summary>A tensor in a checkpoint.</summary>

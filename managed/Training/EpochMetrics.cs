@@ -4,11 +4,11 @@ namespace ResNetNodes.Training;
 
 /// <summary>The results of an epoch. Accuracies are fractions; losses are means over the images.</summary>
 /// <param name="Epoch">From 1.</param>
-/// <param name="TrainLoss">Mean cross-entropy of the training steps.</param>
+/// <param name="TrainLoss">Mean loss of the training steps.</param>
 /// <param name="TrainAccuracy">Of the training steps, augmented images.</param>
-/// <param name="TestLoss">Mean cross-entropy of the test images.</param>
+/// <param name="TestLoss">Mean loss of the test images.</param>
 /// <param name="TestAccuracy">Of the test images.</param>
-/// <param name="LearningRate">The epoch's.</param>
+/// <param name="LearningRate">Of the epoch's last step.</param>
 /// <param name="Seconds">Of the training steps.</param>
 /// <param name="WaitedShare">Share of those seconds spent waiting for batches.</param>
 /// <param name="StepShare">
@@ -44,11 +44,31 @@ public sealed record EpochMetrics(
     double? StateError,
     double KeptStates,
     double ReplayedStates,
-    double? ReconstructionError);
+    double? ReconstructionError)
+{
+    /// <summary>Mean loss of the validation images; null where there are none.</summary>
+    public double? ValidationLoss { get; init; }
+
+    /// <summary>Of the validation images; null where there are none.</summary>
+    public double? ValidationAccuracy { get; init; }
+}
 
 /// <summary>The progress of a run.</summary>
 /// <param name="Epoch">From 1.</param>
-/// <param name="Step">Steps done in the epoch.</param>
-/// <param name="Steps">Steps of the epoch.</param>
-/// <param name="Loss">Of the last step.</param>
-public sealed record TrainingProgress(int Epoch, int Step, int Steps, double Loss);
+/// <param name="Step">Batches done in the epoch.</param>
+/// <param name="Steps">Batches of the epoch.</param>
+/// <param name="Loss">Of the last batch.</param>
+public sealed record TrainingProgress(int Epoch, int Step, int Steps, double Loss)
+{
+    /// <summary>The learning rate.</summary>
+    public double LearningRate { get; init; }
+
+    /// <summary>Whether the parameters have moved: otherwise the batch's gradient waits for others of its step.</summary>
+    public bool HasMoved { get; init; }
+
+    /// <summary>
+    /// The norm of the last step's gradient before it was clipped; null where none is (<see cref="TrainingOptions.ClipNorm"/>), and
+    /// before the first step.
+    /// </summary>
+    public double? GradientNorm { get; init; }
+}

@@ -25,6 +25,21 @@ internal sealed class OneValueGuard : IDisposable
         }
     }
 
+    /// <summary>Calls a network; where it can't normalize one value, says so in the same words, whoever found it.</summary>
+    /// <param name="model">The network.</param>
+    /// <param name="images">What it is given.</param>
+    public static Tensor Call(nn.Module<Tensor, Tensor> model, Tensor images)
+    {
+        try
+        {
+            return model.call(images);
+        }
+        catch (Exception exception) when (IsMeantBy(exception))
+        {
+            throw Refusal(exception);
+        }
+    }
+
     /// <summary>Whether an exception says the same in the words of LibTorch or of the native engine.</summary>
     public static bool IsMeantBy(Exception exception) =>
         exception.Message.Contains("more than 1 value per channel", StringComparison.Ordinal)

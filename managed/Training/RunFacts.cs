@@ -10,6 +10,8 @@ namespace ResNetNodes.Training;
 /// <param name="Data">Training and test images; null where they are not known.</param>
 internal sealed record RunFacts(int Epochs, IReadOnlyList<Fact> Run, IReadOnlyList<Fact>? Data)
 {
+    private const int MomentsOfAnEpoch = 64;
+
     /// <summary>Those of a trainer.</summary>
     /// <param name="options">How it trains.</param>
     /// <param name="model">What it trains.</param>
@@ -18,20 +20,29 @@ internal sealed record RunFacts(int Epochs, IReadOnlyList<Fact> Run, IReadOnlyLi
         options.Epochs,
         [
             One("learning rate", options.LearningRate),
-            One("momentum", options.Momentum),
+            .. options.Optimizer.Facts,
             One("weight decay", options.WeightDecay),
             One("named weight decay", options.NamedWeightDecay is { } named ? $"{Text(named.WeightDecay)} of {named.Pattern}" : null),
             One("stage rate factor", options.StageRateFactor),
             One("schedule", options.Schedule),
+            One("loss", options.Loss),
+            One("largest norm of the gradient", options.ClipNorm),
+            One("number of batches of a step", options.Accumulate),
+            One("decay of the average of weights", options.AverageDecay),
+            One("mixup", options.Mixup is { } mixup ? $"{Text(mixup.Alpha)} with seed {mixup.Seed}" : null),
+            One("freezing of batch normalizations", options.FreezeNorms ? "on" : "off"),
+            One("pattern of modules in evaluation mode", options.EvaluationModules),
+            One("patience", options.Patience),
             .. ILearningStage.Of(model).SelectMany(stage => OfStage(stage.Name.Length > 0 ? stage.Name : "the network", stage.Stage)),
         ],
         data);
 
     /// <summary>Those of a trainer's images.</summary>
-    public static IReadOnlyList<Fact> OfData(BatchLoader train, BatchLoader test) =>
+    public static IReadOnlyList<Fact> OfData(BatchLoader train, BatchLoader test, BatchLoader? validation) =>
     [
         .. train.Facts.Select(fact => fact with { Name = $"{fact.Name} of the training images" }),
         .. test.Facts.Select(fact => fact with { Name = $"{fact.Name} of the test images" }),
+        .. (validation?.Facts ?? []).Select(fact => fact with { Name = $"{fact.Name} of the validation images" }),
     ];
 
     /// <summary>Checks that a run goes on as it began. What one of both does not know is not compared.</summary>
@@ -67,7 +78,10 @@ internal sealed record RunFacts(int Epochs, IReadOnlyList<Fact> Run, IReadOnlyLi
             throw new ResNetNodesException($"{path}: {what}; take {all} epochs or more, or start a new run");
         }
 
-        if (Enumerable.Range(0, all).Any(epoch => schedule.Factor(epoch, Epochs) != schedule.Factor(epoch, epochs)))
+        // By step at so many moments of an epoch: how many it has is not known here.
+        var moments = schedule.IsByStep ? MomentsOfAnEpoch : 1;
+        if (Enumerable.Range(0, all).Any(epoch => Enumerable.Range(0, moments).Any(
+            m => schedule.Factor(epoch, Epochs, m, moments) != schedule.Factor(epoch, epochs, m, moments))))
         {
             var which = begun ? $"its {all} epochs, the last one begun," : $"its {all} finished {(all == 1 ? "epoch" : "epochs")}";
             throw new ResNetNodesException(

@@ -1,5 +1,6 @@
 using System.Reflection;
 using System.Runtime.InteropServices;
+using ResNetNodes.Networks;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 
@@ -16,14 +17,17 @@ internal sealed class SavedTraining
 
     private readonly Dictionary<string, Tensor> network;
     private readonly OptimizerHelper? optimizer;
+    private readonly WeightAverage? average;
     private readonly List<(string Name, ILearningStage Stage)> stages;
     private readonly Dictionary<IntPtr, string> names;
 
     /// <param name="model">The network.</param>
     /// <param name="optimizer">Its optimizer; null for the network alone.</param>
-    public SavedTraining(nn.Module model, OptimizerHelper? optimizer)
+    /// <param name="average">The average of its weights; null where none is kept.</param>
+    public SavedTraining(nn.Module model, OptimizerHelper? optimizer, WeightAverage? average = null)
     {
         (network, this.optimizer, stages) = (model.state_dict(), optimizer, [.. ILearningStage.Of(model)]);
+        this.average = average;
         names = model.named_parameters().DistinctBy(p => p.parameter.Handle).ToDictionary(p => p.parameter.Handle, p => p.name);
     }
 
@@ -32,16 +36,20 @@ internal sealed class SavedTraining
     /// <param name="history">The finished epochs.</param>
     /// <param name="begun">The epoch after them, where it was begun.</param>
     /// <param name="facts">What the run depends on.</param>
-    public void Write(Stream target, IReadOnlyList<EpochMetrics> history, BegunEpoch? begun, RunFacts? facts)
+    /// <param name="description">Which network it is.</param>
+    public void Write(
+        Stream target, IReadOnlyList<EpochMetrics> history, BegunEpoch? begun, RunFacts? facts, NetworkDescription? description)
     {
         var tensors = network.Select(t => (Role: TensorRole.Network, Name: t.Key, Tensor: t.Value))
             .Concat(States().SelectMany(s => OptimizerFields.Tensors(s.State)
                 .Select(t => (Role: TensorRole.Optimizer, Name: $"{s.Name}.{t.Name}", t.Tensor))))
+            .Concat(Averages())
             .ToList();
         var learned = stages.ToDictionary(s => s.Name, s => MemoryMarshal.AsBytes([.. s.Stage.Learned]).ToArray());
         var header = new CheckpointHeader(
             history, begun, facts, RandomNumbers.TorchState(), learned, Numbers(),
-            [.. tensors.Select(t => SavedTensor.Of(t.Role, t.Name, t.Tensor))]);
+            [.. tensors.Select(t => SavedTensor.Of(t.Role, t.Name, t.Tensor))],
+            description);
         CheckpointFile.Write(target, header, tensors.Select(t => t.Tensor));
     }
 
@@ -67,7 +75,13 @@ internal sealed class SavedTraining
         }
 
         var changes = CheckOptimizer(header.Optimizer ?? throw new FormatException("it holds a network alone, and no optimizer"), saved);
+        CheckAverages(saved);
         RestoreLearned(header.Learned);
+        foreach (var (role, name, tensor) in Averages())
+        {
+            targets.Add((role, name), tensor);
+        }
+
         foreach (var (name, tensor) in changes.Tensors)
         {
             targets.Add((TensorRole.Optimizer, name), tensor());
@@ -76,6 +90,27 @@ internal sealed class SavedTraining
         file.ReadTensors(header.Tensors.Select(t => targets[(t.Role, t.Name)]));
         changes.Numbers.ForEach(set => set());
         RandomNumbers.RestoreTorch(header.Generator);
+    }
+
+    private IEnumerable<(TensorRole Role, string Name, Tensor Tensor)> Averages() => average is null
+        ? []
+        : average.Tensors.Select(t => (TensorRole.Average, t.Name, t.Tensor))
+            .Append((TensorRole.AverageSteps, nameof(TensorRole.AverageSteps), average.Steps));
+
+    private void CheckAverages(Dictionary<(TensorRole Role, string Name), SavedTensor> saved)
+    {
+        var own = Averages().ToDictionary(t => (t.Role, t.Name), t => t.Tensor);
+        foreach (var (key, tensor) in own)
+        {
+            Require(
+                saved.GetValueOrDefault(key) ?? throw new FormatException($"it has no average of {key.Name}"), tensor.dtype, tensor.shape);
+        }
+
+        if (saved.Keys.FirstOrDefault(
+            key => key.Role is TensorRole.Average or TensorRole.AverageSteps && !own.ContainsKey(key)) is { Name: { } odd })
+        {
+            throw new FormatException($"it has an average of {odd}, here there is none");
+        }
     }
 
     private static void Require(SavedTensor saved, ScalarType type, long[] shape)

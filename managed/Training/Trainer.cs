@@ -1,34 +1,35 @@
 using ResNetNodes.Measuring;
 using System.Diagnostics;
-using System.Text.RegularExpressions;
 using ResNetNodes.Data;
+using ResNetNodes.Networks;
 using TorchSharp;
-using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace ResNetNodes.Training;
 
 /// <summary>
-/// Trains a network for classification: SGD, cross-entropy, metrics, and checkpoints that resume bit for bit. Refuses a second thread.
+/// Trains a network for classification, with what its options say, and checkpoints that resume bit for bit. Refuses a second thread.
 /// </summary>
 public sealed class Trainer : IDisposable
 {
     private readonly SingleThread thread = new("the trainer");
     private readonly nn.Module<Tensor, Tensor> model;
     private readonly TrainingOptions options;
-    private readonly MomentumSgd optimizer;
-    private readonly CrossEntropyLoss loss = nn.CrossEntropyLoss();
-    private readonly List<double> baseRates = [];
+    private readonly ModuleModes modes;
+    private readonly ParameterUpdate update;
+    private readonly WeightAverage? average;
     private readonly List<ResidualStage> stages;
     private readonly List<EpochMetrics> history = [];
-    private readonly ScalarType type;
+    private readonly Evaluator evaluator;
     private IReadOnlyList<Fact>? data;
+    private NetworkDescription? described;
     private (string Path, RunFacts Facts)? resumed;
     private BegunEpoch? begun;
     private int unsaved;
     private long savedAt;
     private TimeSpan stepping;
     private TimeSpan optimizing;
+    private long batchNumber;
 
     /// <summary>Prepares a network for training, and moves it to the options' device.</summary>
     /// <param name="model">The network; it stays the caller's to dispose.</param>
@@ -43,68 +44,99 @@ public sealed class Trainer : IDisposable
         this.options = options;
         model.to(options.Device);
         stages = [.. ILearningStage.Of(model).Select(s => s.Stage).OfType<ResidualStage>()];
-        type = model.parameters().FirstOrDefault(p => p.is_floating_point())?.dtype ?? ScalarType.Float32;
-        var inStages = stages.SelectMany(s => s.parameters()).Select(p => p.Handle).ToHashSet();
-        var groups = model.named_parameters().Where(p => p.parameter.requires_grad).GroupBy(p => (
-            Rate: options.LearningRate * (inStages.Contains(p.parameter.Handle) ? options.StageRateFactor : 1),
-            Decay: options.NamedWeightDecay is { } named && Regex.IsMatch(p.name, named.Pattern)
-                ? named.WeightDecay
-                : options.WeightDecay)).ToList();
-        if (groups.Count == 0)
-        {
-            throw new ArgumentException("the network has no parameter that requires a gradient: all are frozen");
-        }
-
-        optimizer = new MomentumSgd(
-            groups.Select(g => new SGD.ParamGroup(g.Select(p => p.parameter), g.Key.Rate, options.Momentum, weight_decay: g.Key.Decay)),
-            options.LearningRate, options.Momentum);
-        baseRates.AddRange(optimizer.ParamGroups.Select(group => group.LearningRate));
+        modes = new(model, options);
+        update = new(model, options, stages);
+        average = options.AverageDecay is { } decay ? new(model, decay) : null;
+        evaluator = new(model, options, modes, average);
     }
 
     /// <summary>The finished epochs.</summary>
     public IReadOnlyList<EpochMetrics> History => history;
 
+    /// <summary>
+    /// The epoch of the highest validation accuracy, the first of equal ones, from 1; null where no epoch has one.
+    /// </summary>
+    public int? BestEpoch => history.Where(m => m.ValidationAccuracy is not null).MaxBy(m => m.ValidationAccuracy)?.Epoch;
+
+    /// <summary>Those that look on, told in order.</summary>
+    public IList<ITrainingObserver> Observers { get; } = [];
+
     /// <summary>Training steps done of the epoch after them; 0 between two epochs.</summary>
     public int StepsOfEpoch => begun?.Steps ?? 0;
 
-    /// <summary>Called after each training step.</summary>
+    /// <summary>Called after each training batch, before the observers.</summary>
     public Action<TrainingProgress>? Progress { get; set; }
 
     /// <summary>
-    /// Called when <see cref="Save"/> is due: within an epoch as <see cref="TrainingOptions.SaveSteps"/> and
+    /// Called when <see cref="Save"/> is due, before the observers: within an epoch as <see cref="TrainingOptions.SaveSteps"/> and
     /// <see cref="TrainingOptions.SaveInterval"/> have it and when <see cref="Run"/> is cancelled, and after each epoch.
     /// </summary>
     public Action? SaveDue { get; set; }
 
-    /// <summary>One training step.</summary>
+    /// <summary>
+    /// Trains with one batch: the parameters move, unless the gradients of several batches make a step
+    /// (<see cref="TrainingOptions.Accumulate"/>) and this is not the last of them.
+    /// </summary>
     /// <param name="images">[B, C, H, W] on the device of the options; taken in the number type of the network's parameters.</param>
     /// <param name="labels">[B] int64.</param>
-    /// <returns>Mean loss and number of correct predictions.</returns>
+    /// <returns>Mean loss and number of correct predictions; of mixed images, a correct one is the label of the larger share.</returns>
     /// <exception cref="ResNetNodesException">One image is to be normalized at 1×1 pixels, or a stage can't run.</exception>
-    /// <exception cref="DivergedException">The loss is not a finite number; the network is left as it was before the step.</exception>
+    /// <exception cref="DivergedException">
+    /// The loss, or the norm of a gradient that is to be clipped, is not a finite number; parameters are as they were, and the batches
+    /// that waited for this one are forgotten.
+    /// </exception>
     public (double Loss, long Correct) TrainStep(Tensor images, Tensor labels)
     {
+        ArgumentNullException.ThrowIfNull(images);
+        ArgumentNullException.ThrowIfNull(labels);
         using var alone = thread.Enter();
+        average?.RequireOwnWeights();
         using var scope = NewDisposeScope();
         var start = Stopwatch.GetTimestamp();
-        optimizer.zero_grad();
+        update.Begin();
         optimizing += Stopwatch.GetElapsedTime(start);
+        var mixed = options.Mixup?.Mix(images, labels, batchNumber);
+        batchNumber++;
         // To the end of the step: the way back may call modules again, which have to be as they were.
         using var guard = images.shape[0] == 1 ? new OneValueGuard(model) : null;
-        var scores = Scores(images);
-        var value = loss.call(scores, labels);
-        var mean = Number(value);
-        if (!double.IsFinite(mean))
+        try
         {
-            throw new DivergedException($"the loss is {mean}: training diverged; use a learning rate below {options.LearningRate}");
-        }
+            var scores = OneValueGuard.Call(model, (mixed?.Images ?? images).to(evaluator.Type));
+            var value = mixed?.Loss(options.Loss, scores) ?? options.Loss.Of(scores, labels);
+            var mean = Evaluator.Number(value);
+            if (!double.IsFinite(mean))
+            {
+                throw new DivergedException($"the loss is {mean}: training diverged; use a learning rate below {options.LearningRate}");
+            }
 
-        value.BackwardThroughStages();
-        var update = Stopwatch.GetTimestamp();
-        optimizer.step();
-        optimizing += Stopwatch.GetElapsedTime(update);
-        stepping += Stopwatch.GetElapsedTime(start);
-        return (mean, Correct(scores, labels));
+            update.Add(value, labels.shape[0]);
+            if (update.IsComplete)
+            {
+                Move();
+            }
+
+            stepping += Stopwatch.GetElapsedTime(start);
+            return (mean, Evaluator.Correct(scores, mixed?.Larger ?? labels));
+        }
+        catch
+        {
+            update.Drop();
+            throw;
+        }
+    }
+
+    /// <summary>
+    /// Moves the parameters by the batches that wait for others of their step; does nothing where none does. <see cref="Run"/> does so at
+    /// the end of an epoch.
+    /// </summary>
+    /// <exception cref="DivergedException">As <see cref="TrainStep"/>.</exception>
+    public void CompleteStep()
+    {
+        using var alone = thread.Enter();
+        if (update.IsOpen)
+        {
+            Move();
+        }
     }
 
     /// <summary>Loss and accuracy over a data set, in evaluation mode; every image has the same weight.</summary>
@@ -112,41 +144,64 @@ public sealed class Trainer : IDisposable
     /// <returns>Mean loss, and accuracy as a fraction.</returns>
     public (double Loss, double Accuracy) Test(BatchLoader loader)
     {
+        var evaluation = Evaluate(loader);
+        return (evaluation.Loss, evaluation.Accuracy);
+    }
+
+    /// <summary>
+    /// Loss, accuracy and the options' metrics over a data set, in evaluation mode, with the average of the weights where one is kept;
+    /// every image has the same weight.
+    /// </summary>
+    /// <param name="loader">The images.</param>
+    /// <returns>The results.</returns>
+    /// <exception cref="ResNetNodesException">A metric gives something else than one number.</exception>
+    public EvaluationMetrics Evaluate(BatchLoader loader)
+    {
         ArgumentNullException.ThrowIfNull(loader);
         using var alone = thread.Enter();
-        model.eval();
-        using var guard = no_grad();
-        var (total, right, count) = (0.0, 0L, 0L);
-        foreach (var batch in loader.Epoch(0))
-        {
-            using var scope = NewDisposeScope();
-            using (batch)
-            {
-                var (images, labels) = batch.On(options.Device);
-                var scores = model.call(images.to(type));
-                total += Number(loss.call(scores, labels)) * batch.Count;
-                right += Correct(scores, labels);
-                count += batch.Count;
-            }
-        }
+        return Evaluate(loader, EvaluatedImages.Others);
+    }
 
-        model.train();
-        return (total / count, (double)right / count);
+    /// <summary>
+    /// Puts the average of the weights into the network until it is disposed, when its own come back bit for bit; without an average the
+    /// network stays as it is. In between the trainer refuses to work.
+    /// </summary>
+    /// <returns>What puts them back.</returns>
+    public IDisposable UseAverage()
+    {
+        using var alone = thread.Enter();
+        return average?.Use() ?? NewDisposeScope();
     }
 
     /// <summary>Trains and tests until all epochs are done; goes on where it was cancelled, or where a resumed run was saved.</summary>
     /// <param name="train">Training images.</param>
     /// <param name="test">Test images.</param>
-    /// <param name="finished">Called after each epoch, when <see cref="SaveDue"/> has been.</param>
-    /// <param name="cancellation">Stops the run after the current step, or the test that follows the last one.</param>
+    /// <param name="finished">Called after each epoch, when <see cref="SaveDue"/> has been and the observers have been told.</param>
+    /// <param name="cancellation">
+    /// Stops the run after the current step, or test; what <see cref="SaveDue"/> then saves is all of it.
+    /// </param>
+    /// <param name="validation">
+    /// Images that say which epoch is the best, and when the options' patience is over: apart from the test images, by which nothing is
+    /// decided.
+    /// </param>
     /// <exception cref="ResNetNodesException">The run goes on, and these are not the images that it began with.</exception>
-    public void Run(BatchLoader train, BatchLoader test, Action<EpochMetrics> finished, CancellationToken cancellation = default)
+    public void Run(
+        BatchLoader train,
+        BatchLoader test,
+        Action<EpochMetrics> finished,
+        CancellationToken cancellation = default,
+        BatchLoader? validation = null)
     {
         ArgumentNullException.ThrowIfNull(train);
         ArgumentNullException.ThrowIfNull(finished);
         ArgumentNullException.ThrowIfNull(test);
         using var alone = thread.Enter();
-        var now = RunFacts.Of(options, model, RunFacts.OfData(train, test));
+        if (options.Patience is not null && validation is null)
+        {
+            throw new ArgumentException("patience needs validation images: by the test images nothing is decided", nameof(validation));
+        }
+
+        var now = RunFacts.Of(options, model, RunFacts.OfData(train, test, validation));
         resumed?.Facts.RequireSame(resumed.Value.Path, now);
         if (begun is not null)
         {
@@ -156,12 +211,14 @@ public sealed class Trainer : IDisposable
         }
 
         (data, unsaved, savedAt) = (now.Data, 0, Stopwatch.GetTimestamp());
-        while (history.Count < options.Epochs)
+        described = NetworkDescription.Of(model)?.TrainedOn(train.Input, train.ClassNames);
+        while (history.Count < options.Epochs && !IsPatienceOver)
         {
-            var metrics = RunEpoch(train, test, cancellation);
+            var metrics = RunEpoch(train, test, validation, cancellation);
             history.Add(metrics);
             begun = null;
             SaveNow();
+            Tell(observer => observer.EpochFinished(metrics));
             finished(metrics);
         }
     }
@@ -171,8 +228,28 @@ public sealed class Trainer : IDisposable
     public void Save(string path)
     {
         using var alone = thread.Enter();
+        average?.RequireOwnWeights();
+        if (update.IsOpen)
+        {
+            throw new ResNetNodesException(
+                $"{path}: not written: some of the batches of a step have been trained with, and a checkpoint stands between two steps; "
+                + "save where TrainingProgress.HasMoved says so");
+        }
+
         begun = begun?.WithPeak(MemoryProbe.PeakBytesOn(options.Device));
-        Checkpoint.Save(path, model, optimizer, history, begun, RunFacts.Of(options, model, data));
+        Checkpoint.Save(path, model, update.Optimizer, history, begun, RunFacts.Of(options, model, data), average, Description());
+    }
+
+    /// <summary>
+    /// Writes the network alone, as it is tested: with the average of the weights where one is kept. <see cref="Checkpoint.Load"/> reads
+    /// it without an optimizer.
+    /// </summary>
+    /// <param name="path">The file.</param>
+    public void SaveNetwork(string path)
+    {
+        using var alone = thread.Enter();
+        using var averaged = average?.Use();
+        Checkpoint.Save(path, model, null, history, null, null, null, Description());
     }
 
     /// <summary>
@@ -187,13 +264,15 @@ public sealed class Trainer : IDisposable
     public void Resume(string path)
     {
         using var alone = thread.Enter();
+        average?.RequireOwnWeights();
         using var file = CheckpointFile.Open(path);
         var (done, next) = (file.Header.History, file.Header.Begun);
         var facts = file.Header.Facts;
         facts?.RequireSame(path, RunFacts.Of(options, model, null));
         facts?.RequireLength(path, done.Count, next is not null, options.Schedule, options.Epochs);
-        Checkpoint.Restore(path, file, model, optimizer);
-        (resumed, data) = (facts is null ? null : (path, facts), facts?.Data);
+        Checkpoint.Restore(path, file, model, update.Optimizer, average);
+        update.Drop();
+        (resumed, data, described) = (facts is null ? null : (path, facts), facts?.Data, file.Header.Network);
         history.Clear();
         history.AddRange(done);
         begun = next;
@@ -202,43 +281,35 @@ public sealed class Trainer : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        optimizer.Dispose();
-        loss.Dispose();
+        update.Dispose();
+        average?.Dispose();
     }
 
-    private static double Number(Tensor value)
+    private bool IsPatienceOver => history.Count - BestEpoch >= options.Patience;
+
+    private void Move()
     {
-        using var guard = no_grad();
-        return value.to(ScalarType.Float64).item<double>();
+        var start = Stopwatch.GetTimestamp();
+        update.Complete();
+        average?.Update();
+        optimizing += Stopwatch.GetElapsedTime(start);
     }
 
-    private static long Correct(Tensor scores, Tensor labels)
+    private void Tell(Action<ITrainingObserver> what)
     {
-        using var guard = no_grad();
-        return scores.argmax(1).eq(labels).sum().item<long>();
-    }
-
-    private Tensor Scores(Tensor images)
-    {
-        try
+        // As they are now: one may come or go while they are told.
+        foreach (var observer in Observers.ToList())
         {
-            return model.call(images.to(type));
-        }
-        catch (Exception exception) when (OneValueGuard.IsMeantBy(exception))
-        {
-            throw OneValueGuard.Refusal(exception);
+            what(observer);
         }
     }
 
-    private EpochMetrics RunEpoch(BatchLoader train, BatchLoader test, CancellationToken cancellation)
-    {
-        model.train();
-        var factor = options.Schedule.Factor(history.Count, options.Epochs);
-        foreach (var (group, rate) in optimizer.ParamGroups.Zip(baseRates))
-        {
-            group.LearningRate = rate * factor;
-        }
+    private EvaluationMetrics Evaluate(BatchLoader loader, EvaluatedImages which) =>
+        evaluator.Evaluate(loader, begun?.Epoch ?? history.Count, which);
 
+    private EpochMetrics RunEpoch(BatchLoader train, BatchLoader test, BatchLoader? validation, CancellationToken cancellation)
+    {
+        modes.Train();
         MemoryProbe.ResetPeak();
         var state = begun ?? BegunEpoch.First(history.Count + 1, train.BatchCount);
         var (clock, waited) = (Stopwatch.StartNew(), train.Waited);
@@ -249,15 +320,24 @@ public sealed class Trainer : IDisposable
             using (batch)
             {
                 StopWhere(cancellation);
+                batchNumber = ((long)history.Count * state.BatchCount) + batch.Index;
+                var rate = update.SetRate(state);
                 var (images, labels) = batch.On(options.Device);
                 var (mean, correct) = TrainStep(images, labels);
                 begun = state = state.After(batch, mean, correct, [.. stages.Select(s => s.LastReport).OfType<StageReport>()], Lap());
                 unsaved++;
-                Progress?.Invoke(new TrainingProgress(state.Epoch, state.Steps, state.BatchCount, mean));
+                var progress = new TrainingProgress(state.Epoch, state.Steps, state.BatchCount, mean)
+                {
+                    LearningRate = rate,
+                    HasMoved = !update.IsOpen,
+                    GradientNorm = update.GradientNorm,
+                };
+                Progress?.Invoke(progress);
+                Tell(observer => observer.StepFinished(progress));
             }
 
             StopWhere(cancellation);
-            if (unsaved >= options.SaveSteps || Stopwatch.GetElapsedTime(savedAt) >= options.SaveInterval)
+            if (!update.IsOpen && (unsaved >= options.SaveSteps || Stopwatch.GetElapsedTime(savedAt) >= options.SaveInterval))
             {
                 SaveNow();
                 // Not a part of the training.
@@ -265,8 +345,21 @@ public sealed class Trainer : IDisposable
             }
         }
 
-        state = (state with { Times = state.Times + Lap() }).WithPeak(MemoryProbe.PeakBytesOn(options.Device));
-        return state.Metrics(Test(test), options.LearningRate * factor);
+        CompleteStep();
+        begun = state = (state with { Times = state.Times + Lap() }).WithPeak(MemoryProbe.PeakBytesOn(options.Device));
+        var tested = Evaluate(test, EvaluatedImages.Test);
+        var validated = validation is null ? null : Evaluate(validation, EvaluatedImages.Validation);
+        Tell(observer => observer.Evaluated(tested));
+        if (validated is not null)
+        {
+            Tell(observer => observer.Evaluated(validated));
+        }
+
+        return state.Metrics((tested.Loss, tested.Accuracy), update.RateOf(state, state.Steps - 1)) with
+        {
+            ValidationLoss = validated?.Loss,
+            ValidationAccuracy = validated?.Accuracy,
+        };
 
         EpochTimes Lap()
         {
@@ -278,9 +371,14 @@ public sealed class Trainer : IDisposable
         }
     }
 
-    // What has been done since the last time is saved first.
+    // What has been done since the last time is saved first, and a step is made whole before that.
     private void StopWhere(CancellationToken cancellation)
     {
+        if (update.IsOpen)
+        {
+            return;
+        }
+
         if (cancellation.IsCancellationRequested && unsaved > 0)
         {
             SaveNow();
@@ -289,9 +387,13 @@ public sealed class Trainer : IDisposable
         cancellation.ThrowIfCancellationRequested();
     }
 
+    // The network with what it was trained on, where that is known.
+    private NetworkDescription? Description() => NetworkDescription.Of(model)?.TrainedOn(described?.Input, described?.ClassNames);
+
     private void SaveNow()
     {
         SaveDue?.Invoke();
+        Tell(observer => observer.SaveDue());
         (unsaved, savedAt) = (0, Stopwatch.GetTimestamp());
     }
 }

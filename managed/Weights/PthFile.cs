@@ -70,8 +70,8 @@ internal sealed class PthFile : PickledWeights
         Stream target, IReadOnlyList<(string Name, Tensor Tensor)> tensors, IReadOnlyDictionary<string, string> metadata)
     {
         using var archive = new ZipArchive(target, ZipArchiveMode.Create, leaveOpen: true);
-        var storages = tensors.DistinctBy(t => t.Tensor.Handle).Select((item, index) => (Index: index, Item: item))
-            .ToDictionary(t => t.Item.Tensor.Handle, t => (t.Index, t.Item.Tensor));
+        var storages = tensors.DistinctBy(t => t.Tensor.Handle).Select((t, i) => (Index: i, t.Tensor))
+            .ToDictionary(storage => storage.Tensor.Handle);
         Put(PickleName, Pickler.Write(tensors.Select(t => (t.Name, t.Tensor, storages[t.Tensor.Handle].Index))));
         Put("byteorder", Encoding.ASCII.GetBytes("little"));
         foreach (var (index, tensor) in storages.Values.OrderBy(storage => storage.Index))

@@ -10,10 +10,10 @@ namespace ResNetNodes.Cli.Tests;
 /// <summary>Trainings that are ended in the middle of an epoch: the truth is one that nobody has disturbed, bit for bit.</summary>
 public sealed class KillTests : IDisposable
 {
-    // 20 steps an epoch.
+    // 40 steps an epoch.
     private static readonly string[] Training =
     [
-        "train", "--dataset", "synthetic", "--limit", "100", "--batch", "5", "--depth", "2", "--planes", "4", "--epochs", "3",
+        "train", "--dataset", "synthetic", "--limit", "200", "--batch", "5", "--depth", "2", "--planes", "4", "--epochs", "3",
         "--threads", "1", "--workers", "1", "--quiet",
     ];
 
@@ -33,14 +33,14 @@ public sealed class KillTests : IDisposable
         var run = Path.Combine(folder, "run");
         var draws = new Random(7);
         var places = new List<(int Epoch, int Step)>();
-        var step = 0;
+        int Done() => Saved(run) is { } at ? (40 * (at.Epoch - 1)) + at.Step : 0;
         string[] ends = ["KILL", "TERM", "written", "KILL"];
         foreach (var end in ends)
         {
-            // So far on, and then as far as it gets.
-            step += draws.Next(5, 12);
+            // Some steps on, and then as far as it gets.
+            var least = Done() + draws.Next(3, 12);
             using var running = new Running(Executable.StartWithSignals([.. Training, "--save-steps", "1", "--out", run, "--resume"]));
-            Until(running.Process, () => Saved(run) is { } at && (20 * (at.Epoch - 1)) + at.Step >= step);
+            Until(running.Process, () => Done() >= least);
             if (end == "written")
             {
                 Until(running.Process, () => File.Exists(Checkpoint(run) + ".partial"));
@@ -59,20 +59,21 @@ public sealed class KillTests : IDisposable
         Assert.False(File.Exists(Checkpoint(run) + ".partial"));
     }
 
-    /// <summary>Without a word about saving: what is ended in order is saved after its last step, and says so.</summary>
+    /// <summary>What is ended in order is saved after its last step, however seldom it is saved otherwise, and says so.</summary>
     [Fact]
     public async Task EndedTraining_IsSavedAfterItsLastStep()
     {
         var run = Path.Combine(folder, "run");
-        string[] words = [.. Training[..^1], "--out", run, "--resume"];
-        words[Array.IndexOf(words, "--epochs") + 1] = "100000";
+        // 400 steps an epoch.
+        string[] words = [.. Training[..^1], "--save-steps", "50", "--out", run, "--resume"];
+        (words[Array.IndexOf(words, "--epochs") + 1], words[Array.IndexOf(words, "--limit") + 1]) = ("100000", "2000");
         (int Epoch, int Step) at = default;
         do
         {
             // Again, where it was between two epochs.
             using var running = new Running(Executable.StartWithSignals(words));
             var error = running.Process.StandardError.ReadToEndAsync();
-            Until(running.Process, () => Saved(run) is { } now && now != at);
+            Until(running.Process, () => Saved(run) is { Step: > 0 } now && now != at);
             Signal(running.Process, "TERM");
             at = Saved(run)!.Value;
             var where = at.Step > 0 ? $"in epoch {at.Epoch}, after step {at.Step}; continue with" : $"in epoch {at.Epoch}; continue with";

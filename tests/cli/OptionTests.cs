@@ -14,20 +14,20 @@ public sealed class OptionTests : IDisposable
 
     // Values other than the default that go together in one short run.
     private static readonly Dictionary<string, string> Values = Pairs("""
-        adjoint-from=2 at=0,1 batch=20 classes=5 depths=2 dimension=3 drop-last=true epochs=1 execution=layers
-        gradients=true jobs=2 last-norm-decay=1e-2 limit=40 lr=0.05 max-depth=4 methods=corrected:2,backprop
-        momentum=0.8 network=tied no-memory=true planes=2 precision=bfloat16 pretrain-epochs=1 pretrain-lr=0.05
+        accumulate=2 adjoint-from=2 at=0,1 batch=20 classes=5 clip=0.5 depths=2 dimension=3 drop-last=true ema=0.9 epochs=1
+        execution=layers freeze-norms=true gradients=true jobs=2 label-smoothing=0.1 last-norm-decay=1e-2 limit=40 lr=0.05 max-depth=4 methods=corrected:2,backprop
+        mixup=0.2 momentum=0.8 network=tied no-memory=true patience=3 planes=2 precision=bfloat16 pretrain-epochs=1 pretrain-lr=0.05
         reconstruction=corrected:2 reconstructions=corrected:2 repetitions=1 save-minutes=1 save-steps=2 scale-rate=true
         schedule=constant seed=3 seeds=4 size=custom-basic:3+3+3+3 sizes=auto:3 solver=heun solvers=heun stage-rate-factor=2 steps=2
         stretch-from=3
-        threads=1 tolerance=1e-3 train-stage=all train-steps=1 weight-decay=1e-4 workers=1 zero-init=true
+        threads=1 tolerance=1e-3 train-stage=all train-steps=1 validation=0.25 weight-decay=1e-4 workers=1 zero-init=true
         """);
 
     // Refused alone, by the name of the option or with its value, since it does not go with the preset or names what is not there.
     private static readonly Dictionary<string, string> Refused = Pairs("""
         budget-sweep=3 checkpoint=/nowhere/checkpoint.bin cifar10=/nowhere/cifar cuda-graphs=true data=/nowhere/data device=cuda:99
-        download=true epoch=mnist image=64 image-size=64 imagenet=/nowhere in=/nowhere/runs memory=1 npy=/nowhere/images.npy
-        only=nothing skip-corrupt=true
+        download=true epoch=mnist image=64 image-size=64 imagenet=/nowhere in=/nowhere/runs init=/nowhere/network.bin memory=1
+        new-head=true npy=/nowhere/images.npy only=nothing optimizer=adam skip-corrupt=true
         """);
 
     private readonly string folder = Directory.CreateTempSubdirectory("options").FullName;

@@ -1,11 +1,9 @@
-extern alias vision;
-
 using ResNetNodes.Data;
 using TorchSharp;
 using Xunit;
 using static TorchSharp.torch;
-using static vision::TorchSharp.torchvision;
-using static vision::TorchSharp.torchvision.transforms;
+using static TorchSharp.torchvision;
+using static TorchSharp.torchvision.transforms;
 
 namespace ResNetNodes.Tests;
 

@@ -25,12 +25,12 @@ public sealed partial class ConventionTests
         ("Stages/Engine", "ResNetNodes.Stages.Engine", ["Basics", "Stages/Values", "Stages/Callbacks", "Stages/Modules"]),
         ("Stages", "ResNetNodes", ["Basics", "Stages/Values", "Stages/Callbacks", "Stages/Engine"]),
         ("Planning", "ResNetNodes.Planning", ["Basics", "Stages/Values", "Stages/Engine", "Stages"]),
-        ("Networks", "ResNetNodes.Networks", ["Basics", "Stages/Values", "Stages/Modules", "Stages", "Planning"]),
         ("Data/Sets", "ResNetNodes.Data", ["Basics"]),
         ("Data/Transforms", "ResNetNodes.Data", ["Basics", "Data/Sets"]),
         ("Data/Loading", "ResNetNodes.Data", ["Basics", "Data/Sets", "Data/Transforms"]),
+        ("Networks", "ResNetNodes.Networks", ["Basics", "Stages/Values", "Stages/Modules", "Stages", "Planning", "Data/Transforms"]),
         ("Measuring", "ResNetNodes.Measuring", ["Basics"]),
-        ("Training", "ResNetNodes.Training", ["Basics", "Stages/Values", "Stages", "Data/Loading", "Measuring"]),
+        ("Training", "ResNetNodes.Training", ["Basics", "Stages/Values", "Stages", "Networks", "Data/Loading", "Measuring"]),
         ("Weights", "ResNetNodes.Weights", ["Basics", "Networks", "Training"]),
     ];
 

@@ -24,11 +24,31 @@ public sealed class RunFactsTests : IDisposable
     private static readonly Dictionary<string, Func<TrainingOptions, TrainingOptions>> ByOption = new()
     {
         ["the learning rate was 0.05, here it is 0.1; take 0.05"] = o => o with { LearningRate = 0.1 },
-        ["the momentum was 0.9, here it is 0.8; take 0.9"] = o => o with { Momentum = 0.8 },
+        ["the momentum was 0.9, here it is 0.8; take 0.9"] = o => o with { Optimizer = OptimizerChoice.Sgd(0.8) },
         ["the weight decay was 0.0005, here it is 0; take 0.0005"] = o => o with { WeightDecay = 0 },
         ["the named weight decay was none, here it is 0.1 of norm; take none"] = o => o with { NamedWeightDecay = new("norm", 0.1) },
         ["the stage rate factor was 1, here it is 4; take 1"] = o => o with { StageRateFactor = 4 },
         ["the schedule was constant, here it is cosine; take constant"] = o => o with { Schedule = Schedule.Cosine },
+        ["the schedule was constant, here it is warmup:2+constant; take constant"] =
+            o => o with { Schedule = Schedule.Constant.WarmUp(2) },
+        ["the schedule was constant, here it is mine@step; take constant"] =
+            o => o with { Schedule = Schedule.Custom("mine", (_, _) => 1).ByStep() },
+        ["the optimizer was sgd, here it is adamw; take sgd"] = o => o with { Optimizer = OptimizerChoice.AdamW() },
+        ["the optimizer was sgd, here it is mine; take sgd"] = o => o with
+        {
+            Optimizer = OptimizerChoice.Custom("mine", groups => new MomentumSgd(groups.SelectMany(g => g.Parameters))),
+        },
+        ["the loss was cross-entropy, here it is cross-entropy smoothed by 0.1; take cross-entropy"] =
+            o => o with { Loss = LossFunction.CrossEntropy(0.1) },
+        ["the loss was cross-entropy, here it is mine; take cross-entropy"] =
+            o => o with { Loss = LossFunction.Custom("mine", (scores, _) => scores.mean()) },
+        ["the largest norm of the gradient was none, here it is 2; take none"] = o => o with { ClipNorm = 2 },
+        ["the number of batches of a step was 1, here it is 4; take 1"] = o => o with { Accumulate = 4 },
+        ["the decay of the average of weights was none, here it is 0.99; take none"] = o => o with { AverageDecay = 0.99 },
+        ["the mixup was none, here it is 0.2 with seed 7; take none"] = o => o with { Mixup = new(0.2, 7) },
+        ["the freezing of batch normalizations was off, here it is on; take off"] = o => o with { FreezeNorms = true },
+        ["the pattern of modules in evaluation mode was none, here it is stem; take none"] = o => o with { EvaluationModules = "stem" },
+        ["the patience was none, here it is 3; take none"] = o => o with { Patience = 3 },
     };
 
     [Theory]
@@ -83,6 +103,7 @@ public sealed class RunFactsTests : IDisposable
         ["the SHA-256 of the test images was one, here it is other; take the images that it began with"] = (
             Train(Images()),
             new(Images(digest: "other"), Plain, 12, null)),
+        ["the data set of the validation images was none, here it is pictures; take none"] = (Train(Images()), Test()),
         ["the batch size of the test images was 12, here it is 3; take 12"] = (Train(Images()), new(Images(), Plain, 3, null)),
     };
 
@@ -97,7 +118,9 @@ public sealed class RunFactsTests : IDisposable
         using var trainer = new Trainer(model, Options with { Epochs = 3 });
         trainer.Resume(File);
         var before = Bits(model);
-        var error = Assert.Throws<ResNetNodesException>(() => trainer.Run(ByData[change].Train, ByData[change].Test, _ => { }));
+        var (train, test) = ByData[change];
+        var validation = change.Contains("validation", StringComparison.Ordinal) ? Test() : null;
+        var error = Assert.Throws<ResNetNodesException>(() => trainer.Run(train, test, _ => { }, validation: validation));
         Assert.StartsWith($"{File}: belongs to another run: {change}", error.Message);
         Assert.EndsWith(", or start a new run", error.Message);
         Assert.Equal(before, Bits(model));
@@ -109,7 +132,7 @@ public sealed class RunFactsTests : IDisposable
         Assert.Equal(3, next.History.Count);
         Assert.Equal(
             error.Message,
-            Assert.Throws<ResNetNodesException>(() => next.Run(ByData[change].Train, ByData[change].Test, _ => { })).Message);
+            Assert.Throws<ResNetNodesException>(() => next.Run(train, test, _ => { }, validation: validation)).Message);
     }
 
     /// <summary>A run may be made longer exactly where its finished epochs would have been the same.</summary>
@@ -122,6 +145,11 @@ public sealed class RunFactsTests : IDisposable
     [InlineData("cosine", 4, 1, 8, null)] // at the start of any length: 1
     [InlineData("cosine", 2, 2, 2, null)]
     [InlineData("thirds", 3, 1, 6, null)]
+    [InlineData("warmup:2+constant@step", 2, 2, 5, null)]
+    [InlineData(
+        "cosine@step", 4, 1, 8, // within the first epoch already
+        "its 1 finished epoch followed cosine@step over 4 epochs, "
+        + "over 8 they would have had other learning rates; take 4 epochs, or start a new run")]
     [InlineData(
         "thirds", 3, 2, 6,
         "its 2 finished epochs followed thirds over 3 epochs, "

@@ -1,11 +1,8 @@
-extern alias vision;
-
 using ResNetNodes.Networks;
 using ResNetNodes.Weights;
 using TorchSharp;
 using Xunit;
 using static TorchSharp.torch;
-using static vision::TorchSharp.torchvision;
 
 namespace ResNetNodes.Tests;
 
@@ -164,11 +161,11 @@ public sealed class TorchvisionResNetTests : IDisposable
 
     private static nn.Module<Tensor, Tensor> Theirs(string size) => size switch
     {
-        "18" => models.resnet18(),
-        "34" => models.resnet34(),
-        "50" => models.resnet50(),
-        "101" => models.resnet101(),
-        _ => models.resnet152(),
+        "18" => torchvision.models.resnet18(),
+        "34" => torchvision.models.resnet34(),
+        "50" => torchvision.models.resnet50(),
+        "101" => torchvision.models.resnet101(),
+        _ => torchvision.models.resnet152(),
     };
 
     private static Tensor Gradients(ResNet net, Func<Tensor, Tensor> evaluate, Tensor images)

@@ -140,7 +140,7 @@ public sealed class TrainerTests : IDisposable
         var options = new TrainingOptions
         {
             LearningRate = 0.05,
-            Momentum = 0.9,
+            Optimizer = OptimizerChoice.Sgd(0.9),
             WeightDecay = 0.01,
             StageRateFactor = 3,
             NamedWeightDecay = new(@"\.norm2\.", 0.2)
@@ -300,7 +300,7 @@ public sealed class TrainerTests : IDisposable
         using var model = Model(1);
         Assert.Throws<ArgumentOutOfRangeException>(() => new Trainer(model, new TrainingOptions { LearningRate = double.NaN }));
         Assert.Throws<ArgumentOutOfRangeException>(() => new Trainer(model, new TrainingOptions { Epochs = 0 }));
-        Assert.Throws<ArgumentOutOfRangeException>(() => new Trainer(model, new TrainingOptions { Momentum = 1 }));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new Trainer(model, new TrainingOptions { Optimizer = OptimizerChoice.Sgd(1) }));
         Assert.Throws<ArgumentOutOfRangeException>(() => new Trainer(model, new TrainingOptions { WeightDecay = -1e-9 }));
         Assert.Throws<ArgumentOutOfRangeException>(
             () => new Trainer(model, new TrainingOptions { StageRateFactor = double.PositiveInfinity }));

@@ -7,6 +7,13 @@ namespace {
 
 using namespace truth;
 
+/// max(the layer before, -another one).
+LayerSpec rectified(int64_t other) {
+  LayerSpec spec = plus(other);
+  spec.kind = LayerKind::rectify;
+  return spec;
+}
+
 struct Row {
   const char* name;
   std::function<FunctionSpec(int64_t channels, Generator&)> function;

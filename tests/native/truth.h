@@ -216,13 +216,6 @@ inline LayerSpec plus(int64_t other) {
   return spec;
 }
 
-/// max(the layer before, -another one).
-inline LayerSpec rectified(int64_t other) {
-  LayerSpec spec = plus(other);
-  spec.kind = LayerKind::rectify;
-  return spec;
-}
-
 /// The first block of a stage: relu(branch(x) + shortcut(x)), with stride 2. Another activation where kinks would
 /// disturb differences.
 inline FunctionSpec first_block(int64_t in, int64_t planes, LayerKind kind = LayerKind::relu) {

@@ -21,6 +21,7 @@ using static TorchSharp.torch;
 //                                                 writes the budget and the step's own memory
 //   archive FILE                                  reads an archive of CIFAR-10, six images a file; writes why not, and its peak of memory
 //   page FILE                                     runs the program of a page of the documentation, compiled into that assembly, in its folder
+//   weights write|read FOLDER                    writes or reads files of weights, for scripts/check-weights.sh
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
 set_num_threads(1); // threads that wait for one another measure how busy the machine is
 switch (args[0])
@@ -63,6 +64,12 @@ switch (args[0])
     case "page":
         Environment.CurrentDirectory = Path.GetDirectoryName(args[1])!;
         Assembly.LoadFrom(args[1]).EntryPoint!.Invoke(null, [Array.Empty<string>()]);
+        break;
+    case "weights" when args[1] == "write":
+        WeightsExchange.Write(args[2]);
+        break;
+    case "weights":
+        WeightsExchange.Read(args[2]);
         break;
     default:
         throw new ArgumentException($"{args[0]} is unknown");
@@ -171,7 +178,7 @@ static void SaveAndLoad(string path, long bytes)
     using (var file = new FileStream(path, FileMode.Create))
     using (var sparse = new SparseWriter(file))
     {
-        new SavedTraining(model, null).Write(sparse, [], null, null);
+        new SavedTraining(model, null).Write(sparse, [], null, null, null);
     }
 
     Console.WriteLine(new FileInfo(path).Length);

@@ -28,7 +28,7 @@ internal static class DataSets
     /// <summary>Refuses options that mean nothing for a data set.</summary>
     public static void Check(string dataset, string? path, bool download, bool skipCorrupt, bool resized)
     {
-        var isFolder = dataset is "image-folder" or "imagenet";
+        var isFolder = IsResized(dataset);
         Refuse(download && dataset is not ("cifar10" or "cifar100"), $"--download is for cifar10 and cifar100, --dataset is {dataset}");
         Refuse(skipCorrupt && !isFolder, $"--skip-corrupt is for image-folder and imagenet, --dataset is {dataset}");
         Refuse(resized && !isFolder, $"--image-size is for image-folder and imagenet, --dataset is {dataset}");
@@ -56,17 +56,35 @@ internal static class DataSets
         Terminal terminal,
         CancellationToken cancellation)
     {
-        return dataset switch
+        ImageDataset images = dataset switch
         {
-            "fashion-mnist" => (FashionMnist.Load(path ?? FashionMnist.DefaultFolder, train), Augmentation.Grey),
-            "cifar10" => (OpenCifar(dataset, 10, path, train, download, terminal, cancellation), Augmentation.Cifar),
-            "cifar100" => (OpenCifar(dataset, 100, path, train, download, terminal, cancellation), Augmentation.Cifar),
-            "image-folder" => (OpenFolder(path!, train, skipCorrupt, terminal), Augmentation.ImageNet with { Size = 64, Resize = 73 }),
-            "imagenet" => (OpenFolder(path!, train, skipCorrupt, terminal), Augmentation.ImageNet),
+            "fashion-mnist" => FashionMnist.Load(path ?? FashionMnist.DefaultFolder, train),
+            "cifar10" => OpenCifar(dataset, 10, path, train, download, terminal, cancellation),
+            "cifar100" => OpenCifar(dataset, 100, path, train, download, terminal, cancellation),
+            "image-folder" or "imagenet" => OpenFolder(path!, train, skipCorrupt, terminal),
             // The splits share the patterns, not the noise.
-            _ => (SyntheticImages.Create(train ? SyntheticTrain : SyntheticTest, syntheticSeed + (train ? 0 : 1)), Augmentation.Cifar),
+            _ => SyntheticImages.Create(train ? SyntheticTrain : SyntheticTest, syntheticSeed + (train ? 0 : 1)),
         };
+        return (images, AugmentationOf(dataset));
     }
+
+    /// <summary>How the training images of a data set become inputs.</summary>
+    /// <param name="dataset">One of <see cref="Names"/>; checked.</param>
+    public static Augmentation AugmentationOf(string dataset) => dataset switch
+    {
+        "fashion-mnist" => Augmentation.Grey,
+        "image-folder" => Augmentation.ImageNet with { Size = 64, Resize = 73 },
+        "imagenet" => Augmentation.ImageNet,
+        _ => Augmentation.Cifar,
+    };
+
+    /// <summary>The same with a result of another size.</summary>
+    public static Augmentation Sized(Augmentation augmentation, int size) =>
+        // The shorter side before the crop, in ImageNet's proportion of 256 to 224.
+        augmentation with { Size = size, Resize = (int)Math.Ceiling(size * 256 / 224.0) };
+
+    /// <summary>Whether images of a data set are resized, so that their size can be chosen.</summary>
+    public static bool IsResized(string dataset) => dataset is "image-folder" or "imagenet";
 
     private static ImageFolder OpenFolder(string path, bool train, bool skipCorrupt, Terminal terminal)
     {

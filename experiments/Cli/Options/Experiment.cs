@@ -2,18 +2,10 @@ using ResNetNodes.Experiments.Cli.Parsing;
 
 namespace ResNetNodes.Experiments.Cli.Options;
 
-/// <summary>
-/// A verb that computes something, shows it and leaves it in a folder: the groups that all of these have.
-/// </summary>
-internal abstract class Experiment : Verb
+/// <summary>A verb that computes something and shows it: the groups that all of these have.</summary>
+internal abstract class Computation : Verb
 {
-    protected Experiment() => Preset = new PresetGroup(GetType());
-
-    public PresetGroup Preset { get; }
-
     public ThreadsGroup Threads { get; } = new();
-
-    public FolderGroup Folder { get; } = new();
 
     public TerminalGroup Terminal { get; } = new();
 
@@ -25,4 +17,14 @@ internal abstract class Experiment : Verb
             Limits.Check(option);
         }
     }
+}
+
+/// <summary>One that leaves what it has computed in a folder, and has settings of options.</summary>
+internal abstract class Experiment : Computation
+{
+    protected Experiment() => Preset = new PresetGroup(GetType());
+
+    public PresetGroup Preset { get; }
+
+    public FolderGroup Folder { get; } = new();
 }

@@ -77,9 +77,7 @@ internal sealed class ImagesGroup : OptionGroup
             Dataset, Data, train, Download == true, SkipCorrupt == true, (int)seed, terminal, cancellation);
         if (ImageSize is { } text)
         {
-            // The shorter side before the crop, in ImageNet's proportion of 256 to 224.
-            var size = Read.Whole("image-size", text, 1);
-            augmentation = augmentation with { Size = size, Resize = (int)Math.Ceiling(size * 256 / 224.0) };
+            augmentation = DataSets.Sized(augmentation, Read.Whole("image-size", text, 1));
         }
 
         Pixels = augmentation.Size;
@@ -91,6 +89,27 @@ internal sealed class ImagesGroup : OptionGroup
     {
         var (images, augmentation) = Load(true, seed, terminal, cancellation);
         return (Batches(images, augmentation, size, seed), images);
+    }
+
+    /// <summary>Batches of the training images, without those to validate with, and batches of these: in order and as they are.</summary>
+    /// <param name="size">Images of a training batch.</param>
+    /// <param name="share">Share of validation images; null: none.</param>
+    /// <param name="seed">Of order, augmentation and split.</param>
+    /// <param name="terminal">For the progress of a download.</param>
+    /// <param name="cancellation">Ends a download.</param>
+    public (BatchLoader Train, ImageDataset Images, BatchLoader? Validation) SplitBatches(
+        int size, double? share, long seed, Terminal terminal, CancellationToken cancellation)
+    {
+        var (images, augmentation) = Load(true, seed, terminal, cancellation);
+        if (share is null)
+        {
+            return (Batches(images, augmentation, size, seed), images, null);
+        }
+
+        var (training, validation) = images.Split(share.Value, seed);
+        return (
+            Batches(training, augmentation, size, seed), training,
+            new BatchLoader(validation, augmentation.WithoutRandomness(), TestBatch, null, WorkersNumber));
     }
 
     /// <summary>Batches of training images that are loaded.</summary>

@@ -27,7 +27,14 @@ internal sealed record Limit(double Least, double Most, string Reason)
 
     public override string ToString()
     {
-        var (from, to) = (IsAbove ? "above" : "from", IsAbove ? "and up to" : IsBelow ? "to below" : "to");
+        var from = IsAbove ? "above" : "from";
+        var to = (IsAbove, IsBelow) switch
+        {
+            (true, true) => "and below",
+            (true, false) => "and up to",
+            (false, true) => "to below",
+            _ => "to",
+        };
         return IsBytes
             ? string.Create(CultureInfo.InvariantCulture, $"bytes from {Least} to {Most}, as 2000000, 500MiB, 1.5GiB or 2GB: {Reason}")
             : string.Create(
@@ -57,24 +64,30 @@ internal static class Limits
 
     private static readonly Dictionary<string, Limit> Table = new()
     {
+        ["accumulate"] = new(1, MostBatch, "more batches are a data set, not a step"),
         ["adjoint-from"] = new(1, NetworkSize.MostBlocks, "no stage has more functions"),
         ["at"] = Steps with { Least = 0 },
         ["batch"] = new(1, MostBatch, "more images are a data set, not a step"),
         ["budget-sweep"] = new(2, 100, "more budgets lie closer together than measurements tell apart"),
         ["classes"] = new(1, MostBatch, "no data set here has more"),
+        ["clip"] = new(0, 1e6, "gradients so large have diverged") { IsWhole = false, IsAbove = true },
         ["depth"] = Depth,
         ["depths"] = Depth,
         ["dimension"] = new(1, 1 << 14, "a matrix of so many rows takes 2 GiB"),
+        ["ema"] = new(0, 1, "an average of decay 1 never changes") { IsWhole = false, IsAbove = true, IsBelow = true },
         ["epochs"] = Epochs,
         ["image"] = Pixels,
         ["image-size"] = Pixels,
         ["jobs"] = Threads with { Reason = "more than four runs a core only wait for one another" },
+        ["label-smoothing"] = new(0, 1, "at 1 labels mean nothing") { IsWhole = false, IsBelow = true },
         ["last-norm-decay"] = Decay,
         ["limit"] = new(1, int.MaxValue, "images are counted in 31 bits"),
         ["lr"] = Rate,
         ["max-depth"] = Depth with { Least = 2 },
         ["memory"] = new(1, 1L << 50, "no machine has more memory") { IsBytes = true },
+        ["mixup"] = new(0, Mixup.MostAlpha, "all shares are about a half there") { IsWhole = false, IsAbove = true },
         ["momentum"] = new(0, 1, "from 1 on, no step ever fades") { IsWhole = false, IsBelow = true },
+        ["patience"] = Epochs,
         ["planes"] = new(1, MostPlanes, "a convolution of so many channels has 144 GiB of weights"),
         ["pretrain-epochs"] = Epochs,
         ["pretrain-lr"] = Rate,
@@ -88,8 +101,10 @@ internal static class Limits
         ["stretch-from"] = Depth,
         ["threads"] = Threads,
         ["timed-steps"] = Steps with { Least = 0 },
+        ["top"] = new(1, MostBatch, "no network here has more classes"),
         ["tolerance"] = new(0, 1e6, "no descent begins at a larger loss") { IsWhole = false },
         ["train-steps"] = Steps with { Least = 0 },
+        ["validation"] = new(0, 1, "some images have to be trained with") { IsWhole = false, IsAbove = true, IsBelow = true },
         ["weight-decay"] = Decay,
         ["workers"] = Threads,
     };

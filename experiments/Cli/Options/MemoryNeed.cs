@@ -11,12 +11,14 @@ namespace ResNetNodes.Experiments.Cli.Options;
 /// <param name="Device">Where they are.</param>
 /// <param name="Images">Images in a step.</param>
 /// <param name="Pixels">Rows and columns of an image.</param>
-/// <param name="Copies">Tensors of the weights' size: the weights, their gradients, their momentum.</param>
+/// <param name="Copies">Tensors of the weights' size: the weights, their gradients, what the optimizer keeps, their average.</param>
 internal sealed record Workload(Device Device, int Images, int Pixels, int Copies)
 {
     /// <summary>That of a training; a batch is no larger than its data set.</summary>
     public static Workload Of(TrainingOptions options, int batch, ImageDataset images, int pixels) =>
-        new(options.Device, Math.Min(batch, images.Count), pixels, options.Momentum > 0 ? 3 : 2);
+        new(
+            options.Device, Math.Min(batch, images.Count), pixels,
+            2 + (options.Optimizer.Copies ?? 0) + (options.AverageDecay is null ? 0 : 1));
 }
 
 /// <summary>
@@ -90,7 +92,13 @@ internal static class MemoryNeed
     {
         // With a GPU only the weights are known to be on the host, where they are made.
         var copies = IsHost(load) ? load.Copies : 1;
-        var tensors = copies switch { 1 => "weights", 2 => "weights and gradients", _ => "weights, gradients and momentum" };
+        var tensors = copies switch
+        {
+            1 => "weights",
+            2 => "weights and gradients",
+            3 => "weights, gradients and momentum",
+            _ => "weights, gradients, means of gradients and average",
+        };
         Require(
             given, $"the network needs for its {tensors}", (copies * Float * parameters) + (functions * FunctionBytes), remedy);
     }

@@ -88,6 +88,12 @@ internal sealed class NetworkGroup(params IReadOnlyList<string> allowed) : Optio
     /// <param name="value">What the option was given, where that is not the size itself.</param>
     public static void Check(string option, ResNetOptions options, Workload load, string? value = null)
     {
+        if (options.Kind == ResNetKind.Torchvision && options.Stage.Solver != Solver.Euler)
+        {
+            throw new UsageException(
+                $"--network torchvision adds its branches as they are, which is the solver euler and no {options.Stage.Solver}");
+        }
+
         foreach (var blocks in options.Size.Blocks.Where(blocks => blocks > 1))
         {
             Check(option, options.Stage.Solver, blocks - 1);

@@ -15,9 +15,12 @@ internal static partial class Read
     /// <param name="option">Its name.</param>
     /// <param name="text">The text.</param>
     /// <param name="least">Where a verb needs more than the option's own least.</param>
-    public static int Whole(string option, string text, int least = 0)
+    public static int Whole(string option, string text, int least = 0) => WholeOf(option, text, option, least);
+
+    /// <summary>A whole number in the range of another option.</summary>
+    public static int WholeOf(string option, string text, string ranged, int least = 0)
     {
-        var limit = Limits.Of(option);
+        var limit = Limits.Of(ranged);
         limit = limit with { Least = Math.Max(limit.Least, least) };
         return Digits().IsMatch(text) && int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var value)
             && limit.Holds(value) ? value : throw Misfit(option, text, limit);

@@ -1,6 +1,9 @@
 using CommandLine;
 using ResNetNodes.Experiments.Cli.Parsing;
+using ResNetNodes.Networks;
 using ResNetNodes.Training;
+using ResNetNodes.Weights;
+using TorchSharp;
 using static TorchSharp.torch;
 
 namespace ResNetNodes.Experiments.Cli.Options;
@@ -18,7 +21,7 @@ internal sealed class BatchGroup : OptionGroup
 /// <summary>The learning rate.</summary>
 internal class RateGroup : OptionGroup
 {
-    [Option('l', "lr", Default = "0.1", MetaValue = "RATE", HelpText = "Initial learning rate of SGD.")]
+    [Option('l', "lr", Default = "0.1", MetaValue = "RATE", HelpText = "Initial learning rate.")]
     [Section("training")]
     public string Rate { get => Given(); set => Set(value); }
 
@@ -32,7 +35,7 @@ internal sealed class OptimizationGroup : RateGroup
     [Section("training")]
     public string Momentum { get => Given(); set => Set(value); }
 
-    [Option("weight-decay", Default = "5e-4", MetaValue = "D", HelpText = "Weight decay of SGD.")]
+    [Option("weight-decay", Default = "5e-4", MetaValue = "D", HelpText = "Weight decay.")]
     [Section("training")]
     public string WeightDecay { get => Given(); set => Set(value); }
 
@@ -40,7 +43,7 @@ internal sealed class OptimizationGroup : RateGroup
     public TrainingOptions On(Device device) => new()
     {
         LearningRate = RateNumber,
-        Momentum = Read.Number("momentum", Momentum),
+        Optimizer = OptimizerChoice.Sgd(Read.Number("momentum", Momentum)),
         WeightDecay = Read.Number("weight-decay", WeightDecay),
         Device = device,
     };
@@ -54,7 +57,7 @@ internal sealed class ScheduleGroup : OptionGroup
     public string Epochs { get => Given(); set => Set(value); }
 
     [Option("schedule", Default = "cosine", MetaValue = "constant|cosine|thirds|steps:A+B|every:N*F", HelpText =
-        "Learning rate over the epochs.")]
+        "Learning rate over the epochs; over the steps as cosine@step, after a rise as warmup:5+cosine or warmup:500steps+cosine.")]
     [Section("training")]
     public string Schedule { get => Given(); set => Set(value); }
 
@@ -93,6 +96,69 @@ internal sealed class SavingGroup : OptionGroup
     };
 }
 
+/// <summary>Weights that a training begins with.</summary>
+internal sealed class InitGroup : OptionGroup
+{
+    private const string Head = "head.";
+
+    [Option("init", MetaValue = "FILE", HelpText =
+        "Begin with the weights of this network instead of random ones: checkpoint.bin, or .safetensors, .pth or .pt of export or import.")]
+    [Section("training")]
+    public string? Path { get => Optional(); set => Set(value); }
+
+    [Option("new-head", HelpText = "Leave the last layer random: for other classes than those of --init.")]
+    [Section("training")]
+    public bool? NewHead { get => Switch(); set => Set(value); }
+
+    public override void Start(Verb verb)
+    {
+        if (Peek(nameof(NewHead)) == "true" && Peek(nameof(Path)) is null)
+        {
+            throw new UsageException("--new-head is given, but no --init with other classes");
+        }
+    }
+
+    /// <summary>Reads the weights, where there is a file.</summary>
+    /// <param name="network">The network that is trained.</param>
+    /// <param name="classNames">The classes' names in order, if known.</param>
+    public void Load(nn.Module network, IReadOnlyList<string>? classNames)
+    {
+        if (Path is not { } path)
+        {
+            return;
+        }
+
+        if (NewHead != true)
+        {
+            if (classNames is not null && NetworkFile.Describe(path)?.ClassNames is { } known && !known.SequenceEqual(classNames))
+            {
+                throw new ResNetNodesException($"{path}: was trained on other classes than these; take --new-head");
+            }
+
+            NetworkFile.LoadInto(path, network);
+            return;
+        }
+
+        var (source, description) = NetworkFile.Load(path);
+        using (source)
+        {
+            var here = NetworkDescription.Of(network)!;
+            if ((description with { Classes = here.Classes }).Difference(here) is { } difference)
+            {
+                throw new ResNetNodesException(
+                    $"{path}: belongs to another network ({difference}); use the options that it was trained with");
+            }
+
+            using var guard = torch.no_grad();
+            var given = source.state_dict();
+            foreach (var (name, target) in network.state_dict().Where(t => !t.Key.StartsWith(Head, StringComparison.Ordinal)))
+            {
+                target.copy_(given[name]);
+            }
+        }
+    }
+}
+
 /// <summary>Weights of a network that was trained before.</summary>
 internal sealed class CheckpointGroup : OptionGroup
 {
@@ -100,4 +166,15 @@ internal sealed class CheckpointGroup : OptionGroup
         "Weights of a trained network, instead of training one first.")]
     [Section("training")]
     public string? Path { get => Optional(); set => Set(value); }
+
+    /// <summary>Reads the weights into a network.</summary>
+    /// <param name="path">The file, as <see cref="Path"/> has it.</param>
+    /// <param name="network">The network, on any device.</param>
+    public static void Load(string path, nn.Module network) => NetworkFile.LoadInto(path, network);
+
+    /// <summary>Builds the network of the file, with its weights.</summary>
+    /// <param name="verb">The verb, which can't do without.</param>
+    public (nn.Module<Tensor, Tensor> Network, NetworkDescription Description) Open(Verb verb) => Path is { } path
+        ? NetworkFile.Load(path)
+        : throw new UsageException($"{verb.Name} needs --checkpoint, the file of a trained network, such as runs/train/checkpoint.bin");
 }

@@ -31,6 +31,12 @@ internal static class HelpPage
         writer.WriteLine($"resnet-nodes {verb.Name}: {type.GetCustomAttribute<VerbAttribute>()!.HelpText}");
         var page = type.GetCustomAttribute<PageAttribute>();
         writer.WriteLine(page?.Source);
+        if (verb.WordsName is { } words)
+        {
+            writer.WriteLine();
+            writer.WriteLine($"usage: resnet-nodes {verb.Name} [options] {words} ...");
+        }
+
         foreach (var section in verb.Options.GroupBy(o => o.Section).OrderBy(s => Array.IndexOf(Sections, s.Key)))
         {
             writer.WriteLine();

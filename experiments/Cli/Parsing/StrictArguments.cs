@@ -33,10 +33,16 @@ internal static class StrictArguments
 
     private static List<string> Check(Verb verb, IReadOnlyList<string> words)
     {
-        var result = new List<string>();
+        var (result, free) = (new List<string>(), new List<string>());
         for (var i = 0; i < words.Count; i++)
         {
             var word = words[i];
+            if (verb.WordsName is { } what && !word.StartsWith('-'))
+            {
+                free.Add(Readable(what, word.Length > 0 ? word : throw new UsageException($"{what} is '', expected a value")));
+                continue;
+            }
+
             var split = word.StartsWith("--", StringComparison.Ordinal) ? word.IndexOf('=') : -1;
             var option = Find(verb, split < 0 ? word : word[..split]);
             if (ValueOf(result, option.Name) is not null)
@@ -66,19 +72,20 @@ internal static class StrictArguments
                     $"--{option.Name} is '{value}', expected {(option.IsSwitch ? "true or false" : "a value")}");
             }
 
-            if (value.FirstOrDefault(c => char.IsControl(c) || c == Unreadable) is var odd and not '\0')
-            {
-                throw new UsageException(
-                    $"--{option.Name} holds "
-                    + (odd == Unreadable ? "bytes that are not UTF-8" : $"the control character U+{(int)odd:X4}")
-                    + "; take another name or value");
-            }
-
-            result.Add($"--{option.Name}={value}");
+            result.Add($"--{option.Name}={Readable("--" + option.Name, value)}");
         }
 
+        verb.FreeWords = free;
         return result;
     }
+
+    private static string Readable(string name, string value) =>
+        value.FirstOrDefault(c => char.IsControl(c) || c == Unreadable) is var odd and not '\0'
+            ? throw new UsageException(
+                $"{name} holds "
+                + (odd == Unreadable ? "bytes that are not UTF-8" : $"the control character U+{(int)odd:X4}")
+                + "; take another name or value")
+            : value;
 
     private static VerbOption Find(Verb verb, string name)
     {

@@ -27,6 +27,12 @@ internal abstract class Verb : OptionGroup
     /// <summary>The options of the command line itself, each as --option=value.</summary>
     public IReadOnlyList<string> GivenWords { get; set; } = [];
 
+    /// <summary>What words that belong to no option stand for, as the help names them; null: there are no such words.</summary>
+    public virtual string? WordsName => null;
+
+    /// <summary>Words that belong to no option.</summary>
+    public IReadOnlyList<string> FreeWords { get; set; } = [];
+
     /// <summary>What keeps the parts of the run that are done, once there is something to keep.</summary>
     public IRunKeeper? Keeper { get; set; }
 

@@ -74,6 +74,12 @@ public sealed class BatchLoader
         Fact.Of("augmentation", augmentation),
     ];
 
+    /// <summary>What a network is given of its batches, less what is random.</summary>
+    internal InputDescription Input => InputDescription.Of(augmentation);
+
+    /// <summary>The classes' names in order, if known.</summary>
+    internal IReadOnlyList<string>? ClassNames => data.ClassNames;
+
     /// <summary>The time spent waiting for batches, over all epochs.</summary>
     internal TimeSpan Waited { get; private set; }
 
@@ -91,7 +97,7 @@ public sealed class BatchLoader
     /// <param name="first">The first batch (<see cref="Batch.Index"/>), from 0; <see cref="BatchCount"/> for none.</param>
     /// <returns>The batches; each is the caller's to dispose.</returns>
     /// <exception cref="ArgumentOutOfRangeException">There is no such batch.</exception>
-    /// <exception cref="ResNetNodesException">An image can't be read; or none of the epoch can, if damaged ones are skipped.</exception>
+    /// <exception cref="ResNetNodesException">An image can't be read; or none of all can, if damaged ones are skipped.</exception>
     public IEnumerable<Batch> Epoch(int epoch, int first)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(first);

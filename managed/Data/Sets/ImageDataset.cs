@@ -3,6 +3,9 @@ namespace ResNetNodes.Data;
 /// <summary>Labelled images. Reading is safe from several threads at once.</summary>
 public abstract class ImageDataset
 {
+    // Of a seed's numbers, apart from those of its epochs and images.
+    private const long SplitPart = 1L << 40;
+
     private readonly int[] labels;
 
     /// <summary>Creates a data set.</summary>
@@ -65,4 +68,33 @@ public abstract class ImageDataset
     /// <param name="count">The largest number of images.</param>
     /// <returns>The first images; from a set that is sorted by class, the first of each class in turn.</returns>
     public abstract ImageDataset Take(int count);
+
+    /// <summary>
+    /// Splits the set at random into images to train with and images to validate with; both keep the order of the set, and no image is
+    /// in both.
+    /// </summary>
+    /// <param name="share">The share of validation images, above 0 and below 1; rounded to whole images, at least one.</param>
+    /// <param name="seed">Which images these are.</param>
+    /// <returns>Two sets of the same name and classes.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">The share is out of its range.</exception>
+    /// <exception cref="ResNetNodesException">No image to train with would be left.</exception>
+    public (ImageDataset Training, ImageDataset Validation) Split(double share, long seed)
+    {
+        if (share is not (> 0 and < 1))
+        {
+            throw new ArgumentOutOfRangeException(nameof(share), share, "expected above 0 and below 1");
+        }
+
+        var part = Math.Max(1, (int)Math.Round(share * Count));
+        if (part >= Count)
+        {
+            throw new ResNetNodesException(
+                $"{Name}: of its {Count} images {part} would validate, and none be left to train with; take a smaller share, or more images");
+        }
+
+        var order = Enumerable.Range(0, Count).ToArray();
+        new RandomNumbers(seed).Part(SplitPart).Stream().Shuffle(order);
+        int[] Sorted(IEnumerable<int> indices) => [.. indices.Order()];
+        return (new ImageSubset(this, Sorted(order.Skip(part))), new ImageSubset(this, Sorted(order.Take(part))));
+    }
 }

@@ -6,7 +6,9 @@ namespace ResNetNodes.Data;
 /// </summary>
 public sealed class ImageFolder : ImageDataset
 {
-    private const int MostBytes = 1 << 28;
+    /// <summary>No image is longer.</summary>
+    internal const int MostBytes = 1 << 28;
+
     private readonly string root;
     private readonly string[] files;
     private readonly bool skipCorrupt;

@@ -11,6 +11,9 @@ public enum ImageFit
 
     /// <summary>The shorter side scaled to <see cref="Augmentation.Resize"/>, and the centre of that.</summary>
     ResizedCentre,
+
+    /// <summary><see cref="Canvas"/> for an image that it has room for, <see cref="ResizedCentre"/> for a larger one.</summary>
+    CanvasOrCentre,
 }
 
 /// <summary>
@@ -32,7 +35,7 @@ public sealed record Augmentation
     /// <summary>How the image becomes a square.</summary>
     public ImageFit Fit { get; init; }
 
-    /// <summary>Canvas: by how many pixels a random crop may reach beyond the image; 0 for none.</summary>
+    /// <summary>On a canvas: by how many pixels a random crop may reach beyond the image; 0 for none.</summary>
     public int CropPadding { get; init; } = 4;
 
     /// <summary>Random resized crop: the smallest share of the image's area.</summary>
@@ -96,7 +99,8 @@ public sealed record Augmentation
         }
 
         ArgumentOutOfRangeException.ThrowIfNotEqual(target.Length, Channels * Size * Size);
-        if (Fit == ImageFit.Canvas && (image.Height > Size || image.Width > Size))
+        var isLarger = image.Height > Size || image.Width > Size;
+        if (Fit == ImageFit.Canvas && isLarger)
         {
             throw new ArgumentException(
                 $"image {index} is {image.Height}×{image.Width}, expected at most {Size}×{Size}; larger images need a Fit that "
@@ -107,6 +111,7 @@ public sealed record Augmentation
         switch (Fit)
         {
             case ImageFit.Canvas:
+            case ImageFit.CanvasOrCentre when !isLarger:
                 var down = random?.Next(-CropPadding, CropPadding + 1) ?? 0;
                 var right = random?.Next(-CropPadding, CropPadding + 1) ?? 0;
                 OntoCanvas(image, down - ((Size - image.Height) / 2), right - ((Size - image.Width) / 2), target);
@@ -118,6 +123,7 @@ public sealed record Augmentation
                 AntialiasedResize.Scale(image, rows, columns, target);
                 break;
             case ImageFit.ResizedCentre:
+            case ImageFit.CanvasOrCentre:
                 AntialiasedResize.Scale(image, CentreAxis(image.Height, image.Width), CentreAxis(image.Width, image.Height), target);
                 break;
         }
