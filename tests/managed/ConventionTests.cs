@@ -136,27 +136,6 @@ public sealed partial class ConventionTests
         Assert.DoesNotContain(symbols, s => UnstableSymbol().IsMatch(s));
     }
 
-    [Fact]
-    public void PublicApi_IsTheApprovedOne()
-    {
-        var members = typeof(ResidualStage).Assembly.GetExportedTypes().Concat([typeof(ResNetNodesException)]).OrderBy(
-            t => t.FullName,
-            StringComparer.Ordinal)
-            .SelectMany(type => Written(type).Select(m => $"{type.FullName}: {m}").Order(StringComparer.Ordinal).Prepend(type.FullName!));
-        var found = string.Join('\n', members) + "\n";
-        var file = Path.Combine(Root, "tests/managed/PublicApi.txt");
-        var approved = File.Exists(file) ? File.ReadAllText(file) : string.Empty;
-        if (found != approved)
-        {
-            File.WriteAllText(Path.Combine(AppContext.BaseDirectory, "PublicApi.received.txt"), found);
-        }
-
-        Assert.True(
-            found == approved,
-            "the public API differs from tests/managed/PublicApi.txt; if it should, copy "
-            + $"{AppContext.BaseDirectory}PublicApi.received.txt over it and add a line to CHANGELOG.md");
-    }
-
     // What the compiler adds to enums, records and properties says nothing more, and an override keeps what its base has promised.
     private static IEnumerable<MemberInfo> Written(Type type) =>
         type.GetMembers(BindingFlags.Public | BindingFlags.Instance | BindingFlags.Static | BindingFlags.DeclaredOnly).Where(m =>
