@@ -50,8 +50,11 @@ public sealed record NetworkDescription(
 {
     private const string TinyKind = "tiny";
     // What is wrong with a number that is none is for Problem to say.
-    private static readonly JsonSerializerOptions Json =
-        new(JsonSerializerOptions.Strict) { NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals };
+    private static readonly JsonSerializerOptions Json = new(JsonSerializerOptions.Strict)
+    {
+        NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
+        TypeInfoResolver = DescriptionJson.Default,
+    };
 
     /// <summary>The networks that there are a description of: their kinds.</summary>
     internal static IReadOnlyList<string> Kinds { get; } = [TinyKind, .. Enum.GetValues<ResNetKind>().Select(NameOf)];
@@ -258,3 +261,8 @@ public sealed record NetworkDescription(
         ? Enum.Parse<T>(text)
         : throw new ArgumentException($"{what} '{text}' is unknown; expected {Suggestion.List(Enum.GetNames<T>())}");
 }
+
+/// <summary>How a description is written, member by member: known when this is compiled, for applications that are trimmed.</summary>
+[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata)]
+[JsonSerializable(typeof(NetworkDescription))]
+internal sealed partial class DescriptionJson : JsonSerializerContext;

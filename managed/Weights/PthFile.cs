@@ -1,6 +1,7 @@
 using System.IO.Compression;
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using ResNetNodes.Training;
 using static TorchSharp.torch;
 
@@ -39,7 +40,7 @@ internal sealed class PthFile : PickledWeights
             using var pickle = new MemoryStream(Bytes(PickleName));
             Take(Unpickled(pickle));
             Metadata = records.ContainsKey(MetadataName)
-                ? JsonSerializer.Deserialize<Dictionary<string, string>>(Bytes(MetadataName)) ?? []
+                ? JsonSerializer.Deserialize(Bytes(MetadataName), TextsJson.Default.DictionaryStringString) ?? []
                 : [];
         }
         catch (Exception exception) when (exception is InvalidDataException or EndOfStreamException)
@@ -84,7 +85,7 @@ internal sealed class PthFile : PickledWeights
         if (metadata.Count > 0)
         {
             var sorted = new SortedDictionary<string, string>(metadata.ToDictionary(), StringComparer.Ordinal);
-            Put(MetadataName, JsonSerializer.SerializeToUtf8Bytes(sorted));
+            Put(MetadataName, JsonSerializer.SerializeToUtf8Bytes(sorted, TextsJson.Default.SortedDictionaryStringString));
         }
 
         Stream New(string name)
@@ -177,3 +178,8 @@ internal sealed class PthFile : PickledWeights
         return bytes;
     }
 }
+
+/// <summary>How texts beside the tensors are written: known when this is compiled, for applications that are trimmed.</summary>
+[JsonSerializable(typeof(Dictionary<string, string>))]
+[JsonSerializable(typeof(SortedDictionary<string, string>))]
+internal sealed partial class TextsJson : JsonSerializerContext;

@@ -14,6 +14,16 @@ public sealed partial class PageTests
     [Fact]
     public void Readme_Runs() => Assert.Contains("states are off by at most", Assert.Single(PageCode.Run("README.md")));
 
+    /// <summary>The page of the package on a gallery.</summary>
+    [Fact]
+    public void PackagePage_HasTheExampleOfTheReadme()
+    {
+        var (page, readme) = ("managed/README.md", "README.md");
+        Assert.Equal(PageCode.Cells(readme).Single(cell => cell.IsCode).Text, PageCode.Cells(page).Single(cell => cell.IsCode).Text);
+        // A gallery shows no pictures of the repository, and follows no path into it.
+        Assert.DoesNotMatch(@"\]\((?!https://)", File.ReadAllText(Path.Combine(ConventionTests.Root, page)));
+    }
+
     [Fact]
     public void TrainWhatDoesNotFit_PrintsWhatThePageSays()
     {

@@ -72,8 +72,7 @@ internal sealed record Fact(string Name, IReadOnlyList<string> Values)
     }
 }
 
-/// <summary>How an augmentation is written, property by property: known when this is compiled, since a trimmed application has no
-/// serialization by reflection.</summary>
+/// <summary>How an augmentation is written, property by property: known when this is compiled, for applications that are trimmed.</summary>
 [JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata, UseStringEnumConverter = true)]
 [JsonSerializable(typeof(Augmentation))]
 internal sealed partial class FactJson : JsonSerializerContext;
