@@ -71,7 +71,7 @@ public sealed class DecoupledAdam : AdamW
         {
             var (options, rate) = (group.Options, group.LearningRate);
             var (beta1, beta2) = group.Betas;
-            using Scalar kept = 1 - (rate * options.weight_decay!.Value), epsilon = options.eps!.Value;
+            using Scalar kept = 1 - (rate * options.weight_decay!.Value), epsilon = options.eps!.Value, one = 1;
             using Scalar keptMean = beta1, newMean = 1 - beta1, keptSquare = beta2, newSquare = 1 - beta2;
             foreach (var parameter in group.Parameters)
             {
@@ -92,7 +92,8 @@ public sealed class DecoupledAdam : AdamW
                 state.exp_avg_sq.mul_(keptSquare).addcmul_(gradient, gradient, newSquare);
                 using Scalar root = 1 / Math.Sqrt(1 - Math.Pow(beta2, state.step));
                 using Scalar down = -rate / (1 - Math.Pow(beta1, state.step));
-                var spread = state.exp_avg_sq.sqrt().mul_(root).add_(epsilon);
+                // Without the second, TorchSharp makes one that nothing refers to.
+                var spread = state.exp_avg_sq.sqrt().mul_(root).add_(epsilon, one);
                 parameter.addcdiv_(state.exp_avg, spread, down);
             }
         }

@@ -85,7 +85,7 @@ internal sealed record MixedBatch(Tensor Images, Tensor Labels, Tensor Others, d
     /// <summary>The mean loss.</summary>
     public Tensor Loss(LossFunction loss, Tensor scores)
     {
-        using TorchSharp.Scalar own = Share, theirs = 1 - Share;
-        return loss.Of(scores, Labels).mul(own).add(loss.Of(scores, Others).mul(theirs));
+        using TorchSharp.Scalar own = Share, theirs = 1 - Share, one = 1;
+        return loss.Of(scores, Labels).mul(own).add(loss.Of(scores, Others).mul(theirs), one);
     }
 }

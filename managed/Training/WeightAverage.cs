@@ -55,7 +55,7 @@ internal sealed class WeightAverage : IDisposable
     {
         using var guard = no_grad();
         using Scalar one = 1;
-        Steps.add_(one);
+        Steps.add_(one, one);
         var steps = Steps.item<long>();
         var d = Math.Min(decay, (1.0 + steps) / (10.0 + steps));
         using Scalar kept = d, added = 1 - d;
