@@ -108,13 +108,21 @@ internal sealed class MemoryPoint : Verb
 
         var (peak, step) = MemoryProbe.Measure(Step, device);
         // What a GPU's allocator has once reserved tells nothing of parts.
-        var parts = model is ResNet network && device.type == DeviceType.CPU
-            ? PartMemory.Measure(network.Parts, MemoryLayout.ChannelsLast(images), scores => nn.functional.cross_entropy(scores, labels))
-            : [];
+        var parts = model is ResNet network && device.type == DeviceType.CPU ? Parts(network, images, labels) : [];
         return new MeasuredMemory(peak, step, parts)
         {
             Plan = NetworkGroup.PlannerOf(model)?.Plan is { } plan ? new(plan.Bytes, plan.LeastBytes, plan.MostBytes) : null,
         };
+    }
+
+    private static IReadOnlyList<PartMemory> Parts(ResNet network, Tensor images, Tensor labels)
+    {
+        using var input = MemoryLayout.ChannelsLast(images);
+        IReadOnlyList<PartMemory> Measure() =>
+            PartMemory.Measure(network.Parts, input, scores => nn.functional.cross_entropy(scores, labels));
+        // The first also gives back what the steps before have left.
+        Measure();
+        return Measure();
     }
 
     // The median, once a plan has seen enough of its steps to settle.

@@ -15,7 +15,7 @@ public sealed record PartMemory(string Name, long KeptBytes, long ForwardBytes, 
     /// <summary>
     /// Measures parts that run one after the other, each on its own: the forward passes in turn, then the backward passes from the last one
     /// to the first. Figures are the process's (<see cref="MemoryProbe"/>); gradients and optimizer state should be in place, by a step
-    /// or two before.
+    /// or two before, and what those steps have left should be gone, by a first measurement, which counts it as given back by a part.
     /// </summary>
     /// <param name="parts">Names and modules; each gets what the one before gives.</param>
     /// <param name="input">What the first one gets.</param>
