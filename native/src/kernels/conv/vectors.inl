@@ -17,8 +17,11 @@ struct Block {
   static constexpr int64_t kOutputsOfPairs = kVectors > 1 ? 0 : kMany ? 8 : 4;
 };
 
+// In memory it need not be aligned; on the stack it is.
 template <int64_t kLanes>
 using Vector = typename Block<kLanes>::Vector;
+template <int64_t kLanes>
+using Aligned = typename Register<Block<kLanes>::kWidth>::Floats;
 
 template <int64_t kLanes>
 Vector<kLanes>& at(float* p) {

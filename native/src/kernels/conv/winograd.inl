@@ -93,10 +93,10 @@ struct Sums {
 // put(i, j, R X Ct at i, j) for X = load(i, j), where Rows::apply(R x, x) and Columns::apply(C x, x).
 template <int64_t kLanes, typename Rows, typename Columns, typename Load, typename Put>
 [[gnu::always_inline]] inline void in_both_directions(const Load& load, const Put& put) {
-  alignas(sizeof(Vector<kLanes>)) Vector<kLanes> rows[Rows::kTo][Columns::kFrom];
+  Aligned<kLanes> rows[Rows::kTo][Columns::kFrom];
 #pragma GCC unroll 6
   for (int64_t j = 0; j < Columns::kFrom; ++j) {
-    alignas(sizeof(Vector<kLanes>)) Vector<kLanes> from[Rows::kFrom], to[Rows::kTo];
+    Aligned<kLanes> from[Rows::kFrom], to[Rows::kTo];
 #pragma GCC unroll 6
     for (int64_t i = 0; i < Rows::kFrom; ++i) from[i] = load(i, j);
     Rows::apply(to, from);
@@ -105,7 +105,7 @@ template <int64_t kLanes, typename Rows, typename Columns, typename Load, typena
   }
 #pragma GCC unroll 6
   for (int64_t i = 0; i < Rows::kTo; ++i) {
-    alignas(sizeof(Vector<kLanes>)) Vector<kLanes> to[Columns::kTo];
+    Aligned<kLanes> to[Columns::kTo];
     Columns::apply(to, rows[i]);
 #pragma GCC unroll 6
     for (int64_t j = 0; j < Columns::kTo; ++j) put(i, j, to[j]);
@@ -126,10 +126,9 @@ void input_tiles_of(Number* tiles, const Number* bordered, TileRows rows, const 
       const Number* from = bordered + block * pass.in.block + image * pass.in.plane + kTile * r * row + lane;
       with_height<kTile>(r < pass.grid.whole_rows, [&]<int64_t kHeight>() {
         using Rows = Points<kTile, kHeight>;
-        alignas(sizeof(Vector<kLanes>)) Vector<kLanes> rows_of[Rows::kTaken]
-                                                              [kTile + 2];  // [position of Bt][column of pixels]
+        Aligned<kLanes> rows_of[Rows::kTaken][kTile + 2];  // [position of Bt][column of pixels]
         const auto load = [&](int64_t column) {
-          alignas(sizeof(Vector<kLanes>)) Vector<kLanes> d[Rows::kTaken], v[Rows::kTaken];
+          Aligned<kLanes> d[Rows::kTaken], v[Rows::kTaken];
 #pragma GCC unroll 6
           for (int64_t i = 0; i < Rows::kTaken; ++i) d[i] = numbers_at<kLanes>(from + i * row);
           Rows::inputs(v, d);
@@ -145,7 +144,7 @@ void input_tiles_of(Number* tiles, const Number* bordered, TileRows rows, const 
           for (int64_t column = 2; column < Columns::kTaken; ++column) load(column);
 #pragma GCC unroll 6
           for (int64_t i = 0; i < Rows::kTaken; ++i) {
-            alignas(sizeof(Vector<kLanes>)) Vector<kLanes> v[Columns::kTaken];
+            Aligned<kLanes> v[Columns::kTaken];
             Columns::inputs(v, rows_of[i]);
 #pragma GCC unroll 6
             for (int64_t j = 0; j < Columns::kTaken; ++j) {
