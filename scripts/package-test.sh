@@ -2,7 +2,8 @@
 
 # Writes the project NAME for the framework FRAMEWORK into $outside, with a backend (cpu) or none.
 outside_project() {
-  local name="$1" framework="$2" backend="$3"
+  local name="$1" framework="$2" backend="$3" torch
+  torch="$(sed -n 's/.*"TorchSharp-cpu" Version="\(.*\)".*/\1/p' "$root/Directory.Packages.props")"
   mkdir -p "$outside/$name"
   cat >"$outside/$name/$name.csproj" <<XML
 <Project Sdk="Microsoft.NET.Sdk">
@@ -14,7 +15,7 @@ outside_project() {
   </PropertyGroup>
   <ItemGroup>
     <PackageReference Include="ResNetNodes" Version="$package_version" />
-$([[ "$backend" == none ]] || echo '    <PackageReference Include="TorchSharp-cpu" Version="0.107.0" />')
+$([[ "$backend" == none ]] || echo "    <PackageReference Include=\"TorchSharp-cpu\" Version=\"$torch\" />")
   </ItemGroup>
 </Project>
 XML

@@ -52,7 +52,8 @@ internal static class NativeLibraries
             throw new ResNetNodesException(
                 Find("libLibTorchSharp.so") is { } torchSharp
                     && ErrorOf(torchSharp, out _)?.Contains("GLIBCXX", StringComparison.Ordinal) == true
-                    ? "LibTorch can't be loaded: it needs the C++ run time of GCC 13.2 or later (GLIBCXX_3.4.32); install a newer libstdc++6"
+                    ? "LibTorch can't be loaded: it needs the C++ run time of GCC 13.2 or later (GLIBCXX_3.4.32); install a newer "
+                        + "libstdc++6"
                     : "LibTorch can't be loaded; where it is missing, add the package of a backend: "
                         + $"dotnet add package TorchSharp-cpu --version {TorchSharpVersion} ({Lines(exception.GetBaseException())[0]})",
                 exception);
@@ -107,5 +108,8 @@ internal static class NativeLibraries
     }
 
     private static List<string> Lines(Exception exception) =>
-        [.. exception.Message.Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries).Select(l => l.TrimEnd('.'))];
+    [
+        .. exception.Message.Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)
+            .Select(line => line.TrimEnd('.')),
+    ];
 }

@@ -17,6 +17,28 @@ internal static partial class RegularFile
     private const int OfTheHandle = 0x1000, TypeAlone = 1;
     private const int TypeMask = 0xF000, Regular = 0x8000, Folder = 0x4000;
 
+    /// <summary>Opens a file, and reads its beginning; the file is closed where that fails.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="read">Reads it, and owns the file from then on.</param>
+    /// <returns>What that gives.</returns>
+    /// <exception cref="ResNetNodesException">The file is missing or can't be read; the message names it.</exception>
+    public static T Open<T>(string path, Func<Stream, T> read)
+    {
+        Stream? stream = null;
+        try
+        {
+            stream = OpenRead(path);
+            return read(stream);
+        }
+        catch (Exception exception)
+        {
+            stream?.Dispose();
+            throw exception is IOException or UnauthorizedAccessException
+                ? new ResNetNodesException($"{path}: can't be read: {exception.Message.Split('\n')[0].TrimEnd('.', '\r')}", exception)
+                : exception;
+        }
+    }
+
     /// <summary>Opens a file for reading.</summary>
     /// <param name="path">The file.</param>
     /// <exception cref="NoRegularFileException">It is a pipe or a device.</exception>

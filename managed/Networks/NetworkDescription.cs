@@ -104,6 +104,57 @@ public sealed record NetworkDescription(
     // Eight times as many in the last stage, and four times that between its blocks: still a number of 32 bits.
     private const int MostPlanes = 1 << 16;
 
+    /// <summary>What is thrown where a file holds another network than the one at hand.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="difference">In what they differ.</param>
+    /// <param name="inner">What was found, if that helps.</param>
+    internal static ResNetNodesException AnotherNetwork(string path, string difference, Exception? inner = null) =>
+        new($"{path}: belongs to another network ({difference}); use the options that it was trained with", inner);
+
+    /// <summary>Checks that this is the description of a network, before it is written beside its weights.</summary>
+    /// <param name="network">The network.</param>
+    /// <param name="argument">What the caller calls the description.</param>
+    /// <exception cref="ArgumentException">It is that of another, or contradicts itself.</exception>
+    internal void RequireOf(nn.Module network, string argument)
+    {
+        var wrong = Problem ?? Of(network) switch
+        {
+            null => "there is none of this network",
+            var own => Difference(own),
+        };
+        if (wrong is not null)
+        {
+            throw new ArgumentException($"the description does not fit the network: {wrong}", argument);
+        }
+    }
+
+    /// <summary>Builds the network, and fills it; where that fails it is disposed.</summary>
+    /// <param name="fill">Reads its weights.</param>
+    /// <param name="refusal">What is thrown where there is no such network.</param>
+    internal nn.Module<Tensor, Tensor> Build(Action<nn.Module<Tensor, Tensor>> fill, Func<ArgumentException, ResNetNodesException> refusal)
+    {
+        nn.Module<Tensor, Tensor> network;
+        try
+        {
+            network = Build();
+        }
+        catch (ArgumentException exception)
+        {
+            throw refusal(exception);
+        }
+
+        try
+        {
+            fill(network);
+            return network;
+        }
+        catch
+        {
+            network.Dispose();
+            throw;
+        }
+    }
+
     /// <summary>The same, with what the network was trained on.</summary>
     internal NetworkDescription TrainedOn(InputDescription? input, IReadOnlyList<string>? classNames) =>
         this with { Input = input, ClassNames = classNames };

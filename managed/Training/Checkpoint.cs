@@ -34,16 +34,7 @@ public static class Checkpoint
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(description);
-        var wrong = description.Problem ?? NetworkDescription.Of(model) switch
-        {
-            null => "there is none of this network",
-            var own => description.Difference(own),
-        };
-        if (wrong is not null)
-        {
-            throw new ArgumentException($"the description does not fit the network: {wrong}", nameof(description));
-        }
-
+        description.RequireOf(model, nameof(description));
         Save(path, model, null, [], null, null, null, description);
     }
 
@@ -88,26 +79,9 @@ public static class Checkpoint
         var description = file.Header.Network ?? throw new ResNetNodesException(
             $"{path}: does not say which network it holds: it is neither a TinyResNet nor a ResNet; build it, and read the weights "
             + "with Checkpoint.Load");
-        nn.Module<Tensor, Tensor> network;
-        try
-        {
-            network = description.Build();
-        }
-        catch (ArgumentException exception)
-        {
-            throw file.Damaged(exception.Message, exception);
-        }
-
-        try
-        {
-            Restore(path, file, network, null);
-            return (network, description);
-        }
-        catch
-        {
-            network.Dispose();
-            throw;
-        }
+        var network = description.Build(
+            built => Restore(path, file, built, null), exception => file.Damaged(exception.Message, exception));
+        return (network, description);
     }
 
     /// <summary>The finished epochs of a checkpoint, without a network.</summary>
@@ -136,7 +110,8 @@ public static class Checkpoint
     }
 
     /// <summary>Reads an open checkpoint.</summary>
-    internal static void Restore(string path, CheckpointFile file, nn.Module model, OptimizerHelper? optimizer, WeightAverage? average = null)
+    internal static void Restore(
+        string path, CheckpointFile file, nn.Module model, OptimizerHelper? optimizer, WeightAverage? average = null)
     {
         try
         {
@@ -149,8 +124,7 @@ public static class Checkpoint
         }
         catch (FormatException exception)
         {
-            throw new ResNetNodesException(
-                $"{path}: belongs to another network ({exception.Message}); use the options that it was trained with", exception);
+            throw NetworkDescription.AnotherNetwork(path, exception.Message, exception);
         }
     }
 }

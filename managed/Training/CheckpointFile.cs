@@ -70,24 +70,12 @@ internal sealed class CheckpointFile : IDisposable
     /// <summary>Opens a checkpoint; checks its digest, and that its header can be that of this file.</summary>
     /// <param name="path">The file.</param>
     /// <exception cref="ResNetNodesException">It is missing, damaged, or no checkpoint.</exception>
-    public static CheckpointFile Open(string path)
+    public static CheckpointFile Open(string path) => RegularFile.Open(path, stream =>
     {
-        Stream? stream = null;
-        try
-        {
-            stream = RegularFile.OpenRead(path);
-            var file = new CheckpointFile(path, stream);
-            file.ReadHeader();
-            return file;
-        }
-        catch (Exception exception)
-        {
-            stream?.Dispose();
-            throw exception is IOException or UnauthorizedAccessException
-                ? new ResNetNodesException($"{path}: can't be read: {exception.Message.Split('\n')[0].TrimEnd('.', '\r')}", exception)
-                : exception;
-        }
-    }
+        var file = new CheckpointFile(path, stream);
+        file.ReadHeader();
+        return file;
+    });
 
     /// <summary>Reads the tensors in the order of the header.</summary>
     /// <param name="targets">One for each, of its type and shape; null to leave it out.</param>

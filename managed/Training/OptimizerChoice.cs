@@ -12,7 +12,9 @@ public sealed record OptimizerChoice
     private readonly Func<IReadOnlyList<TrainedGroup>, OptimizerHelper> create;
 
     private OptimizerChoice(
-        string name, Func<IReadOnlyList<TrainedGroup>, OptimizerHelper> create, params IReadOnlyList<(string Name, double Value)> numbers) =>
+        string name,
+        Func<IReadOnlyList<TrainedGroup>, OptimizerHelper> create,
+        params IReadOnlyList<(string Name, double Value)> numbers) =>
         (this.name, this.create, this.numbers) = (name, create, numbers);
 
     /// <summary>Tensors of the weights' size that it keeps; null where it is not known.</summary>

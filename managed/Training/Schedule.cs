@@ -67,7 +67,9 @@ public sealed record Schedule
             : throw new ArgumentOutOfRangeException(nameof(factor), factor, "expected a factor above 0 and up to 1");
     }
 
-    /// <summary>A function of the user's own. <see cref="Parse"/> does not know it; a run goes on with one of the same name alone.</summary>
+    /// <summary>
+    /// A function of the user's own. <see cref="Parse"/> does not know it; a run goes on with one of the same name alone.
+    /// </summary>
     /// <param name="name">What it prints as: a letter, then letters, digits, points and hyphens; no name of another schedule.</param>
     /// <param name="factor">
     /// The factor at a time, in epochs from 0 (2.5: in the middle of the third one; by epoch it is whole), of so many epochs in all. It is

@@ -39,11 +39,7 @@ public static class NetworkFile
             return;
         }
 
-        if ((shown.Problem ?? shown.Difference(own)) is { } wrong)
-        {
-            throw new ArgumentException($"the description does not fit the network: {wrong}", nameof(description));
-        }
-
+        shown.RequireOf(network, nameof(description));
         WeightsFile.Save(path, network, names, new Dictionary<string, string> { [NetworkText] = shown.ToJson() });
     }
 
@@ -69,28 +65,11 @@ public static class NetworkFile
             return Checkpoint.LoadNetwork(path);
         }
 
-        var description = Describe(path)
+        var description = Described(path, WeightsFile.ReadMetadata(path))
             ?? throw new ResNetNodesException($"{path}: does not say which network it holds; build it, and read the weights into it");
-        nn.Module<Tensor, Tensor> network;
-        try
-        {
-            network = description.Build();
-        }
-        catch (ArgumentException exception)
-        {
-            throw new ResNetNodesException($"{path}: {exception.Message}", exception);
-        }
-
-        try
-        {
-            WeightsFile.Load(path, network);
-            return (network, description);
-        }
-        catch
-        {
-            network.Dispose();
-            throw;
-        }
+        var network = description.Build(
+            built => WeightsFile.Load(path, built), exception => new ResNetNodesException($"{path}: {exception.Message}", exception));
+        return (network, description);
     }
 
     /// <summary>Reads the weights of a file into a network that is built.</summary>
@@ -109,7 +88,7 @@ public static class NetworkFile
         if (!WeightsReader.IsCheckpoint(path) && NetworkDescription.Of(network) is { } here
             && Described(path, WeightsFile.ReadMetadata(path))?.Difference(here) is { } difference)
         {
-            throw new ResNetNodesException($"{path}: belongs to another network ({difference}); use the options that it was trained with");
+            throw NetworkDescription.AnotherNetwork(path, difference);
         }
 
         WeightsFile.Load(path, network, names);

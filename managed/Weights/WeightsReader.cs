@@ -17,27 +17,13 @@ internal abstract class WeightsReader(string path) : IDisposable
 
     /// <summary>Opens a file; what it begins with tells its format.</summary>
     /// <exception cref="ResNetNodesException">It is missing, damaged, or none that holds weights.</exception>
-    public static WeightsReader Open(string path)
-    {
-        Stream? stream = null;
-        try
-        {
-            stream = RegularFile.OpenRead(path);
-            return PthFile.IsOne(stream) ? new PthFile(path, stream)
-                : LegacyPthFile.IsOne(stream) ? new LegacyPthFile(path, stream)
-                : SafetensorsFile.IsOne(stream) ? new SafetensorsFile(path, stream)
-                : throw new ResNetNodesException(
-                    $"{path}: is no file of weights, or is damaged: it begins as neither safetensors, a .pth of PyTorch nor a checkpoint "
-                    + "of this program does");
-        }
-        catch (Exception exception)
-        {
-            stream?.Dispose();
-            throw exception is IOException or UnauthorizedAccessException
-                ? new ResNetNodesException($"{path}: can't be read: {exception.Message.Split('\n')[0].TrimEnd('.', '\r')}", exception)
-                : exception;
-        }
-    }
+    public static WeightsReader Open(string path) => RegularFile.Open<WeightsReader>(path, stream =>
+        PthFile.IsOne(stream) ? new PthFile(path, stream)
+            : LegacyPthFile.IsOne(stream) ? new LegacyPthFile(path, stream)
+            : SafetensorsFile.IsOne(stream) ? new SafetensorsFile(path, stream)
+            : throw new ResNetNodesException(
+                $"{path}: is no file of weights, or is damaged: it begins as neither safetensors, a .pth of PyTorch nor a checkpoint "
+                + "of this program does"));
 
     /// <summary>Whether a file is a checkpoint of this program, which has a reader of its own.</summary>
     public static bool IsCheckpoint(string path)

@@ -137,7 +137,8 @@ public sealed class TrainedTests(TrainedFixture trained) : IClassFixture<Trained
         var header = JsonNode.Parse(file.AsSpan(sizeof(long), length))!.AsObject();
         Assert.True(header.Remove("__metadata__"));
         var text = Encoding.UTF8.GetBytes(header.ToJsonString());
-        File.WriteAllBytes(At("other.safetensors"), [.. BitConverter.GetBytes(text.LongLength), .. text, .. file[(sizeof(long) + length)..]]);
+        File.WriteAllBytes(
+            At("other.safetensors"), [.. BitConverter.GetBytes(text.LongLength), .. text, .. file[(sizeof(long) + length)..]]);
         File.WriteAllLines(At("names.txt"), TrainedFixture.Classes);
         string[] words = ["import", "--from", At("other.safetensors"), "--planes", "4", "--classes", "3"];
         var (wrong, _, complaint) = Executable.Run([.. words, "--depth", "4", "--to", At("n.bin")]);
@@ -146,7 +147,8 @@ public sealed class TrainedTests(TrainedFixture trained) : IClassFixture<Trained
         Assert.False(File.Exists(At("n.bin")));
         var (code, _, error) = Executable.Run(
         [
-            .. words, "--depth", "3", "--input", "image-folder", "--image-size", "32", "--class-names", At("names.txt"), "--to", At("n.bin"),
+            .. words, "--depth", "3", "--input", "image-folder", "--image-size", "32", "--class-names", At("names.txt"),
+            "--to", At("n.bin"),
         ]);
         Assert.True(code == 0, error);
         Assert.Equal(trained.LastEpoch["test_loss"], Loss(At("n.bin"), "tested"));

@@ -100,7 +100,8 @@ public sealed class DecoupledAdamTests
         var weight = Weight(1, 2);
         Assert.All(
             [new AdamW.ParamGroup([weight], amsgrad: true), new AdamW.ParamGroup([weight], maximize: true)],
-            group => Assert.Contains("take TorchSharp's AdamW", Assert.Throws<ArgumentException>(() => new DecoupledAdam([group])).Message));
+            group => Assert.Contains(
+                "take TorchSharp's AdamW", Assert.Throws<ArgumentException>(() => new DecoupledAdam([group])).Message));
     }
 
     private static Parameter Weight(int seed, params long[] shape) => new(Truth.Normal(seed, shape));

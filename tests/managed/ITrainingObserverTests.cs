@@ -25,7 +25,10 @@ public sealed class ITrainingObserverTests : IDisposable
             TestLoaders.Small(12, 4, 1), TestLoaders.Small(6, 6), m => told.Add($"done {m.Epoch}"), validation: TestLoaders.Small(8, 8));
         string[] Epoch(int e) =>
         [
-            .. new[] { $"step {e} 1/3 waits", $"step {e} 2/3 moved", $"step {e} 3/3 waits", $"Test {e}", $"Validation {e}", $"epoch {e} of {e}" }
+            .. new[]
+            {
+                $"step {e} 1/3 waits", $"step {e} 2/3 moved", $"step {e} 3/3 waits", $"Test {e}", $"Validation {e}", $"epoch {e} of {e}",
+            }
                 .SelectMany(text => new[] { $"a {text}", $"b {text}" }),
             $"done {e}",
         ];

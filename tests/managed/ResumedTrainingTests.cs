@@ -149,7 +149,8 @@ public sealed class ResumedTrainingTests : IDisposable
                 () => resumed.Run(TestLoaders.Small(4, 2), Validation(), _ => { })).Message);
         // Resumed without the validation images is another run.
         using var without = new Trainer(other, options with { Patience = null });
-        Assert.Contains("the patience was 2, here it is none; take 2", Assert.Throws<ResNetNodesException>(() => without.Resume(file)).Message);
+        Assert.Contains(
+            "the patience was 2, here it is none; take 2", Assert.Throws<ResNetNodesException>(() => without.Resume(file)).Message);
     }
 
     private static ResNetNodes.Data.BatchLoader Validation() => TestLoaders.Small(8, 8, null, 3);

@@ -15,7 +15,8 @@ internal static class TestLoaders
         new(new RandomImages(count, seed), new Augmentation { Size = size }.WithoutRandomness(), batch, shuffle);
 
     /// <summary>The data set of <see cref="Small"/>.</summary>
-    public sealed class RandomImages(int count, int seed) : ImageDataset("random", [.. Enumerable.Range(0, count).Select(i => i % 4)], 4, null)
+    public sealed class RandomImages(int count, int seed)
+        : ImageDataset("random", [.. Enumerable.Range(0, count).Select(i => i % 4)], 4, null)
     {
         public override ImageBytes? Read(int index)
         {

@@ -23,7 +23,8 @@ using static TorchSharp.torch;
 //   weights write|read FOLDER                    writes or reads files of weights, for scripts/check-weights.sh
 //   pretrained features WEIGHTS JPEGS FILE        writes images and their features, for scripts/check-pretrained.sh
 //   pretrained train WEIGHTS DATA IMAGES          trains from the weights and from random ones; writes accuracies
-//   page FILE                                     runs the program of a page of the documentation, compiled into that assembly, in its folder
+//   page FILE                                     runs the program of a page of the documentation, compiled into that assembly, in its
+//                                                 folder
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
 set_num_threads(1); // threads that wait for one another measure how busy the machine is
 switch (args[0])

@@ -56,8 +56,7 @@ internal sealed class InitGroup : OptionGroup
             var here = NetworkDescription.Of(network)!;
             if ((description with { Classes = here.Classes }).Difference(here) is { } difference)
             {
-                throw new ResNetNodesException(
-                    $"{path}: belongs to another network ({difference}); use the options that it was trained with");
+                throw NetworkDescription.AnotherNetwork(path, difference);
             }
 
             using var guard = no_grad();

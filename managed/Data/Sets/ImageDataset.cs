@@ -89,7 +89,8 @@ public abstract class ImageDataset
         if (part >= Count)
         {
             throw new ResNetNodesException(
-                $"{Name}: of its {Count} images {part} would validate, and none be left to train with; take a smaller share, or more images");
+                $"{Name}: of its {Count} images {part} would validate, and none be left to train with; take a smaller share, or "
+                + "more images");
         }
 
         var order = Enumerable.Range(0, Count).ToArray();
