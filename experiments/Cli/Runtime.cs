@@ -6,5 +6,6 @@ namespace ResNetNodes.Experiments.Cli;
 internal static class Runtime
 {
     public static string Describe() =>
-        $"native engine {NativeRuntime.Version}, kernel path {NativeRuntime.ActiveKernelPath}, {torch.get_num_threads()} threads";
+        $"native engine {NativeRuntime.Version}, kernel path {NativeRuntime.ActiveKernelPath}, {torch.get_num_threads()} threads"
+        + (NativeRuntime.UsesOneDnn ? string.Empty : ", without oneDNN (docs/troubleshooting.md)");
 }

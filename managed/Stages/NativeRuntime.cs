@@ -18,6 +18,13 @@ public static class NativeRuntime
     /// <exception cref="ResNetNodesException">The variable names a path that this machine can't run.</exception>
     public static string ActiveKernelPath => Native(Functions.ActiveKernelPath);
 
+    /// <summary>
+    /// Whether LibTorch may use oneDNN, its library of convolutions for CPUs. Not where the processor does not say how large its caches
+    /// are, as in some virtual machines on AMD's: oneDNN computes wrong convolutions there. It is turned off when the native library is
+    /// loaded; convolutions that go by LibTorch's operators are slower then, and take more memory.
+    /// </summary>
+    public static bool UsesOneDnn => Native(Functions.UsesOnednn);
+
     /// <summary>The number of native stages and contexts that are alive.</summary>
     public static long LiveObjects => Native(Functions.LiveObjects);
 

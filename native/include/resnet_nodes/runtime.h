@@ -23,6 +23,12 @@ RESNET_NODES_API std::string active_kernel_path();
 // channels), each with its batch norm, ReLUs between and perhaps in front, or Linear, tanh or ReLU, Linear with a
 // narrow middle, in float32 on the CPU. Stage::function_path says which it is.
 
+/// Whether LibTorch may use oneDNN, its library of convolutions for CPUs, in this process. Not where the processor does
+/// not say how large its caches are, as in some virtual machines on AMD's: oneDNN computes wrong convolutions there, or
+/// ends the process. It is turned off when this library is loaded; convolutions by operators are slower then, and take
+/// more memory.
+RESNET_NODES_API bool uses_onednn();
+
 /// How often a tensor was changed in place, through whatever view of it (`_version` in PyTorch). Throws Error for an
 /// inference tensor, whose changes nobody counts.
 RESNET_NODES_API int64_t tensor_version(const torch::stable::Tensor& tensor);

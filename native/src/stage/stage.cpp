@@ -9,6 +9,7 @@
 #include "device/device_guard.h"
 #include "device/graph_capture.h"
 #include "functions/callback_functions.h"
+#include "host/onednn.h"
 #include "resnet_nodes/error.h"
 #include "stage/context.h"
 #include "stage/cost.h"
@@ -68,6 +69,7 @@ bool holds_output(const PassPlan& plan, const ForwardPass& pass) {
 }
 
 PassPlan plan_of(std::shared_ptr<const LayerTable> table, int64_t depth, const StageOptions& options) {
+  require_right_convolutions();
   if (depth < 1) throw Error("depth is " + std::to_string(depth) + ", expected at least 1");
   check_options(options);
   PassPlan plan;
