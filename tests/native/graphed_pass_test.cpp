@@ -3,6 +3,7 @@
 
 #include "graph_truth.h"
 #include "resnet_nodes/error.h"
+#include "tensors/layout.h"
 
 namespace resnet_nodes {
 namespace {
@@ -198,6 +199,22 @@ TEST_F(Graphed, PutGradientsWhereTheyAreWanted) {
     // There once, back once with each of the two; two passes of each by operators.
     expect_counts(3, 9 + 2 + 3);
   }
+}
+
+// Autograd copies a gradient that is not laid out like its parameter.
+TEST_F(Graphed, LayGradientsOutLikeParameters) {
+  Problem problem = tiny_problem();
+  for (Tensor& parameter : problem.parameters) parameter = state_layout(parameter);
+  const Stage stage(problem.functions, 3, options_of(ReconstructionKind::backprop));
+  const Outcome expected = pass(Stage(problem.functions, 3, options_of(ReconstructionKind::backprop, false)), problem);
+  Outcome found;
+  for (int pass = 0; pass < 6; ++pass) found = train(stage, problem);
+  for (size_t i = 0; i < problem.parameters.size(); ++i) {
+    EXPECT_TRUE(same_dense_layout(found.gradients[i], problem.parameters[i])) << i;
+    const double size = 1 + norm(values(expected.gradients[i]));
+    EXPECT_LT(norm(values(moved(found.gradients[i], expected.gradients[i], -1))), 1e-12 * size) << i;
+  }
+  expect_counts(2, 4 + 2);
 }
 
 TEST_F(Graphed, AreMadeAnewWhereParametersMove) {

@@ -91,5 +91,20 @@ TEST(Layout, OnlyAConvertedOutputIsACopy) {
   }
 }
 
+TEST(Layout, ViewsTakeTheLayoutOfADenseTensorAndItsElementsInOrder) {
+  const Tensor flat = constant({24}, 3);
+  const Tensor rows = constant({2, 3, 2, 2}, 0), pixels = state_layout(rows),
+               gaps = part_of(constant({2, 6}, 0), 1, 0, 3);
+  for (const Tensor& like : {rows, pixels}) {
+    const Tensor view = laid_out_like(flat, like);
+    EXPECT_TRUE(same_dense_layout(view, like));
+    EXPECT_TRUE(same_memory(view, flat));
+  }
+  Tensor all = flat;
+  const Tensor some = laid_out_like(torch::stable::narrow(all, 0, 6, 6), gaps);
+  EXPECT_TRUE(same_sizes(some, gaps) && some.is_contiguous());
+  EXPECT_EQ(static_cast<const double*>(some.const_data_ptr()), static_cast<const double*>(flat.const_data_ptr()) + 6);
+}
+
 }  // namespace
 }  // namespace resnet_nodes

@@ -4,6 +4,7 @@
 
 #include <torch/csrc/stable/tensor.h>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,10 @@ using torch::stable::Tensor;
 /// false where draws can't be redirected, or were not while this thread's last generator was in use: what was drawn
 /// then may have come from the process's generator. The thread's generator is changed in either case.
 RESNET_NODES_API bool redirect_random_numbers(void* generator);
+
+/// LibTorch's random numbers of a CUDA device, or of the current one where `device` is -1: an at::Generator*, which
+/// lasts as long as the process. Throws Error where LibTorch has no CUDA.
+RESNET_NODES_API void* cuda_generator(int32_t device);
 
 /// Whether the backward pass that runs on this thread is a plain backward(), which adds to the gradient of every leaf:
 /// not autograd.grad, nor a backward pass that names its inputs. true outside of a pass, or where LibTorch can't tell.

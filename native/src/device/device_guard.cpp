@@ -51,11 +51,15 @@ DeviceGuard::~DeviceGuard() {
   release(guard_);
 }
 
-SideStreamGuard::SideStreamGuard(int32_t device) {
+void* side_cuda_stream(int32_t device) {
   static const auto get = function<GetPoolStream>("torch_get_cuda_stream_from_pool");
-  static const auto create = function<CreateStreamGuard>("aoti_torch_create_cuda_stream_guard");
   void* stream = nullptr;
   check(get(false, device, &stream), "a stream", device);
+  return stream;
+}
+
+SideStreamGuard::SideStreamGuard(void* stream, int32_t device) {
+  static const auto create = function<CreateStreamGuard>("aoti_torch_create_cuda_stream_guard");
   check(create(stream, device, &guard_), "the stream's guard", device);
 }
 

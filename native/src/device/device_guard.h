@@ -22,10 +22,13 @@ class DeviceGuard {
   void* guard_ = nullptr;
 };
 
-/// Makes a stream beside the default one the current one of a device while it lives.
+/// A stream of a device beside the default one: of LibTorch's pool, so that others may be given it too.
+void* side_cuda_stream(int32_t device);
+
+/// Makes such a stream the current one of its device while it lives.
 class SideStreamGuard {
  public:
-  explicit SideStreamGuard(int32_t device);
+  SideStreamGuard(void* stream, int32_t device);
   ~SideStreamGuard();
   SideStreamGuard(const SideStreamGuard&) = delete;
   SideStreamGuard& operator=(const SideStreamGuard&) = delete;

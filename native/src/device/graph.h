@@ -4,16 +4,19 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <functional>
-#include <utility>
 #include <vector>
 
 namespace resnet_nodes {
 
 using torch::stable::Tensor;
 
-/// Names memory that captures have in common (LibTorch's MempoolId_t). Those of one pool are replayed one after the
-/// other; what a pass frees serves the next one recorded, what it returns stays apart while somebody holds it.
-using GraphPool = std::pair<unsigned long long, unsigned long long>;
+/// What captures have in common: the name of their memory (LibTorch's MempoolId_t) and the stream that they are
+/// recorded on, by which LibTorch tells apart what is freed. They are replayed one after the other; what a pass frees
+/// serves the next one recorded, what it returns stays apart while somebody holds it.
+struct GraphPool {
+  unsigned long long first = 0, second = 0;
+  void* stream = nullptr;
+};
 
 /// One recorded pass.
 class GraphCapture {

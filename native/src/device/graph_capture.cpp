@@ -16,7 +16,7 @@ bool can_record(const Tensor& x) {
   return x.is_cuda() || (x.is_cpu() && on_cpu != nullptr);
 }
 
-GraphPool new_graph_pool(const Tensor& x) { return x.is_cuda() ? new_cuda_graph_pool() : GraphPool(); }
+GraphPool new_graph_pool(const Tensor& x) { return x.is_cuda() ? new_cuda_graph_pool(x) : GraphPool(); }
 
 std::unique_ptr<GraphCapture> new_graph_capture(const Tensor& x, const GraphPool& pool) {
   return x.is_cuda() ? new_cuda_graph(x, pool) : on_cpu.load()();

@@ -164,8 +164,8 @@ std::vector<Tensor> GraphedPass::views(const Tensor& all) const {
   for (size_t i = 0; i < wanted_.size(); ++i) {
     if (wanted_[i] == 0) continue;
     const Tensor& parameter = parameters_[i];
-    const std::vector<int64_t> sizes = sizes_of(parameter);
-    result[i] = torch::stable::view(torch::stable::narrow(memory, 0, begin, parameter.numel()), sizes);
+    // In the parameter's layout: autograd copies a gradient that has another one.
+    result[i] = laid_out_like(torch::stable::narrow(memory, 0, begin, parameter.numel()), parameter);
     begin += room_for(parameter);
   }
   return result;

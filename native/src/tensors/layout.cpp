@@ -3,6 +3,8 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/headeronly/core/MemoryFormat.h>
 
+#include <optional>
+
 #include "tensors/dispatcher.h"
 
 namespace resnet_nodes {
@@ -46,6 +48,12 @@ Tensor state_layout(const Tensor& x) {
   using torch::headeronly::MemoryFormat;
   const MemoryFormat format = x.dim() == 4 ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
   return call_operator<1>("aten::contiguous", "", x, format)[0];
+}
+
+Tensor laid_out_like(const Tensor& flat, const Tensor& like) {
+  if (!is_dense(like)) return torch::stable::view(flat, sizes_of(like));
+  const std::vector<int64_t> strides(like.strides().begin(), like.strides().end());
+  return call_operator<1>("aten::as_strided", "", flat, sizes_of(like), strides, std::optional<int64_t>())[0];
 }
 
 bool is_pixel_major(const Tensor& x) {

@@ -21,6 +21,9 @@ bool is_dense(const Tensor& tensor);
 /// x in the layout of a stage's state: channels_last for four dimensions, row-major otherwise. x itself where it has
 /// it.
 Tensor state_layout(const Tensor& x);
+/// A view of `flat`, one dimension of like's elements, with like's sizes and in its layout; row-major where like has
+/// gaps.
+Tensor laid_out_like(const Tensor& flat, const Tensor& like);
 
 /// Whether the elements of four dimensions stand in channels_last's order, and not in row-major order too, as with one
 /// channel or one pixel.
