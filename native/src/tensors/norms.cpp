@@ -22,6 +22,11 @@ Tensor squared_distance(const Tensor& a, const Tensor& b) {
   return sum_of_squares(plus_scaled(torch::stable::to(a, type), torch::stable::to(b, type), -1.0));
 }
 
+// Nothing is written: beside x only where that has gaps.
+DenseArguments compared(const Tensor& x, const Tensor& reference) {
+  return DenseArguments({{"x", x}, {"reference", reference}}, x);
+}
+
 double* doubles(const Tensor& norms) { return static_cast<double*>(norms.mutable_data_ptr()); }
 
 }  // namespace
@@ -33,7 +38,7 @@ StepNorms distance(const Tensor& x, const Tensor& reference) {
     distance_measured(x, reference, measured);
     return read_norms(measured);
   }
-  const DenseArguments dense({{"x", x}, {"reference", reference}}, x);
+  const DenseArguments dense = compared(x, reference);
   return sum_of_blocks(dense.out(), [&](const auto& loops, auto zero, int64_t begin, int64_t count) {
     const auto from = dense.from<decltype(zero)>(begin);
     return loops.distance(from[0], from[1], count);
@@ -45,8 +50,7 @@ void distance_measured(const Tensor& x, const Tensor& reference, const Tensor& n
   if (has_cpu_kernels(x)) {
     set_norms(norms, distance(x, reference));
   } else if (const CudaKernels* cuda = cuda_kernels_for(x)) {
-    // Beside x: nothing is written, but x may have gaps.
-    const DenseArguments dense({{"x", x}, {"reference", reference}}, Tensor());
+    const DenseArguments dense = compared(x, reference);
     const Tensor scratch = scratch_for(*cuda, x);
     launch("distance", x, [&](ElementType type, void* stream) {
       return cuda->distance(type, dense.memory()[0], dense.memory()[1], dense.out().numel(), doubles(norms),
