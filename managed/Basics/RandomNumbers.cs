@@ -11,7 +11,7 @@ namespace ResNetNodes;
 /// its own, so that one does not move when another draws more.
 /// </summary>
 /// <param name="seed">The run's seed.</param>
-internal sealed class RandomNumbers(long seed)
+internal sealed partial class RandomNumbers(long seed)
 {
     // 2^64 over the golden ratio: odd and of large order, it keeps what is made from neighbouring numbers apart.
     private const ulong Golden = 0x9E3779B97F4A7C15UL;
@@ -27,8 +27,8 @@ internal sealed class RandomNumbers(long seed)
     /// other threads, and the caller's numbers afterwards, go on as if nothing had been drawn. Scopes nest.
     /// </summary>
     /// <param name="device">
-    /// Where the numbers are drawn, if not on the CPU alone. A GPU has one generator for all threads, and TorchSharp can't save it: it
-    /// is seeded and goes on from here, whoever draws from it. (No test of ours has run that on a GPU yet.)
+    /// Where the numbers are drawn, if not on the CPU alone. A GPU has one generator for all threads: it is seeded, and afterwards put
+    /// back to where it was, whoever has drawn from it meanwhile. (No test of ours has run that on a GPU yet.)
     /// </param>
     /// <returns>The scope, for the same thread to dispose.</returns>
     public IDisposable TorchScope(Device? device = null) => new Scope(seed, device);
@@ -107,6 +107,7 @@ internal sealed class RandomNumbers(long seed)
 
         private readonly Scope? outer = current;
         private readonly Generator generator;
+        private readonly SeededGenerator? onDevice;
         private bool left;
 
         public Scope(long seed, Device? device)
@@ -116,12 +117,7 @@ internal sealed class RandomNumbers(long seed)
                 throw NotRedirected();
             }
 
-            if (device?.type == DeviceType.CUDA)
-            {
-                // The current device's, which a stage makes that of its tensors.
-                cuda.manual_seed(seed);
-            }
-
+            onDevice = device?.type == DeviceType.CUDA ? new(Functions.CudaGenerator(device.index), seed) : null;
             generator = new(unchecked((ulong)seed));
             current = this;
             if (!Functions.RedirectRandomNumbers(generator.Handle))
@@ -179,7 +175,50 @@ internal sealed class RandomNumbers(long seed)
             current = outer;
             var held = Functions.RedirectRandomNumbers(outer?.generator.Handle ?? IntPtr.Zero);
             generator.Dispose();
+            onDevice?.Dispose();
             return held;
         }
+    }
+
+    /// <summary>
+    /// Seeds a generator of LibTorch's for a while: disposed, it is where it was before. For those that all threads share, as a GPU's.
+    /// </summary>
+    internal sealed partial class SeededGenerator : IDisposable
+    {
+        private readonly IntPtr generator;
+        private readonly Tensor before;
+
+        /// <param name="generator">An <c>at::Generator*</c> that lasts longer.</param>
+        /// <param name="seed">Its seed meanwhile.</param>
+        public SeededGenerator(IntPtr generator, long seed)
+        {
+            this.generator = generator;
+            var state = THSGenerator_get_rng_state(generator);
+            if (state == IntPtr.Zero)
+            {
+                torch.CheckForErrors();
+            }
+
+            before = Tensor.UnsafeCreateTensor(state).DetachFromDisposeScope();
+            THSGenerator_gen_manual_seed(generator, seed);
+        }
+
+        public void Dispose()
+        {
+            if (!before.IsInvalid)
+            {
+                THSGenerator_set_rng_state(generator, before.Handle);
+                before.Dispose();
+            }
+        }
+
+        [LibraryImport("LibTorchSharp")]
+        private static partial IntPtr THSGenerator_get_rng_state(IntPtr generator);
+
+        [LibraryImport("LibTorchSharp")]
+        private static partial void THSGenerator_set_rng_state(IntPtr generator, IntPtr state);
+
+        [LibraryImport("LibTorchSharp")]
+        private static partial void THSGenerator_gen_manual_seed(IntPtr generator, long seed);
     }
 }

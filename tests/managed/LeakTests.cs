@@ -92,6 +92,46 @@ public sealed class LeakTests
         }
     }
 
+    /// <summary>
+    /// Autograd's engine runs an accelerator's way back on a thread of its own, which has no dispose scope: what is left to the garbage
+    /// collector there is of a state's size.
+    /// </summary>
+    [Theory]
+    [InlineData(StageExecution.Layers, false)]
+    [InlineData(StageExecution.Layers, true)]
+    [InlineData(StageExecution.Callback, false)]
+    [InlineData(StageExecution.Callback, true)]
+    public void AWayBackWithoutADisposeScope_LeavesNoTensors(StageExecution execution, bool fails) => TestThreads.Run(1, _ =>
+    {
+        using var linear = nn.Linear(4, 4);
+        using var stage = ResidualStage.Shared(linear, 2, new StageOptions { Execution = execution });
+        using var x = rand(3, 4);
+        Run(5);
+        FinalizeOthers();
+        var tensors = DisposeScopeManager.Statistics.TensorStatistics.ThreadTotalLiveCount;
+        Run(20);
+        Assert.Equal(tensors, DisposeScopeManager.Statistics.TensorStatistics.ThreadTotalLiveCount);
+
+        void Run(int times)
+        {
+            for (var i = 0; i < times; i++)
+            {
+                using var y = stage.call(x);
+                using var loss = y.sum();
+                if (fails)
+                {
+                    using var guard = no_grad();
+                    linear.weight!.mul_(2);
+                    Assert.Throws<ResNetNodesException>(() => loss.BackwardThroughStages());
+                }
+                else
+                {
+                    loss.backward();
+                }
+            }
+        }
+    });
+
     /// <summary>What earlier tests left to their finalizers must not be counted; a second round takes what the first let go of.</summary>
     internal static void FinalizeOthers()
     {

@@ -49,6 +49,34 @@ public sealed class RandomNumbersTests
         }
     }
 
+    /// <summary>For a GPU's generator, which all threads share; here the CPU's own.</summary>
+    [Fact]
+    public void SeededGenerator_GoesOnWhereItWas()
+    {
+        using var generator = new Generator(3);
+        using var twin = new Generator(3);
+        using var seeded = new Generator(11);
+        Assert.Equal(Drawn(generator), Drawn(twin));
+        using (new RandomNumbers.SeededGenerator(generator.Handle, 11))
+        {
+            Assert.Equal(Drawn(generator), Drawn(seeded));
+            using (new RandomNumbers.SeededGenerator(generator.Handle, 12))
+            {
+                Drawn(generator);
+            }
+
+            Assert.Equal(Drawn(generator), Drawn(seeded));
+        }
+
+        Assert.Equal(Drawn(generator), Drawn(twin));
+
+        static byte[] Drawn(Generator from)
+        {
+            using var drawn = randn(5, generator: from);
+            return drawn.bytes.ToArray();
+        }
+    }
+
     [Fact]
     public void TorchScope_RestoresAfterAnException()
     {

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using ResNetNodes.Stages.Engine;
 using TorchSharp;
 using Xunit;
 using static TorchSharp.torch;
@@ -149,6 +150,54 @@ public sealed class StageBackwardTests
         outer.call(Truth.Normal(1, 3, 4)).sum().BackwardThroughStages();
     }
 
+    /// <summary>
+    /// An accelerator's way back runs on a thread of autograd's engine, where only an error of the engine's own ends the pass: whatever
+    /// gradients are wanted, and whatever their shapes.
+    /// </summary>
+    [Theory]
+    [InlineData(true, false)]
+    [InlineData(true, true)]
+    [InlineData(false, false)]
+    [InlineData(false, true)]
+    public void OnAnAccelerator_NoFailureLooksLikeASuccess(bool layers, bool inputWanted)
+    {
+        using var scope = NewDisposeScope();
+        using var module = layers ? Truth.LinearFunction(4) : new Scaled();
+        module.to(ScalarType.Float64);
+        using var stage = ResidualStage.Shared(module, 2, new StageOptions { AccumulateGradientsInPlace = layers });
+        Assert.Equal(layers ? StageExecution.Layers : StageExecution.Callback, stage.Execution);
+        var x = Truth.Normal(1, 3, 4).requires_grad_(inputWanted);
+        Assert.Contains("invalid gradient", Assert.Throws<ExternalException>(() => Failed().backward()).Message);
+        Assert.Contains("changed", Assert.Throws<ResNetNodesException>(() => Failed().BackwardThroughStages()).Message);
+        Assert.All(stage.parameters().Append(x), t => Assert.Null(t.grad));
+        OnAccelerator(() => stage.call(x).sum()).BackwardThroughStages();
+        var found = Truth.TakeGradients(stage.parameters());
+        stage.call(x).sum().backward();
+        Assert.All(found.Zip(Truth.TakeGradients(stage.parameters())), pair => Assert.Equal(0, Truth.RelativeError(pair.First, pair.Second)));
+
+        // A parameter has changed since the forward pass.
+        Tensor Failed()
+        {
+            var loss = OnAccelerator(() => stage.call(x).sum());
+            using var guard = no_grad();
+            stage.parameters().First().add_(1, alpha: 1);
+            return loss;
+        }
+    }
+
+    private static Tensor OnAccelerator(Func<Tensor> call)
+    {
+        StageCall.ActsAsOnAccelerator = true;
+        try
+        {
+            return call();
+        }
+        finally
+        {
+            StageCall.ActsAsOnAccelerator = false;
+        }
+    }
+
     private static string FirstLine(Exception error) => error.Message.Split('\n')[0];
 
     private sealed class Failing : nn.Module<Tensor, Tensor>
@@ -174,6 +223,17 @@ public sealed class StageBackwardTests
 
             return linear.call(input);
         }
+    }
+
+    /// <summary>Its only parameter is a number.</summary>
+    private sealed class Scaled : nn.Module<Tensor, Tensor>
+    {
+        private readonly TorchSharp.Modules.Parameter scale = new(tensor(0.5, ScalarType.Float64));
+
+        public Scaled()
+            : base(nameof(Scaled)) => RegisterComponents();
+
+        public override Tensor forward(Tensor input) => input * scale;
     }
 
     private sealed class Custom : nn.Module<Tensor, Tensor>

@@ -21,6 +21,13 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
     private Tensor? output;
     private autograd.AutogradContext? node;
 
+    // Where the engine has threads of its own: an argument of the autograd function that nothing is computed from.
+    private Tensor? signal;
+
+    /// <summary>For tests: calls of this thread act as those on an accelerator do.</summary>
+    [field: ThreadStatic]
+    internal static bool ActsAsOnAccelerator { get; set; }
+
     /// <summary>What the call's graph is to hold: the call ends with it.</summary>
     public Tensor Token => token ??= GraphToken.New(Abandon);
 
@@ -28,7 +35,7 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
     public string Owner => snapshot.Configuration.Owner;
 
     /// <summary>Autograd's engine runs the nodes of the CPU on the caller's thread, those of accelerators on threads of its own.</summary>
-    public bool RunsOnCallersThread => device is null || device.type == DeviceType.CPU;
+    public bool RunsOnCallersThread => signal is null;
 
     /// <param name="x">The state.</param>
     /// <param name="of">Autograd's node of this call.</param>
@@ -57,7 +64,12 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
     {
         try
         {
-            var result = StageFunction.apply([x, .. snapshot.Parameters, .. snapshot.Extras, this]);
+            if (x.device_type != DeviceType.CPU || ActsAsOnAccelerator)
+            {
+                signal = zeros(2, requires_grad: true).DetachFromDisposeScope();
+            }
+
+            var result = StageFunction.apply([x, .. snapshot.Parameters, .. snapshot.Extras, .. Signal(signal), this]);
             OutputCopies.Free(node!);
             return result;
         }
@@ -66,6 +78,7 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
             // The graph has its own, and so has what is returned: the caller's scope would keep the output until its end.
             token?.Dispose();
             output?.Dispose();
+            signal?.Dispose();
         }
     }
 
@@ -120,26 +133,33 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
     }
 
     /// <summary>As many undefined gradients as the autograd function has arguments.</summary>
-    public List<Tensor> NoGradients() => [.. Enumerable.Repeat<Tensor>(null!, snapshot.Parameters.Count + snapshot.Extras.Count + 2)];
+    public List<Tensor> NoGradients() => Returned(null, NoOthers());
 
     /// <summary>
     /// What a failed backward pass returns: with undefined gradients autograd.grad, whose native errors TorchSharp does not
     /// catch, would end the process, and so would a foreign function that is written without them in mind.
     /// </summary>
-    public List<Tensor> ZeroGradients() => Substitutes((of, type, device) =>
+    public List<Tensor> ZeroGradients() =>
+        Returned(
+            snapshot.InputWanted ? Zeros(shape, type, device!) : null,
+            snapshot.Parameters.Concat(snapshot.Extras)
+                .Select(t => t.IsInvalid || !t.requires_grad ? null : Zeros(t.shape, t.dtype, t.device)));
+
+    /// <summary>
+    /// What autograd's engine refuses, whichever gradients are wanted and whatever their shapes: a signal of a shape to which the
+    /// argument does not expand. Its error then reaches the caller's thread.
+    /// </summary>
+    public List<Tensor> RefusedGradients() => Returned(null, NoOthers(), zeros(3));
+
+    private static Tensor Zeros(long[] shape, ScalarType type, Device device)
     {
         using var zero = zeros([], type, device);
-        return zero.expand(of);
-    });
+        return zero.expand(shape);
+    }
 
-    /// <summary>Gradients of no dimension, which autograd's engine refuses: its error then reaches the caller's thread.</summary>
-    public List<Tensor> MisshapenGradients() => Substitutes((_, type, device) => zeros([], type, device));
+    private IEnumerable<Tensor?> NoOthers() => Enumerable.Repeat<Tensor?>(null, snapshot.Parameters.Count + snapshot.Extras.Count);
 
-    private List<Tensor> Substitutes(Func<long[], ScalarType, Device, Tensor> make) =>
-        Returned(
-            snapshot.InputWanted ? make(shape, type, device!) : null,
-            snapshot.Parameters.Concat(snapshot.Extras)
-                .Select(t => t.IsInvalid || !t.requires_grad ? null : make(t.shape, t.dtype, t.device)));
+    private IEnumerable<Tensor?> Signal(Tensor? tensor) => RunsOnCallersThread ? [] : [tensor];
 
     private List<Tensor> Gradients(Interop.StageContext done, Tensor gradOutput)
     {
@@ -201,10 +221,10 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
         return 0;
     });
 
-    // One for each argument of the autograd function; the last is this object.
-    private static List<Tensor> Returned(Tensor? ofInput, IEnumerable<Tensor?> others)
+    // One for each argument of the autograd function.
+    private List<Tensor> Returned(Tensor? ofInput, IEnumerable<Tensor?> others, Tensor? ofSignal = null)
     {
-        List<Tensor?> all = [ofInput, .. others, null];
+        List<Tensor?> all = [ofInput, .. others, .. Signal(ofSignal), null];
         StageResults.KeepUntilNext(all);
         return all!;
     }

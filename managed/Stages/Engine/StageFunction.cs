@@ -6,8 +6,8 @@ using static TorchSharp.torch;
 namespace ResNetNodes.Stages.Engine;
 
 /// <summary>
-/// The autograd function around a native stage. Its arguments: x, the parameters, the extra inputs, and last the
-/// <see cref="StageCall"/> that does the work.
+/// The autograd function around a native stage. Its arguments: x, the parameters, the extra inputs, for an accelerator a tensor by which
+/// a failure is told, and last the <see cref="StageCall"/> that does the work.
 /// </summary>
 internal sealed class StageFunction : autograd.SingleTensorFunction<StageFunction>
 {
@@ -27,6 +27,9 @@ internal sealed class StageFunction : autograd.SingleTensorFunction<StageFunctio
 
     public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
     {
+        // A wrapper of ours alone: the caller's scope, if the thread has one, would keep the gradient of each stage until its end, and
+        // without one the garbage collector has it.
+        using var gradient = grad_output;
         var call = (StageCall)ctx.get_data(CallKey);
         var failed = BackwardFailure.HasFailed();
         try
@@ -47,7 +50,7 @@ internal sealed class StageFunction : autograd.SingleTensorFunction<StageFunctio
 
         if (!call.RunsOnCallersThread)
         {
-            return call.MisshapenGradients();
+            return call.RefusedGradients();
         }
 
         var zeros = call.ZeroGradients();
@@ -57,8 +60,6 @@ internal sealed class StageFunction : autograd.SingleTensorFunction<StageFunctio
 
     private static List<Tensor> Backward(StageCall call, Tensor gradOutput)
     {
-        // A wrapper of ours alone: the caller's scope would keep the gradient of each stage until its end.
-        using var gradient = gradOutput;
         if (is_grad_enabled())
         {
             throw new ResNetNodesException(
