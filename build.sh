@@ -33,6 +33,8 @@ EOF
 
 # shellcheck source=scripts/debian.sh
 source "$root/scripts/debian.sh"
+# shellcheck source=scripts/libtorch.sh
+source "$root/scripts/libtorch.sh"
 
 # Runs a command with its output in a log; on failure, shows the end of the log.
 logged() {
@@ -131,13 +133,6 @@ restore() {
   touch "$stamp"
 }
 
-# The folder of the restored LibTorch.
-libtorch_libraries() {
-  local packages
-  packages="$(dotnet nuget locals global-packages --list | sed 's/^[^:]*: *//; s#/$##')"
-  find "$packages"/libtorch-c*-linux-x64* -name libtorch_cpu.so -path '*/native/*' -printf '%h\n' 2>/dev/null | sort | tail -n 1
-}
-
 # build_native PRESET [CMAKE-BUILD-OPTION...]; configure_options: further arguments for CMake if the preset is not configured yet.
 configure_options=()
 
@@ -145,7 +140,7 @@ build_native() {
   local name="$1" libraries
   shift
   libraries="$(libtorch_libraries)"
-  [[ -n "$libraries" ]] || fail "found no restored LibTorch; has TorchSharp's package been restored?"
+  [[ -n "$libraries" ]] || fail "found no whole LibTorch among the restored packages; dotnet restore brings it"
   if [[ ! -e "$root/build/$name/CMakeCache.txt" ]]; then
     logged "configure-$name" cmake -S "$root" --preset "$name" "-DLIBTORCH_INCLUDE_DIR=$headers" "-DLIBTORCH_LIBRARY_DIR=$libraries" \
       "${configure_options[@]}"
@@ -264,7 +259,7 @@ command_test() {
 # --- cuda -------------------------------------------------------------------------------------------------------------
 
 ## compiles the CUDA kernels without a GPU, with Debian's compiler unpacked into the cache folder (a download of 1 GB,
-## 250 MB of it kept), loads the library without CUDA, and runs the native tests on it
+## 250 MB of it kept), loads the library without CUDA, compiles all with LibTorch 2.10's headers, and runs the native tests
 command_cuda_check() {
   command_setup
   restore

@@ -1,4 +1,4 @@
-"""Compares the engine with PyTorch on one GPU: gradients against float64 on the CPU, then step time and peak memory.
+"""Compares the engine with PyTorch on one GPU: step time and peak memory against depth.
 
 usage: gpu_bench.py LIBRARY [STAGE ...]   (libresnet_nodes_torch_ops.so, built with -DRESNET_NODES_TORCH_OPS=ON)
 
@@ -6,7 +6,7 @@ STAGE: a stage and its depth, as tiny:64 or bottleneck:16; without any, all of t
 
 Prints one table. Times are medians of interleaved rounds; memory is what PyTorch's allocator counts beyond the
 parameters, their gradients and x. (For graphs this is what they hold and hand out; memory that their pools keep free for
-the next replay is not counted.)
+the next replay is not counted.) Two verdicts follow: memory is flat in depth, and adaptive is no slower than PyTorch.
 """
 
 import statistics
@@ -14,116 +14,65 @@ import sys
 import time
 
 import torch
-from torch import nn
-from torch.utils.checkpoint import checkpoint
+
+from gpu_stage import Problem
 
 ROUNDS, WARM_UP = 7, 12
 # net, channels, pixels, batch, depths
 SIZES = [("tiny", 16, 10, 256, (16, 64, 128)), ("bottleneck", 256, 14, 128, (16, 64))]
 ENGINE = ("adaptive", "adaptive+graphs", "corrected", "corrected+graphs", "checkpoint", "backprop", "backprop+graphs")
+BACKPROP = ("PyTorch, contiguous", "PyTorch, channels_last", "PyTorch, torch.compile")
+# The most that a layer may add to adaptive's memory, of what it adds to PyTorch's backprop.
+FLAT = 0.1
 
 
-def conv(inputs, outputs, kernel):
-    return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+def steps_of(size, depth):
+    net, channels, pixels, batch, _ = size
+    of = (net, channels, pixels, batch, depth, "cuda", torch.float32)
+    problem, contiguous = Problem(*of), Problem(*of, channels_last=False)
+    steps = {f"engine {method}": (lambda method=method: problem.engine(method)) for method in ENGINE}
+    steps["PyTorch, contiguous"] = contiguous.pytorch
+    steps["PyTorch, channels_last"] = problem.pytorch
+    # One graph for all functions: their weights are its inputs.
+    compiled = torch.compile(lambda f, x: f(x), dynamic=False)
+    steps["PyTorch, torch.compile"] = lambda: problem.pytorch(compiled)
+    steps["PyTorch checkpoint"] = problem.checkpointed
+    return steps
 
 
-def function(net, channels):
-    if net == "tiny":
-        return nn.Sequential(
-            conv(channels, channels, 3), nn.BatchNorm2d(channels), nn.ReLU(), conv(channels, channels, 3),
-            nn.BatchNorm2d(channels))
-    narrow = channels // 4
-    return nn.Sequential(
-        conv(channels, narrow, 1), nn.BatchNorm2d(narrow), nn.ReLU(), conv(narrow, narrow, 3), nn.BatchNorm2d(narrow),
-        nn.ReLU(), conv(narrow, channels, 1), nn.BatchNorm2d(channels))
-
-
-class Problem:
-    def __init__(self, net, channels, pixels, batch, depth, device, dtype):
-        torch.manual_seed(1)
-        self.net, self.depth = net, depth
-        self.functions = nn.ModuleList([function(net, channels) for _ in range(depth)])
-        x, grad = torch.randn(batch, channels, pixels, pixels), torch.randn(batch, channels, pixels, pixels)
-        to = {"device": device, "dtype": dtype}
-        self.functions.to(**to).to(memory_format=torch.channels_last)
-        self.x = x.to(**to).contiguous(memory_format=torch.channels_last)
-        self.grad = grad.to(**to).contiguous(memory_format=torch.channels_last)
-        self.parameters = list(self.functions.parameters())
-        for parameter in self.parameters:
-            parameter.grad = torch.zeros_like(parameter)
-        self.buffers = [b for b in self.functions.buffers() if b.is_floating_point()]
-
-    def engine(self, method):
-        with torch.no_grad():
-            return torch.ops.resnet_nodes_bench.train_step(
-                self.x, self.grad, [p.detach() for p in self.parameters], self.buffers,
-                [p.grad for p in self.parameters], self.depth, self.net, method)
-
-    def pytorch(self, checkpointed):
-        x = self.x.detach().requires_grad_()
-        state = x
-        for f in self.functions:
-            step = checkpoint(f, state, use_reentrant=False) if checkpointed else f(state)
-            state = torch.add(state, step, alpha=1 / self.depth)
-        state.backward(self.grad)
-        return x.grad
-
-    def gradients(self, step):
-        for parameter in self.parameters:
-            parameter.grad.zero_()
-        x = step()
-        return torch.cat([g.double().cpu().flatten() for g in [x] + [p.grad for p in self.parameters]])
-
-
-def compare():
-    """The engine's float32 gradients on the GPU, without TF32, against PyTorch's in float64 on the CPU."""
-    print("gradient, relative to PyTorch's in float64 on the CPU (depth 8, batch 8):")
-    worst = 0
-    for net, channels, pixels in (("tiny", 16, 10), ("bottleneck", 64, 7)):
-        truth_of = Problem(net, channels, pixels, 8, 8, "cpu", torch.float64)
-        truth = truth_of.gradients(lambda: truth_of.pytorch(False))
-        problem = Problem(net, channels, pixels, 8, 8, "cuda", torch.float32)
-        steps = {f"engine {method}": (lambda method=method: problem.engine(method))
-                 for method in ("backprop", "backprop+graphs", "adaptive", "adaptive+graphs")}
-        steps["PyTorch backprop"] = lambda: problem.pytorch(False)
-        for name, step in steps.items():
-            # Until adaptive's choices have settled and graphs have been recorded.
-            for _ in range(WARM_UP if "adaptive" in name or "graphs" in name else 0):
-                problem.gradients(step)
-            error = ((problem.gradients(step) - truth).norm() / truth.norm()).item()
-            print(f"  {net:10}  {name:22}  {error:.1e}")
-            worst = max(worst, error if name.startswith("engine backprop") else 0)
-    if not worst < 1e-3:
-        sys.exit(f"gpu_bench.py: the engine's stored gradient is off by {worst:.1e}, expected rounding of float32")
+def peak_of(step):
+    before = torch.cuda.memory_allocated()
+    for _ in range(WARM_UP):
+        step()
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    step()
+    torch.cuda.synchronize()
+    return (torch.cuda.max_memory_allocated() - before) / 2**20
 
 
 def measure(size, depth):
+    """Peak in MiB and median of milliseconds of each step that runs."""
     net, channels, pixels, batch, _ = size
-    problem = Problem(net, channels, pixels, batch, depth, "cuda", torch.float32)
-    steps = {f"engine {method}": (lambda method=method: problem.engine(method)) for method in ENGINE}
-    steps["PyTorch backprop"] = lambda: problem.pytorch(False)
-    steps["PyTorch checkpoint"] = lambda: problem.pytorch(True)
-    times, peaks = {name: [] for name in steps}, {}
+    steps, peaks = steps_of(size, depth), {}
     for name, step in steps.items():
-        before = torch.cuda.memory_allocated()
-        for _ in range(WARM_UP):
-            step()
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        step()
-        torch.cuda.synchronize()
-        peaks[name] = (torch.cuda.max_memory_allocated() - before) / 2**20
+        try:
+            peaks[name] = peak_of(step)
+        except Exception as error:  # a compiler may raise anything; the others go on
+            print(f"{name} failed: {str(error).splitlines()[0]}", file=sys.stderr)
+    times = {name: [] for name in peaks}
     for _ in range(ROUNDS):
-        for name, step in steps.items():
+        for name in peaks:
             begin = time.perf_counter()
-            step()
+            steps[name]()
             torch.cuda.synchronize()
             times[name].append(1e3 * (time.perf_counter() - begin))
-    backprop = statistics.median(times["PyTorch backprop"])
-    for name in steps:
-        median = statistics.median(times[name])
+    medians = {name: statistics.median(found) for name, found in times.items()}
+    best = min((medians[name] for name in BACKPROP if name in medians), default=float("nan"))
+    for name, median in medians.items():
         print(f"| {net} {channels}x{pixels}x{pixels}, batch {batch} | {depth} | {name} | {median:.2f} | "
-              f"{median / backprop:.2f} | {peaks[name]:.0f} |", flush=True)
+              f"{median / best:.2f} | {peaks[name]:.0f} |", flush=True)
+    return peaks, {name: median / best for name, median in medians.items()}
 
 
 def stages(names):
@@ -135,18 +84,36 @@ def stages(names):
     return [known[name] for name in names or known]
 
 
+def verdict(name, wrong):
+    print(f"-- {name}: {'passed' if not wrong else 'FAILED: ' + ', '.join(wrong)}")
+    return bool(wrong)
+
+
 def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     chosen = stages(sys.argv[2:])
     torch.ops.load_library(sys.argv[1])
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    compare()
     torch.backends.cudnn.benchmark = True
     print(f"\n{torch.cuda.get_device_name()}, PyTorch {torch.__version__}, float32 without TF32, channels_last\n")
-    print("| stage | depth | method | ms a step | to PyTorch backprop | MiB |\n|---|---|---|---|---|---|")
+    print("| stage | depth | method | ms a step | to PyTorch's best | MiB |\n|---|---|---|---|---|---|")
+    peaks, slow = {}, []
     for size, depth in chosen:
-        measure(size, depth)
+        peaks[size[0], depth], ratios = measure(size, depth)
+        ratio = ratios.get("engine adaptive+graphs", float("nan"))
+        slow += [] if ratio <= 1 else [f"{size[0]}:{depth} ({ratio:.2f})"]
+    steep = []
+    for net in dict.fromkeys(net for net, _ in peaks):
+        depths = [depth for of, depth in peaks if of == net]
+        missing = float("nan")
+        ours, theirs = (peaks[net, max(depths)].get(name, missing) - peaks[net, min(depths)].get(name, missing)
+                        for name in ("engine adaptive", "PyTorch, channels_last"))
+        if len(depths) > 1 and not ours <= FLAT * theirs:
+            steep.append(f"{net} (adaptive {ours:.0f} MiB more, PyTorch {theirs:.0f})")
+    print()
+    failed = [verdict("memory against depth", steep), verdict("step time of adaptive+graphs", slow)]
+    sys.exit(any(failed))
 
 
 if __name__ == "__main__":

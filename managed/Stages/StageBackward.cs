@@ -9,8 +9,8 @@ public static class StageBackward
 {
     /// <summary>
     /// <c>loss.backward()</c>, except that an exception thrown inside a residual stage or a <see cref="Recomputed"/> reaches the
-    /// caller as it is, with its stack. (Plain <c>backward()</c> throws an <see cref="ExternalException"/> whose message begins
-    /// with the original one.)
+    /// caller as it is, with its stack. (Plain <c>backward()</c> throws an <see cref="ExternalException"/>. Its message begins with
+    /// the original one; where tensors are on a GPU, it speaks of an invalid gradient alone.)
     /// </summary>
     /// <param name="loss">A tensor of one element.</param>
     public static void BackwardThroughStages(this torch.Tensor loss)

@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using System.Text.Json;
+using System.Text.RegularExpressions;
 using Xunit;
 
 namespace ResNetNodes.Cli.Tests;
@@ -57,6 +59,75 @@ public sealed class ScriptTests
             output.Split('\n', StringSplitOptions.RemoveEmptyEntries)
                 .Count(line => line.EndsWith(" 0", StringComparison.Ordinal) || line.StartsWith("kind", StringComparison.Ordinal)));
         Assert.Contains(" 0 failures (seed 16)", output);
+    }
+
+    /// <summary>TorchSharp's CUDA packages hold their libraries in fragments, the first of which has the whole one's name.</summary>
+    [Fact]
+    public void TheEngine_IsLinkedWithAWholeLibTorch()
+    {
+        var whole = File.ReadAllBytes("/bin/true");
+        var packages = Directory.CreateTempSubdirectory("packages").FullName;
+        try
+        {
+            var fragment = Package("libtorch-cuda-12.8-linux-x64-part9-primary/2.10.0", whole[..(whole.Length / 2)]);
+            Assert.Empty(Chosen());
+            var joined = Package("libtorch-cuda-12.8-linux-x64-part9-primary/2.9.0", whole);
+            Assert.Equal(joined, Chosen());
+            var older = Package("libtorch-cpu-linux-x64/2.9.0", whole);
+            Assert.Equal(older, Chosen());
+            var newer = Package("libtorch-cpu-linux-x64/2.10.0", whole);
+            Assert.Equal(newer, Chosen());
+            File.WriteAllBytes(Path.Combine(newer, "libtorch_cpu.so"), whole[..100]);
+            Assert.Equal(older, Chosen());
+            Assert.True(Directory.Exists(fragment));
+        }
+        finally
+        {
+            Directory.Delete(packages, recursive: true);
+        }
+
+        string Chosen()
+        {
+            using var process = Process.Start(new ProcessStartInfo(
+                "bash", ["-c", "source \"$1/scripts/libtorch.sh\"; restored_libtorch \"$2\"", "bash", Executable.Root, packages])
+            { RedirectStandardOutput = true })!;
+            var output = process.StandardOutput.ReadToEnd();
+            process.WaitForExit();
+            Assert.Equal(0, process.ExitCode);
+            return output.Trim();
+        }
+
+        string Package(string name, byte[] library)
+        {
+            var folder = Path.Combine(packages, name, "runtimes", "linux-x64", "native");
+            Directory.CreateDirectory(folder);
+            File.WriteAllBytes(Path.Combine(folder, "libtorch_cpu.so"), library);
+            return folder;
+        }
+    }
+
+    /// <summary>With CUDA's packages the CPU's LibTorch is downloaded too, in the version that TorchSharp's asks for.</summary>
+    [Fact]
+    public void TheLibTorchToLinkWith_IsTorchSharps()
+    {
+        var targets = File.ReadAllText(Path.Combine(Executable.Root, "Directory.Build.targets"));
+        var version = Regex.Match(targets, """PackageDownload Include="libtorch-cpu-linux-x64" Version="\[(.+)\]" """).Groups[1].Value;
+        using var locked = JsonDocument.Parse(File.ReadAllText(Path.Combine(Executable.Root, "experiments", "packages.lock.json")));
+        var package = locked.RootElement.GetProperty("dependencies").EnumerateObject()
+            .Select(framework => framework.Value).First(packages => packages.TryGetProperty("libtorch-cpu-linux-x64", out _))
+            .GetProperty("libtorch-cpu-linux-x64");
+        Assert.Equal(package.GetProperty("resolved").GetString(), version);
+    }
+
+    [Theory]
+    [InlineData("usage: scripts/gpu-check.sh PYTHON")]
+    [InlineData("has no PyTorch that can be used here", "/nowhere/python")]
+    [InlineData("has no PyTorch that can be used here", "false")]
+    public void GpuCheck_WithoutWhatItNeeds_SaysSo(string message, params string[] words)
+    {
+        var (code, _, error) = Run("gpu-check.sh", words);
+        Assert.Equal(1, code);
+        Assert.Contains(message, error);
     }
 
     [Theory]
