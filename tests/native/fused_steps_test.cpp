@@ -6,6 +6,7 @@
 
 #include "resnet_nodes/error.h"
 #include "tensors/describe.h"
+#include "tensors/elementwise.h"
 #include "tensors/layout.h"
 #include "tensors/norms.h"
 #include "tensors/operators.h"
@@ -22,6 +23,15 @@ std::vector<double> expected_sum(const Tensor& x, const Tensor& f, double a) {
   const std::vector<double> slope = values(f);
   for (size_t i = 0; i < result.size(); ++i) result[i] += a * slope[i];
   return result;
+}
+
+// As distances have it: a pass that writes nothing is given an input in place of a result.
+TEST(Steps, TakeNoMemoryForAResultThatIsNotWritten) {
+  const Tensor x = constant({2, 6}, 1), y = constant({2, 6}, 2), gaps = part_of(constant({2, 8}, 3), 1, 0, 6);
+  EXPECT_TRUE(same_memory(DenseArguments({{"x", x}, {"reference", y}}, x).out(), x));
+  const DenseArguments beside({{"x", gaps}, {"reference", y}}, gaps);
+  EXPECT_FALSE(same_memory(beside.out(), gaps));
+  EXPECT_EQ(distance(gaps, y).difference, 12);
 }
 
 TEST(Steps, KeepTheLayoutOfTheirFirstArgument) {

@@ -1,5 +1,5 @@
-// macros.h: what LibTorch 2.10's header of this name offers, for `./build.sh cuda-check`: in front of a later LibTorch's
-// headers it makes names that 2.10 lacks errors.
+// macros.h: what LibTorch 2.10's header of this name offers, for `./build.sh cuda-check`: in front of a later
+// LibTorch's headers it makes names that 2.10 lacks errors.
 #pragma once
 
 #include <torch/csrc/stable/c/shim.h>
