@@ -21,7 +21,7 @@ public static class NativeRuntime
     /// <summary>
     /// Whether LibTorch may use oneDNN, its library of convolutions for CPUs. Not where the processor does not say how large its caches
     /// are, as in some virtual machines on AMD's: oneDNN computes wrong convolutions there. It is turned off when the native library is
-    /// loaded; convolutions that go by LibTorch's operators are slower then, and take more memory.
+    /// loaded; convolutions that go by LibTorch's operators are slower then.
     /// </summary>
     public static bool UsesOneDnn => Native(Functions.UsesOnednn);
 

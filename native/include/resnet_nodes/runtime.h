@@ -25,8 +25,7 @@ RESNET_NODES_API std::string active_kernel_path();
 
 /// Whether LibTorch may use oneDNN, its library of convolutions for CPUs, in this process. Not where the processor does
 /// not say how large its caches are, as in some virtual machines on AMD's: oneDNN computes wrong convolutions there, or
-/// ends the process. It is turned off when this library is loaded; convolutions by operators are slower then, and take
-/// more memory.
+/// ends the process. It is turned off when this library is loaded; convolutions by operators are slower then.
 RESNET_NODES_API bool uses_onednn();
 
 /// How often a tensor was changed in place, through whatever view of it (`_version` in PyTorch). Throws Error for an

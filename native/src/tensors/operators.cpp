@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "resnet_nodes/runtime.h"
 #include "tensors/dispatcher.h"
 #include "tensors/layout.h"
 
@@ -36,17 +37,71 @@ Tensor every_stride_th(const Tensor& x, const LayerSpec& shape) {
 
 Tensor transposed(const Tensor& x) { return call_operator<1>("aten::t", "", x)[0]; }
 
-Tensor whole_convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape) {
+Tensor convolution_at_once(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape) {
   return call_operator<1>("aten::convolution", "", x, weight, optional(bias), stride(shape), padding(shape),
                           dilation(shape), false, kNoOutputPadding, shape.groups)[0];
 }
 
-GradientTriple whole_convolution_backward(const Tensor& grad, const Tensor& x, const Tensor& weight,
-                                          const LayerSpec& shape, const GradientMask& mask) {
+GradientTriple convolution_backward_at_once(const Tensor& grad, const Tensor& x, const Tensor& weight,
+                                            const LayerSpec& shape, const GradientMask& mask) {
   std::optional<std::vector<int64_t>> bias_sizes;
   if (shape.bias) bias_sizes.emplace(1, shape.out_features);
   return call_operator<3>("aten::convolution_backward", "", grad, x, weight, bias_sizes, stride(shape), padding(shape),
                           dilation(shape), false, kNoOutputPadding, shape.groups, list(mask));
+}
+
+// Without oneDNN LibTorch lays the windows of all images out at once, several times as large as x, and has no fast
+// products of narrow types. So many images at a time, then, that what is laid out takes no more than this part of x.
+constexpr int64_t kPartOfX = 8;
+
+int64_t images_at_once(const Tensor& x, const Tensor& weight, const LayerSpec& shape) {
+  const int64_t window = weight.size(2) * weight.size(3), stride = shape.stride_height * shape.stride_width;
+  const bool copied = window > 1 || stride > 1 || x.scalar_type() != wide_type(x);
+  if (!x.is_cpu() || uses_onednn() || !copied) return x.size(0);
+  return std::clamp<int64_t>(x.size(0) * stride / (kPartOfX * window), 1, x.size(0));
+}
+
+Tensor widened(const Tensor& x) { return x.defined() ? torch::stable::to(x, wide_type(x)) : x; }
+
+Tensor whole_convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, const LayerSpec& shape) {
+  const int64_t images = x.size(0), most = images_at_once(x, weight, shape);
+  if (most == images) return convolution_at_once(x, weight, bias, shape);
+  const Tensor wide_weight = widened(weight), wide_bias = widened(bias);
+  Tensor all;
+  for (int64_t first = 0; first < images; first += most) {
+    const int64_t count = std::min(most, images - first);
+    const Tensor some = torch::stable::to(
+        convolution_at_once(widened(part_of(x, 0, first, count)), wide_weight, wide_bias, shape), x.scalar_type());
+    if (!all.defined()) all = whole_like(some, 0, images);
+    Tensor place = part_of(all, 0, first, count);
+    torch::stable::copy_(place, some);
+  }
+  return all;
+}
+
+GradientTriple whole_convolution_backward(const Tensor& grad, const Tensor& x, const Tensor& weight,
+                                          const LayerSpec& shape, const GradientMask& mask) {
+  const int64_t images = x.size(0), most = images_at_once(x, weight, shape);
+  if (most == images) return convolution_backward_at_once(grad, x, weight, shape, mask);
+  const Tensor wide_weight = widened(weight);
+  GradientTriple all;
+  for (int64_t first = 0; first < images; first += most) {
+    const int64_t count = std::min(most, images - first);
+    const GradientTriple some = convolution_backward_at_once(
+        widened(part_of(grad, 0, first, count)), widened(part_of(x, 0, first, count)), wide_weight, shape, mask);
+    if (mask[0]) {
+      if (!all[0].defined()) all[0] = torch::stable::empty_like(x);
+      Tensor place = part_of(all[0], 0, first, count);
+      torch::stable::copy_(place, some[0]);
+    }
+    for (const size_t i : {size_t{1}, size_t{2}}) {
+      if (mask[i]) all[i] = all[i].defined() ? plus_scaled(all[i], some[i], 1.0) : some[i];
+    }
+  }
+  for (const size_t i : {size_t{1}, size_t{2}}) {
+    if (mask[i]) all[i] = torch::stable::to(all[i], weight.scalar_type());
+  }
+  return all;
 }
 
 // body(first, how many, the shape of these) for some output channels after the other.
