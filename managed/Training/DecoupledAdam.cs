@@ -5,9 +5,10 @@ using static TorchSharp.torch;
 namespace ResNetNodes.Training;
 
 /// <summary>
-/// TorchSharp's AdamW (Loshchilov and Hutter, arXiv 1711.05101) with a step of its own: p ← p − rate·decay·p; m ← β₁m + (1 − β₁)g;
-/// v ← β₂v + (1 − β₂)g²; p ← p − rate/(1 − β₁ᵗ) · m / (√(v/(1 − β₂ᵗ)) + ε) in step t. The library's makes nine unnamed Scalars a
-/// parameter, which the garbage collector may free while LibTorch reads them.
+/// TorchSharp's AdamW (Loshchilov and Hutter, arXiv 1711.05101) with a step of its own: p ← p − rate·decay·p;
+/// m ← β₁m + (1 − β₁)g; v ← β₂v + (1 − β₂)g²;
+/// p ← p − rate/(1 − β₁ᵗ) · m / (√(v/(1 − β₂ᵗ)) + ε) in step t. The library's makes nine unnamed Scalars a parameter,
+/// which the garbage collector may free while LibTorch reads them.
 /// </summary>
 /// <remarks>
 /// Memory: m and v, two tensors of each parameter's size and type, from the beginning. The step works in place, with one tensor of the

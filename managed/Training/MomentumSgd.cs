@@ -5,10 +5,10 @@ using static TorchSharp.torch;
 namespace ResNetNodes.Training;
 
 /// <summary>
-/// TorchSharp's SGD with momentum and weight decay, with a step of its own: g ← g + decay·p; v ← momentum·v + g; p ← p − rate·v, where v
-/// begins as the first g. The library's makes three unnamed Scalars a parameter, which the garbage collector may free while LibTorch
-/// reads them (the step then fails with "Expected false to be true", or moves by a wrong number), and a copy of every gradient where
-/// weights decay, memory that grows with depth.
+/// TorchSharp's SGD with momentum and weight decay, with a step of its own: g ← g + decay·p; v ← momentum·v + g;
+/// p ← p − rate·v, where v begins as the first g. The library's makes three unnamed Scalars a parameter, which the garbage
+/// collector may free while LibTorch reads them (the step then fails with "Expected false to be true", or moves by a wrong number),
+/// and a copy of every gradient where weights decay, memory that grows with depth.
 /// </summary>
 /// <remarks>
 /// Memory: v, a tensor of each parameter's size and type, from the first step on; none without momentum. The step itself works in place;

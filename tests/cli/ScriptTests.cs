@@ -79,7 +79,9 @@ public sealed class ScriptTests
             Assert.Equal(newer, Chosen());
             File.WriteAllBytes(Path.Combine(newer, "libtorch_cpu.so"), whole[..100]);
             Assert.Equal(older, Chosen());
-            Assert.True(Directory.Exists(fragment));
+            Directory.Delete(older, recursive: true);
+            Assert.Equal(joined, Chosen());
+            Assert.True(File.Exists(Path.Combine(fragment, "libtorch_cpu.so")));
         }
         finally
         {

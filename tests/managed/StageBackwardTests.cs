@@ -173,7 +173,8 @@ public sealed class StageBackwardTests
         OnAccelerator(() => stage.call(x).sum()).BackwardThroughStages();
         var found = Truth.TakeGradients(stage.parameters());
         stage.call(x).sum().backward();
-        Assert.All(found.Zip(Truth.TakeGradients(stage.parameters())), pair => Assert.Equal(0, Truth.RelativeError(pair.First, pair.Second)));
+        var expected = Truth.TakeGradients(stage.parameters());
+        Assert.All(found.Zip(expected), pair => Assert.Equal(0, Truth.RelativeError(pair.First, pair.Second)));
 
         // A parameter has changed since the forward pass.
         Tensor Failed()

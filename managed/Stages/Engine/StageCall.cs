@@ -188,7 +188,7 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
             }
         }
 
-        return Returned(done.InputGradient(), snapshot.Parameters.Select(_ => (Tensor?)null));
+        return Returned(done.InputGradient(), NoOthers());
     }
 
     // One that stands twice among the parameters has a gradient already the second time.
