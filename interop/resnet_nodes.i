@@ -11,6 +11,7 @@
 #include <new>
 
 #include "resnet_nodes/callbacks.h"
+#include "resnet_nodes/communicator.h"
 #include "resnet_nodes/error.h"
 #include "resnet_nodes/host.h"
 #include "resnet_nodes/layers.h"
@@ -119,11 +120,14 @@ struct StepReport;
 %ignore resnet_nodes::StageContext::Impl;
 %ignore resnet_nodes::StageContext::impl;
 %ignore resnet_nodes::Stage::Impl;
+%ignore resnet_nodes::Communicator::Communicator(const ResNetNodesTransport&);
+%ignore resnet_nodes::Communicator::operator=;
 
 #define RESNET_NODES_API
 
 %include "resnet_nodes/layers.h"
 %include "resnet_nodes/callbacks.h"
+%include "resnet_nodes/communicator.h"
 %include "resnet_nodes/options.h"
 %include "resnet_nodes/stage.h"
 %include "resnet_nodes/runtime.h"

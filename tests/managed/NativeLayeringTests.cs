@@ -9,8 +9,8 @@ public sealed partial class NativeLayeringTests
     /// <summary>From the top down. A folder inside of another has a place of its own.</summary>
     private static readonly string[] Layers =
     [
-        "stage", "walk", "walk/predictors", "walk/adaptive", "walk/states", "walk/solver", "functions", "fused", "layers", "tensors",
-        "device", "host",
+        "stage", "walk", "walk/predictors", "walk/adaptive", "walk/states", "walk/solver", "functions", "fused", "layers", "ranks",
+        "tensors", "device", "host",
         "kernels/paths", "kernels/conv", "kernels/mlp", "kernels/steps", "kernels/cuda", "kernels",
     ];
 

@@ -1,0 +1,68 @@
+// communicator.h: the processes that train one network together.
+#pragma once
+
+#include <torch/csrc/stable/tensor.h>
+
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+
+#include "resnet_nodes/export.h"
+
+struct ResNetNodesTransport;
+
+namespace resnet_nodes {
+
+using torch::stable::Tensor;
+
+/// One process among several, its ranks. Every rank starts the same operations in the same order, on tensors of the
+/// same shape and type; which those are is the callers' to see to. Methods may be called from any thread.
+class RESNET_NODES_API Communicator {
+ public:
+  /// Joins the other ranks by a library that carries numbers between processes (transport.h): the path of
+  /// libresnet_nodes_mpi.so. Throws Error where it can't be loaded, or where this process has not been started as one
+  /// of several.
+  explicit Communicator(const std::string& library);
+  /// Takes over an open transport.
+  explicit Communicator(const ResNetNodesTransport& transport);
+  /// Leaves the other ranks, which have to do so too.
+  ~Communicator();
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+
+  int32_t rank() const;
+  int32_t size() const;
+  /// Among the ranks of this machine.
+  int32_t local_rank() const;
+  int32_t local_size() const;
+
+  /// Start an operation on a tensor's own memory, and return its number. The tensor is contiguous, of the CPU; it is
+  /// kept until the operation has been waited for, and nothing else may write it until then. Throw Error where it can't
+  /// be used.
+  ///
+  /// The sum over the ranks in place: float32, float64 or int64. Elements are added up from rank 0 to the last.
+  int64_t start_sum(const Tensor& tensor);
+  /// The values of rank `root`, of any type.
+  int64_t start_broadcast(const Tensor& tensor, int32_t root);
+  /// Done once every rank has started it.
+  int64_t start_barrier();
+
+  /// Waits for an operation, so many milliseconds at most. Returns whether it is done; an operation that is done is
+  /// forgotten. Throws Error where it has failed, or where there is none of this number.
+  bool wait(int64_t operation, int64_t milliseconds);
+
+  /// Ends all ranks at once with this exit code; does not return.
+  void abort(int32_t code);
+
+ private:
+  int64_t keep(int64_t operation, const Tensor& tensor);
+
+  void* library_ = nullptr;
+  ResNetNodesTransport* transport_;
+  std::mutex mutex_;
+  // Of the operations that have not been waited for.
+  std::map<int64_t, Tensor> tensors_;
+};
+
+}  // namespace resnet_nodes
