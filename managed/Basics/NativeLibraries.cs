@@ -19,6 +19,10 @@ internal static class NativeLibraries
     /// <exception cref="ResNetNodesException">One is missing, or can't run here; the message says how to get it.</exception>
     public static void Require() => _ = Loaded.Value;
 
+    /// <summary>Where a library lies that is loaded on demand; null where it is missing.</summary>
+    /// <param name="name">Without lib and .so.</param>
+    public static string? PathOf(string name) => Find($"lib{name}.so");
+
     private static IntPtr Load()
     {
         RequirePlatform();

@@ -1,5 +1,4 @@
 using System.Globalization;
-using ResNetNodes.Data;
 
 namespace ResNetNodes.Training;
 
@@ -36,20 +35,19 @@ internal sealed record BegunEpoch(
     public static BegunEpoch First(int epoch, int batchCount) => new(epoch, batchCount, 0, 0, 0, 0, 0, null, null, 0, 0, default, 0);
 
     /// <summary>The epoch after one more step.</summary>
-    /// <param name="batch">Its images.</param>
-    /// <param name="loss">Their mean loss.</param>
-    /// <param name="correct">How many of them were predicted correctly.</param>
+    /// <param name="index">The number of its batch.</param>
+    /// <param name="found">What it has found.</param>
     /// <param name="reports">Of the residual stages.</param>
     /// <param name="times">Where the time went.</param>
-    public BegunEpoch After(Batch batch, double loss, long correct, IReadOnlyList<StageReport> reports, EpochTimes times) => this with
+    public BegunEpoch After(int index, StepFigures found, IReadOnlyList<StageReport> reports, EpochTimes times) => this with
     {
-        Batches = batch.Index + 1,
+        Batches = index + 1,
         Steps = Steps + 1,
-        Images = Images + batch.Count,
-        Loss = Loss + (loss * batch.Count),
-        Correct = Correct + correct,
-        StateError = reports.Aggregate(StateError, (largest, report) => Largest(largest, report.Error)),
-        ReconstructionError = reports.Aggregate(ReconstructionError, (largest, report) => Largest(largest, report.ReconstructionError)),
+        Images = Images + found.Images,
+        Loss = Loss + (found.Loss * found.Images),
+        Correct = Correct + found.Correct,
+        StateError = StepFigures.Largest(StateError, found.StateError),
+        ReconstructionError = StepFigures.Largest(ReconstructionError, found.ReconstructionError),
         KeptStates = KeptStates + reports.Sum(report => (long)report.Count(StateSource.Kept)),
         ReplayedStates = ReplayedStates + reports.Sum(report => (long)report.Count(StateSource.Replayed)),
         Times = Times + times with { Stages = reports.Sum(report => report.ForwardSeconds + report.BackwardSeconds) },
@@ -116,8 +114,6 @@ internal sealed record BegunEpoch(
 
         static double Error(double? error) => error is null || double.IsNaN(error.Value) ? 0 : error.Value;
     }
-
-    private static double? Largest(double? one, double? other) => one > other ? one : other ?? one;
 }
 
 /// <summary>Where the time of training steps went, in seconds.</summary>

@@ -9,7 +9,9 @@ namespace ResNetNodes.Training;
 /// <param name="options">Loss, metrics, device.</param>
 /// <param name="modes">How its modules are to be left.</param>
 /// <param name="average">What takes the place of the weights meanwhile; null: the weights.</param>
-internal sealed class Evaluator(nn.Module<Tensor, Tensor> model, TrainingOptions options, ModuleModes modes, WeightAverage? average)
+/// <param name="ranks">Those that share the images.</param>
+internal sealed class Evaluator(
+    nn.Module<Tensor, Tensor> model, TrainingOptions options, ModuleModes modes, WeightAverage? average, StepRanks ranks)
 {
     /// <summary>The number type of a network's parameters, and so of its input.</summary>
     public ScalarType Type { get; } = model.parameters().FirstOrDefault(p => p.is_floating_point())?.dtype ?? ScalarType.Float32;
@@ -41,7 +43,7 @@ internal sealed class Evaluator(nn.Module<Tensor, Tensor> model, TrainingOptions
         model.eval();
         try
         {
-            foreach (var batch in loader.Epoch(0))
+            foreach (var batch in loader.Epoch(0, 0, ranks.Share))
             {
                 using var scope = NewDisposeScope();
                 using (batch)
@@ -63,8 +65,15 @@ internal sealed class Evaluator(nn.Module<Tensor, Tensor> model, TrainingOptions
             modes.Train();
         }
 
+        var all = ranks.Sum([total, right, count, .. sums]);
+        var shared = all[2];
+        if (shared == 0 && !ranks.IsAlone)
+        {
+            throw new ResNetNodesException("none of the images to test with can be decoded, on any rank");
+        }
+
         return new(
-            epoch, which, total / count, (double)right / count,
-            options.Metrics.Zip(sums).ToDictionary(pair => pair.First.Name, pair => pair.Second / count));
+            epoch, which, all[0] / shared, all[1] / shared,
+            options.Metrics.Zip(all[3..]).ToDictionary(pair => pair.First.Name, pair => pair.Second / shared));
     }
 }

@@ -14,17 +14,18 @@ internal sealed class ParameterUpdate : IDisposable
     private readonly TrainingOptions options;
     private readonly List<Parameter> parameters;
     private readonly List<double> baseRates;
+    private readonly StepRanks ranks;
     private long first;
     private long images;
     private int batches;
 
     /// <param name="model">The network.</param>
     /// <param name="options">Optimizer, clipping, accumulation.</param>
-    /// <param name="stages">Those whose parameters have a rate of their own.</param>
-    public ParameterUpdate(nn.Module model, TrainingOptions options, IEnumerable<nn.Module> stages)
+    /// <param name="ranks">Those that train the network.</param>
+    public ParameterUpdate(nn.Module model, TrainingOptions options, StepRanks ranks)
     {
-        this.options = options;
-        var inStages = stages.SelectMany(s => s.parameters()).Select(p => p.Handle).ToHashSet();
+        (this.options, this.ranks) = (options, ranks);
+        var inStages = StagesOf(model).SelectMany(s => s.parameters()).Select(p => p.Handle).ToHashSet();
         var groups = model.named_parameters().Where(p => p.parameter.requires_grad).GroupBy(p => (
             Rate: options.LearningRate * (inStages.Contains(p.parameter.Handle) ? options.StageRateFactor : 1),
             Decay: options.NamedWeightDecay is { } named && Regex.IsMatch(p.name, named.Pattern)
@@ -40,6 +41,10 @@ internal sealed class ParameterUpdate : IDisposable
         parameters = [.. groups.SelectMany(group => group.Parameters)];
         baseRates = [.. Optimizer.ParamGroups.Select(group => group.LearningRate)];
     }
+
+    /// <summary>The stages whose parameters have a rate of their own (<see cref="TrainingOptions.StageRateFactor"/>).</summary>
+    public static IEnumerable<ResidualStage> StagesOf(nn.Module model) =>
+        ILearningStage.Of(model).Select(s => s.Stage).OfType<ResidualStage>();
 
     /// <summary>What moves the parameters.</summary>
     public OptimizerHelper Optimizer { get; }
@@ -79,35 +84,38 @@ internal sealed class ParameterUpdate : IDisposable
     }
 
     /// <summary>Adds a batch's gradient. Its weight in the step is its share of the images, as if all were one batch.</summary>
-    /// <param name="mean">The mean loss of its images.</param>
+    /// <param name="mean">
+    /// The mean loss of its images; null where it is no finite number: then there is no gradient, but other ranks wait for this one's.
+    /// </param>
     /// <param name="count">How many there are.</param>
-    public void Add(Tensor mean, long count)
+    public void Add(Tensor? mean, long count)
     {
-        first = batches == 0 ? count : first;
+        var (firstOfBatch, all) = ranks.Images();
+        first = batches == 0 ? firstOfBatch : first;
         if (count == first)
         {
-            mean.BackwardThroughStages();
+            mean?.BackwardThroughStages();
         }
         else
         {
             using Scalar weight = (double)count / first;
-            mean.mul(weight).BackwardThroughStages();
+            mean?.mul(weight).BackwardThroughStages();
         }
 
-        images = (batches == 0 ? 0 : images) + count;
+        images = (batches == 0 ? 0 : images) + all;
         batches++;
     }
 
-    /// <summary>Moves the parameters.</summary>
+    /// <summary>Moves the parameters; of several ranks, gradients are summed up.</summary>
     /// <exception cref="DivergedException">The gradient's norm is not a finite number; nothing has moved.</exception>
     public void Complete()
     {
         // What stands in the gradients is the mean over the images, times images/first.
-        var factor = batches == 1 ? 1 : (double)first / images;
+        var factor = (double)first / images;
         Drop();
         if (options.ClipNorm is { } most)
         {
-            var norm = factor * Norm();
+            var norm = ranks.Agreed(factor * Norm());
             if (!double.IsFinite(norm))
             {
                 throw new DivergedException(

@@ -1,6 +1,7 @@
-using ResNetNodes.Measuring;
 using System.Diagnostics;
 using ResNetNodes.Data;
+using ResNetNodes.Distributed;
+using ResNetNodes.Measuring;
 using ResNetNodes.Networks;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -18,7 +19,7 @@ public sealed class Trainer : IDisposable
     private readonly ModuleModes modes;
     private readonly ParameterUpdate update;
     private readonly WeightAverage? average;
-    private readonly List<ResidualStage> stages;
+    private readonly StepRanks ranks;
     private readonly List<EpochMetrics> history = [];
     private readonly Evaluator evaluator;
     private IReadOnlyList<Fact>? data;
@@ -27,12 +28,16 @@ public sealed class Trainer : IDisposable
     private BegunEpoch? begun;
     private int unsaved;
     private long savedAt;
-    private TimeSpan stepping;
-    private TimeSpan optimizing;
+    private readonly TrainingStep steps;
+    private CancellationToken stopping;
     private long batchNumber;
 
     /// <summary>Prepares a network for training, and moves it to the options' device.</summary>
-    /// <param name="model">The network; it stays the caller's to dispose.</param>
+    /// <param name="model">
+    /// The network; it stays the caller's to dispose. Of a <see cref="DataParallel"/> the network inside is trained, and everything below
+    /// is every rank's to call: each takes its share of every batch, results are those of all images, and after each step all ranks have
+    /// the same weights.
+    /// </param>
     /// <param name="options">How it is trained; they are checked here.</param>
     public Trainer(nn.Module<Tensor, Tensor> model, TrainingOptions options)
     {
@@ -40,14 +45,17 @@ public sealed class Trainer : IDisposable
         ArgumentNullException.ThrowIfNull(options);
         options.Validate();
         Devices.Require(options.Device);
+        var parallel = model as DataParallel;
+        model = parallel?.Module ?? model;
         this.model = model;
         this.options = options;
         model.to(options.Device);
-        stages = [.. ILearningStage.Of(model).Select(s => s.Stage).OfType<ResidualStage>()];
+        ranks = new(parallel, model);
         modes = new(model, options);
-        update = new(model, options, stages);
+        update = new(model, options, ranks);
         average = options.AverageDecay is { } decay ? new(model, decay) : null;
-        evaluator = new(model, options, modes, average);
+        evaluator = new(model, options, modes, average, ranks);
+        steps = new(model, options, evaluator.Type, update, average, ranks);
     }
 
     /// <summary>The finished epochs.</summary>
@@ -79,7 +87,9 @@ public sealed class Trainer : IDisposable
     /// </summary>
     /// <param name="images">[B, C, H, W] on the device of the options; taken in the number type of the network's parameters.</param>
     /// <param name="labels">[B] int64.</param>
-    /// <returns>Mean loss and number of correct predictions; of mixed images, a correct one is the label of the larger share.</returns>
+    /// <returns>
+    /// Mean loss and number of correct predictions, of all ranks; of mixed images, a correct one is the label of the larger share.
+    /// </returns>
     /// <exception cref="ResNetNodesException">One image is to be normalized at 1×1 pixels, or a stage can't run.</exception>
     /// <exception cref="DivergedException">
     /// The loss, or the norm of a gradient that is to be clipped, is not a finite number; parameters are as they were, and the batches
@@ -90,39 +100,8 @@ public sealed class Trainer : IDisposable
         ArgumentNullException.ThrowIfNull(images);
         ArgumentNullException.ThrowIfNull(labels);
         using var alone = thread.Enter();
-        average?.RequireOwnWeights();
-        using var scope = NewDisposeScope();
-        var start = Stopwatch.GetTimestamp();
-        update.Begin();
-        optimizing += Stopwatch.GetElapsedTime(start);
-        var mixed = options.Mixup?.Mix(images, labels, batchNumber);
-        batchNumber++;
-        // To the end of the step: the way back may call modules again, which have to be as they were.
-        using var guard = images.shape[0] == 1 ? new OneValueGuard(model) : null;
-        try
-        {
-            var scores = OneValueGuard.Call(model, (mixed?.Images ?? images).to(evaluator.Type));
-            var value = mixed?.Loss(options.Loss, scores) ?? options.Loss.Of(scores, labels);
-            var mean = Evaluator.Number(value);
-            if (!double.IsFinite(mean))
-            {
-                throw new DivergedException($"the loss is {mean}: training diverged; use a learning rate below {options.LearningRate}");
-            }
-
-            update.Add(value, labels.shape[0]);
-            if (update.IsComplete)
-            {
-                Move();
-            }
-
-            stepping += Stopwatch.GetElapsedTime(start);
-            return (mean, Evaluator.Correct(scores, mixed?.Larger ?? labels));
-        }
-        catch
-        {
-            update.Drop();
-            throw;
-        }
+        var found = Step(images, labels);
+        return (found.Loss, found.Correct);
     }
 
     /// <summary>
@@ -135,7 +114,8 @@ public sealed class Trainer : IDisposable
         using var alone = thread.Enter();
         if (update.IsOpen)
         {
-            Move();
+            ranks.SumGradients();
+            steps.Move();
         }
     }
 
@@ -201,7 +181,13 @@ public sealed class Trainer : IDisposable
             throw new ArgumentException("patience needs validation images: by the test images nothing is decided", nameof(validation));
         }
 
+        if (!ranks.IsAlone)
+        {
+            train.RequireShares(ranks.Size);
+        }
+
         var now = RunFacts.Of(options, model, RunFacts.OfData(train, test, validation));
+        ranks.RequireSame(now);
         resumed?.Facts.RequireSame(resumed.Value.Path, now);
         if (begun is not null)
         {
@@ -210,11 +196,11 @@ public sealed class Trainer : IDisposable
             begun.RequireBatches(resumed?.Path ?? here, train.BatchCount);
         }
 
-        (data, unsaved, savedAt) = (now.Data, 0, Stopwatch.GetTimestamp());
+        (data, unsaved, savedAt, stopping) = (now.Data, 0, Stopwatch.GetTimestamp(), cancellation);
         described = NetworkDescription.Of(model)?.TrainedOn(train.Input, train.ClassNames);
         while (history.Count < options.Epochs && !IsPatienceOver)
         {
-            var metrics = RunEpoch(train, test, validation, cancellation);
+            var metrics = RunEpoch(train, test, validation);
             history.Add(metrics);
             begun = null;
             SaveNow();
@@ -223,7 +209,7 @@ public sealed class Trainer : IDisposable
         }
     }
 
-    /// <summary>Writes the state of the run after its last step, in the middle of an epoch too.</summary>
+    /// <summary>Writes the state of the run after its last step, in the middle of an epoch too. One rank's is that of all.</summary>
     /// <param name="path">The file.</param>
     public void Save(string path)
     {
@@ -257,7 +243,7 @@ public sealed class Trainer : IDisposable
     /// epochs to come where the schedule gives those that were finished or begun the same learning rates; <see cref="Run"/> checks that
     /// the images are the same.
     /// </summary>
-    /// <param name="path">The file.</param>
+    /// <param name="path">The file; of several ranks, rank 0's.</param>
     /// <exception cref="ResNetNodesException">
     /// The file is missing or damaged, or belongs to another network or run; the message names what differs, and nothing has changed.
     /// </exception>
@@ -265,7 +251,22 @@ public sealed class Trainer : IDisposable
     {
         using var alone = thread.Enter();
         average?.RequireOwnWeights();
-        using var file = CheckpointFile.Open(path);
+        ranks.Read(path, here => ResumeFrom(path, here));
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        update.Dispose();
+        average?.Dispose();
+    }
+
+    private bool IsPatienceOver => history.Count - BestEpoch >= options.Patience;
+
+    // path: as messages name it; here: where it lies.
+    private void ResumeFrom(string path, string here)
+    {
+        using var file = CheckpointFile.Open(here);
         var (done, next) = (file.Header.History, file.Header.Begun);
         var facts = file.Header.Facts;
         facts?.RequireSame(path, RunFacts.Of(options, model, null));
@@ -278,21 +279,12 @@ public sealed class Trainer : IDisposable
         begun = next;
     }
 
-    /// <inheritdoc/>
-    public void Dispose()
-    {
-        update.Dispose();
-        average?.Dispose();
-    }
+    private bool IsTimeToSave => Stopwatch.GetElapsedTime(savedAt) >= options.SaveInterval;
 
-    private bool IsPatienceOver => history.Count - BestEpoch >= options.Patience;
-
-    private void Move()
+    private StepFigures Step(Tensor images, Tensor labels)
     {
-        var start = Stopwatch.GetTimestamp();
-        update.Complete();
-        average?.Update();
-        optimizing += Stopwatch.GetElapsedTime(start);
+        average?.RequireOwnWeights();
+        return steps.Take(images, labels, batchNumber++, stopping.IsCancellationRequested, IsTimeToSave);
     }
 
     private void Tell(Action<ITrainingObserver> what)
@@ -307,26 +299,28 @@ public sealed class Trainer : IDisposable
     private EvaluationMetrics Evaluate(BatchLoader loader, EvaluatedImages which) =>
         evaluator.Evaluate(loader, begun?.Epoch ?? history.Count, which);
 
-    private EpochMetrics RunEpoch(BatchLoader train, BatchLoader test, BatchLoader? validation, CancellationToken cancellation)
+    private EpochMetrics RunEpoch(BatchLoader train, BatchLoader test, BatchLoader? validation)
     {
         modes.Train();
         MemoryProbe.ResetPeak();
         var state = begun ?? BegunEpoch.First(history.Count + 1, train.BatchCount);
-        var (clock, waited) = (Stopwatch.StartNew(), train.Waited);
-        (stepping, optimizing) = (TimeSpan.Zero, TimeSpan.Zero);
-        foreach (var batch in train.Epoch(history.Count, state.Batches))
+        var clock = steps.Clock = new(train);
+        // Of several ranks, all end after the same step.
+        var isAsked = false;
+        foreach (var batch in train.Epoch(history.Count, state.Batches, ranks.TrainingShare))
         {
             using var scope = NewDisposeScope();
+            StepFigures found;
             using (batch)
             {
-                StopWhere(cancellation);
+                StopWhere(ranks.IsAlone && stopping.IsCancellationRequested);
                 batchNumber = ((long)history.Count * state.BatchCount) + batch.Index;
                 var rate = update.SetRate(state);
                 var (images, labels) = batch.On(options.Device);
-                var (mean, correct) = TrainStep(images, labels);
-                begun = state = state.After(batch, mean, correct, [.. stages.Select(s => s.LastReport).OfType<StageReport>()], Lap());
+                found = Step(images, labels);
+                begun = state = state.After(batch.Index, found, steps.Reports, clock.Lap());
                 unsaved++;
-                var progress = new TrainingProgress(state.Epoch, state.Steps, state.BatchCount, mean)
+                var progress = new TrainingProgress(state.Epoch, state.Steps, state.BatchCount, found.Loss)
                 {
                     LearningRate = rate,
                     HasMoved = !update.IsOpen,
@@ -336,17 +330,18 @@ public sealed class Trainer : IDisposable
                 Tell(observer => observer.StepFinished(progress));
             }
 
-            StopWhere(cancellation);
-            if (!update.IsOpen && (unsaved >= options.SaveSteps || Stopwatch.GetElapsedTime(savedAt) >= options.SaveInterval))
+            isAsked = ranks.IsAlone ? stopping.IsCancellationRequested : isAsked || found.IsToStop;
+            StopWhere(isAsked);
+            if (!update.IsOpen && (unsaved >= options.SaveSteps || (ranks.IsAlone ? IsTimeToSave : found.IsToSave)))
             {
                 SaveNow();
-                // Not a part of the training.
-                clock.Restart();
+                clock.Skip();
             }
         }
 
         CompleteStep();
-        begun = state = (state with { Times = state.Times + Lap() }).WithPeak(MemoryProbe.PeakBytesOn(options.Device));
+        begun = state = (state with { Times = state.Times + clock.Lap() }).WithPeak(MemoryProbe.PeakBytesOn(options.Device));
+        steps.Clock = null;
         var tested = Evaluate(test, EvaluatedImages.Test);
         var validated = validation is null ? null : Evaluate(validation, EvaluatedImages.Validation);
         Tell(observer => observer.Evaluated(tested));
@@ -360,31 +355,22 @@ public sealed class Trainer : IDisposable
             ValidationLoss = validated?.Loss,
             ValidationAccuracy = validated?.Accuracy,
         };
-
-        EpochTimes Lap()
-        {
-            var lap = new EpochTimes(
-                clock.Elapsed.TotalSeconds, (train.Waited - waited).TotalSeconds, stepping.TotalSeconds, 0, optimizing.TotalSeconds);
-            clock.Restart();
-            (waited, stepping, optimizing) = (train.Waited, TimeSpan.Zero, TimeSpan.Zero);
-            return lap;
-        }
     }
 
     // What has been done since the last time is saved first, and a step is made whole before that.
-    private void StopWhere(CancellationToken cancellation)
+    private void StopWhere(bool isAsked)
     {
-        if (update.IsOpen)
+        if (update.IsOpen || !isAsked)
         {
             return;
         }
 
-        if (cancellation.IsCancellationRequested && unsaved > 0)
+        if (unsaved > 0)
         {
             SaveNow();
         }
 
-        cancellation.ThrowIfCancellationRequested();
+        throw new OperationCanceledException(stopping);
     }
 
     // The network with what it was trained on, where that is known.

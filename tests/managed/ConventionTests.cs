@@ -24,13 +24,14 @@ public sealed partial class ConventionTests
         ("Stages/Modules", "ResNetNodes", []),
         ("Stages/Engine", "ResNetNodes.Stages.Engine", ["Basics", "Stages/Values", "Stages/Callbacks", "Stages/Modules"]),
         ("Stages", "ResNetNodes", ["Basics", "Stages/Values", "Stages/Callbacks", "Stages/Engine"]),
+        ("Distributed", "ResNetNodes.Distributed", ["Basics", "Stages/Callbacks"]),
         ("Planning", "ResNetNodes.Planning", ["Basics", "Stages/Values", "Stages/Engine", "Stages"]),
         ("Data/Sets", "ResNetNodes.Data", ["Basics"]),
         ("Data/Transforms", "ResNetNodes.Data", ["Basics", "Data/Sets"]),
         ("Data/Loading", "ResNetNodes.Data", ["Basics", "Data/Sets", "Data/Transforms"]),
         ("Networks", "ResNetNodes.Networks", ["Basics", "Stages/Values", "Stages/Modules", "Stages", "Planning", "Data/Transforms"]),
         ("Measuring", "ResNetNodes.Measuring", ["Basics"]),
-        ("Training", "ResNetNodes.Training", ["Basics", "Stages/Values", "Stages", "Networks", "Data/Loading", "Measuring"]),
+        ("Training", "ResNetNodes.Training", ["Basics", "Stages/Values", "Stages", "Distributed", "Networks", "Data/Loading", "Measuring"]),
         ("Weights", "ResNetNodes.Weights", ["Basics", "Networks", "Training"]),
     ];
 
@@ -72,8 +73,8 @@ public sealed partial class ConventionTests
         Assert.Equal(
             ["RandomNumbers.cs"],
             Files("managed/Basics", "*.cs").Where(f => Regex.IsMatch(File.ReadAllText(f), @"Interop\b")).Select(f => Path.GetFileName(f)));
-        foreach (
-            var layer in Layers.Where(layer => layer.Folder != "Basics" && !layer.Folder.StartsWith("Stages", StringComparison.Ordinal)))
+        foreach (var layer in Layers.Where(layer =>
+            layer.Folder is not ("Basics" or "Distributed") && !layer.Folder.StartsWith("Stages", StringComparison.Ordinal)))
         {
             Nowhere($"managed/{layer.Folder}", "*.cs", @"Interop\b");
         }

@@ -23,6 +23,8 @@ using static TorchSharp.torch;
 //   weights write|read FOLDER                    writes or reads files of weights, for scripts/check-weights.sh
 //   pretrained features WEIGHTS JPEGS FILE        writes images and their features, for scripts/check-pretrained.sh
 //   pretrained train WEIGHTS DATA IMAGES          trains from the weights and from random ones; writes accuracies
+//   ranks train FILE NETWORK STEPS [...]        under mpirun: trains a network together with the other ranks (RankedTraining)
+//   ranks REFUSAL                               under mpirun: what ranks refuse; writes the message
 //   page FILE                                     runs the program of a page of the documentation, compiled into that assembly, in its
 //                                                 folder
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
@@ -76,6 +78,8 @@ switch (args[0])
     case "weights":
         WeightsExchange.Read(args[2]);
         break;
+    case "ranks":
+        return RankedTraining.Run(args[1..]);
     case "page":
         Environment.CurrentDirectory = Path.GetDirectoryName(args[1])!;
         Assembly.LoadFrom(args[1]).EntryPoint!.Invoke(null, [Array.Empty<string>()]);
@@ -83,6 +87,8 @@ switch (args[0])
     default:
         throw new ArgumentException($"{args[0]} is unknown");
 }
+
+return 0;
 
 int Number(int i) => int.Parse(args[i], CultureInfo.InvariantCulture);
 

@@ -98,17 +98,37 @@ public sealed class BatchLoader
     /// <returns>The batches; each is the caller's to dispose.</returns>
     /// <exception cref="ArgumentOutOfRangeException">There is no such batch.</exception>
     /// <exception cref="ResNetNodesException">An image can't be read; or none of all can, if damaged ones are skipped.</exception>
-    public IEnumerable<Batch> Epoch(int epoch, int first)
+    public IEnumerable<Batch> Epoch(int epoch, int first) => Epoch(epoch, first, BatchShare.All);
+
+    /// <summary>The same, of one rank's share of each batch; a share of no image is left out where it is not needed.</summary>
+    internal IEnumerable<Batch> Epoch(int epoch, int first, BatchShare share)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(first);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(first, BatchCount);
-        return From(epoch, first);
+        return From(epoch, first, share);
     }
 
-    private IEnumerable<Batch> From(int epoch, int first)
+    /// <summary>Checks that each rank has an image of every batch.</summary>
+    /// <param name="ranks">How many share it.</param>
+    /// <exception cref="ResNetNodesException">One has none.</exception>
+    internal void RequireShares(int ranks)
     {
-        var order = Order(epoch)[(int)Math.Min((long)first * batchSize, data.Count)..];
-        using var queue = new BatchQueue(data, augmentation, order, batchSize, shuffleSeed ?? 0, epoch, workers);
+        var smallest = (int)(data.Count - ((long)(BatchCount - 1) * batchSize));
+        if (batchSize < ranks || smallest < ranks)
+        {
+            throw new ResNetNodesException(batchSize < ranks || BatchCount == 1
+                ? $"{data.Name}: {ranks} ranks can't share batches of {Math.Min(batchSize, smallest)} images; take fewer ranks or larger batches"
+                : $"{data.Name}: the last batch of an epoch has {smallest} images, fewer than the {ranks} ranks; take --drop-last, another "
+                    + "--batch or fewer ranks");
+        }
+    }
+
+    private IEnumerable<Batch> From(int epoch, int first, BatchShare share)
+    {
+        var order = Order(epoch);
+        var batches = Enumerable.Range(first, BatchCount - first)
+            .Select(i => share.Of(new ArraySegment<int>(order, i * batchSize, Math.Min(batchSize, order.Length - (i * batchSize)))));
+        using var queue = new BatchQueue(data, augmentation, [.. batches], shuffleSeed ?? 0, epoch, workers);
         // Whoever begins later has had a batch.
         var any = data.Count == 0 || first > 0;
         for (var i = first; i < BatchCount; i++)
@@ -122,9 +142,15 @@ public sealed class BatchLoader
                 any = true;
                 yield return batch;
             }
+            else if (share.IsNeeded)
+            {
+                throw new ResNetNodesException(
+                    $"{data.Name}: none of the images of rank {share.Rank} in batch {i + 1} can be decoded; take fewer ranks, or larger batches");
+            }
         }
 
-        if (!any)
+        // Of several ranks, others may have had some.
+        if (!any && share.Ranks == 1)
         {
             throw new ResNetNodesException($"{data.Name}: none of its {data.Count} images can be decoded; turn skipping off to see why");
         }

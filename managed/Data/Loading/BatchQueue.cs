@@ -16,8 +16,7 @@ internal sealed class BatchQueue : IDisposable
 
     private readonly ImageDataset data;
     private readonly Augmentation augmentation;
-    private readonly int[] order;
-    private readonly int batchSize;
+    private readonly IReadOnlyList<ArraySegment<int>> batches;
     private readonly long seed;
     private readonly int epoch;
     private readonly Task[] threads;
@@ -26,14 +25,21 @@ internal sealed class BatchQueue : IDisposable
     private readonly Queue<Pending> pending = new();
     private Pending? newest;
     private ExceptionDispatchInfo? broken;
-    private int next;
+    private int begun;
+    private int slot;
     private int taken;
     private bool stopped;
 
-    public BatchQueue(ImageDataset data, Augmentation augmentation, int[] order, int batchSize, long seed, int epoch, int workers)
+    /// <param name="data">The images.</param>
+    /// <param name="augmentation">How they become inputs.</param>
+    /// <param name="batches">The images of each batch; there may be none in one.</param>
+    /// <param name="seed">Of the augmentation.</param>
+    /// <param name="epoch">The epoch.</param>
+    /// <param name="workers">Threads.</param>
+    public BatchQueue(
+        ImageDataset data, Augmentation augmentation, IReadOnlyList<ArraySegment<int>> batches, long seed, int epoch, int workers)
     {
-        (this.data, this.augmentation, this.order, this.batchSize, this.seed, this.epoch) =
-            (data, augmentation, order, batchSize, seed, epoch);
+        (this.data, this.augmentation, this.batches, this.seed, this.epoch) = (data, augmentation, batches, seed, epoch);
         threads = [.. Enumerable.Range(0, workers).Select(_ =>
             Task.Factory.StartNew(Work, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default))];
     }
@@ -131,26 +137,37 @@ internal sealed class BatchQueue : IDisposable
     {
         lock (gate)
         {
-            while (!stopped && next < order.Length && next / batchSize >= taken + Ahead)
+            // The batch of the last image is done: the next one that has images begins.
+            while (!stopped && (newest is null || slot == batches[begun - 1].Count))
             {
-                Monitor.Wait(gate);
+                if (begun == batches.Count)
+                {
+                    return null;
+                }
+
+                if (begun >= taken + Ahead)
+                {
+                    Monitor.Wait(gate);
+                    continue;
+                }
+
+                var count = batches[begun].Count;
+                newest = new Pending(
+                    count, empty([count, augmentation.Channels, augmentation.Size, augmentation.Size], ScalarType.Float32));
+                pending.Enqueue(newest);
+                (begun, slot) = (begun + 1, 0);
+                if (count == 0)
+                {
+                    Monitor.PulseAll(gate);
+                }
             }
 
-            if (stopped || next == order.Length)
+            if (stopped)
             {
                 return null;
             }
 
-            var slot = next % batchSize;
-            if (slot == 0)
-            {
-                var count = Math.Min(batchSize, order.Length - next);
-                newest = new Pending(
-                    count, empty([count, augmentation.Channels, augmentation.Size, augmentation.Size], ScalarType.Float32));
-                pending.Enqueue(newest);
-            }
-
-            return (newest!, slot, order[next++]);
+            return (newest!, slot, batches[begun - 1][slot++]);
         }
     }
 

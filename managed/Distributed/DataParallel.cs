@@ -1,0 +1,165 @@
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace ResNetNodes.Distributed;
+
+/// <summary>
+/// A network that several ranks train together, each with its own images: all have the same weights, and after a backward pass
+/// <see cref="AverageGradients"/> gives all the same gradient. A <see cref="ResNetNodes.Training.Trainer"/> that is given one does all
+/// that by itself.
+/// </summary>
+/// <remarks>
+/// Every rank makes the network, and calls the methods in the same order. As in PyTorch, names of parameters begin with the name of the
+/// wrapped module; save <see cref="Module"/> where they should not. Disposing it disposes the network.
+/// </remarks>
+public sealed class DataParallel : nn.Module<Tensor, Tensor>
+{
+    private readonly nn.Module<Tensor, Tensor> module;
+    private readonly Dictionary<string, Tensor> tensors = [];
+    private RunningBuffers running;
+
+    /// <summary>Wraps a network; all ranks get the parameters and buffers of rank 0.</summary>
+    /// <param name="module">The network, with the same parameters on every rank; those that require a gradient now are trained.</param>
+    /// <param name="ranks">The ranks; they stay the caller's to dispose.</param>
+    /// <exception cref="ResNetNodesException">
+    /// Another rank has another network; or parameters are of another type than float32 and float64, or not on the CPU.
+    /// </exception>
+    public DataParallel(nn.Module<Tensor, Tensor> module, Communicator ranks)
+        : base(nameof(DataParallel))
+    {
+        ArgumentNullException.ThrowIfNull(module);
+        ArgumentNullException.ThrowIfNull(ranks);
+        (this.module, Ranks) = (module, ranks);
+        RegisterComponents();
+        var parameters = module.named_parameters().DistinctBy(p => p.parameter.Handle).ToList();
+        foreach (var (name, parameter) in parameters)
+        {
+            tensors.Add(name, parameter);
+            if (parameter.dtype is not (ScalarType.Float32 or ScalarType.Float64) || parameter.device_type != DeviceType.CPU)
+            {
+                throw new ResNetNodesException(
+                    $"{name} is {parameter.dtype} on {parameter.device}; ranks train parameters of float32 or float64 on the CPU");
+            }
+        }
+
+        foreach (var (name, buffer) in module.named_buffers().DistinctBy(b => b.buffer.Handle))
+        {
+            tensors.Add(name, buffer);
+        }
+
+        ranks.RequireSame([.. tensors.Select(t =>
+            $"{t.Key} of {t.Value.dtype} [{string.Join(", ", t.Value.shape)}]{(t.Value.requires_grad ? string.Empty : ", not trained")}")]);
+        Gradients = new([.. parameters.Select(p => p.parameter).Where(parameter => parameter.requires_grad)]);
+        running = Broadcast();
+    }
+
+    /// <summary>The network.</summary>
+    public nn.Module<Tensor, Tensor> Module => module;
+
+    /// <summary>The ranks that train it.</summary>
+    public Communicator Ranks { get; }
+
+    /// <summary>The gradients, as they travel.</summary>
+    internal GradientBuckets Gradients { get; }
+
+    /// <summary>Running statistics and other buffers.</summary>
+    internal RunningBuffers Buffers => running;
+
+    /// <inheritdoc/>
+    public override Tensor forward(Tensor input) => module.call(input);
+
+    /// <summary>Gives all ranks the parameters and buffers of rank 0: after they were loaded there.</summary>
+    public void Synchronize()
+    {
+        running.Dispose();
+        running = Broadcast();
+    }
+
+    /// <summary>
+    /// After each rank's backward pass: the gradient of the mean loss of all ranks' images, on all. A parameter that has a gradient on no
+    /// rank keeps none.
+    /// </summary>
+    /// <param name="images">Images of this rank's loss, which is a mean over them; the same number everywhere where it is left out.</param>
+    public void AverageGradients(long images = 1)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(images, 1);
+        var counts = Ranks.Gather([images, .. Gradients.Present()]);
+        var present = new double[Gradients.Count];
+        foreach (var of in counts)
+        {
+            for (var i = 0; i < present.Length; i++)
+            {
+                present[i] += of[i + 1];
+            }
+        }
+
+        Scale(images / counts[0][0]);
+        foreach (var sum in Gradients.Start(Ranks))
+        {
+            sum.Wait();
+        }
+
+        Gradients.Give(present);
+        Scale(counts[0][0] / counts.Sum(of => of[0]));
+    }
+
+    /// <summary>
+    /// After a step: running statistics, and other buffers of floating-point numbers, become the mean over the ranks of what each has made
+    /// of them.
+    /// </summary>
+    public void AverageBuffers()
+    {
+        foreach (var sum in running.Start(Ranks))
+        {
+            sum.Wait();
+        }
+
+        running.Take(Ranks.Size);
+    }
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            Gradients.Dispose();
+            running.Dispose();
+        }
+
+        base.Dispose(disposing);
+    }
+
+    private RunningBuffers Broadcast()
+    {
+        using var guard = no_grad();
+        foreach (var tensor in tensors.Values)
+        {
+            using var scope = NewDisposeScope();
+            var contiguous = tensor.detach().contiguous();
+            Ranks.Broadcast(contiguous);
+            if (Ranks.Rank > 0)
+            {
+                tensor.copy_(contiguous);
+            }
+        }
+
+        return new(module.buffers().DistinctBy(buffer => buffer.Handle));
+    }
+
+    private void Scale(double factor)
+    {
+        if (factor == 1)
+        {
+            return;
+        }
+
+        using var guard = no_grad();
+        using Scalar scale = factor;
+        foreach (var parameter in module.parameters().DistinctBy(parameter => parameter.Handle))
+        {
+            using var gradient = parameter.grad;
+            gradient?.mul_(scale);
+        }
+    }
+}
