@@ -49,6 +49,9 @@ logged() {
 
 configuration() { if [[ "$preset" == debug ]]; then echo Debug; else echo Release; fi; }
 
+# Whether Open MPI is to be installed: for tests, and where it is asked for. What is there is used in any case.
+with_mpi=no
+
 # --- setup ------------------------------------------------------------------------------------------------------------
 
 missing_packages() {
@@ -60,6 +63,10 @@ missing_packages() {
   command -v clang-format >/dev/null || missing+=(clang-format)
   [[ -e /usr/include/gtest/gtest.h ]] || missing+=(libgtest-dev)
   [[ -e /usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz ]] || missing+=(dataset-fashion-mnist)
+  if [[ "$with_mpi" == yes ]]; then
+    command -v mpicxx >/dev/null || missing+=(libopenmpi-dev)
+    command -v mpirun >/dev/null || missing+=(openmpi-bin)
+  fi
   printf '%s\n' "${missing[@]}"
 }
 
@@ -109,8 +116,14 @@ install_runtime() {
 }
 
 ## installs what is missing: compiler, CMake, SWIG, GoogleTest, clang-format, Fashion-MNIST (Debian packages, as root);
-## Debian 13's libstdc++6 if the installed one is too old; LibTorch's headers, unpacked into the cache folder
+## Debian 13's libstdc++6 if the installed one is too old; LibTorch's headers, unpacked into the cache folder;
+## with `--with-mpi` Open MPI, for trainings by several processes: the next build makes its library
 command_setup() {
+  case "${1:-}" in
+    '') ;;
+    --with-mpi) with_mpi=yes ;;
+    *) fail "setup has no option '$1', expected --with-mpi" ;;
+  esac
   install_packages
   check_dotnet
   install_runtime
@@ -136,12 +149,15 @@ restore() {
 # build_native PRESET [CMAKE-BUILD-OPTION...]; configure_options: further arguments for CMake if the preset is not configured yet.
 configure_options=()
 
+# Whether Open MPI has been installed since a build was configured.
+came_mpi() { command -v mpicxx >/dev/null && ! grep -qE '^(MPI_CXX_LIB_NAMES:STRING=.*mpi|RESNET_NODES_SANITIZE.*=ON)' "$1"; }
+
 build_native() {
   local name="$1" libraries
   shift
   libraries="$(libtorch_libraries)"
   [[ -n "$libraries" ]] || fail "found no whole LibTorch among the restored packages; dotnet restore brings it"
-  if [[ ! -e "$root/build/$name/CMakeCache.txt" ]]; then
+  if [[ ! -e "$root/build/$name/CMakeCache.txt" ]] || came_mpi "$root/build/$name/CMakeCache.txt"; then
     logged "configure-$name" cmake -S "$root" --preset "$name" "-DLIBTORCH_INCLUDE_DIR=$headers" "-DLIBTORCH_LIBRARY_DIR=$libraries" \
       "${configure_options[@]}"
   fi
@@ -238,6 +254,9 @@ source "$root/scripts/package-test.sh"
 ## `asan [NAME]` (the native tests under AddressSanitizer and UBSan), `tsan [NAME]` (those of several threads under ThreadSanitizer)
 command_test() {
   local what="${1:-all}" filter="${2:-}"
+  case "$what" in
+    managed | all) with_mpi=yes ;;
+  esac
   case "$what" in
     native | asan | tsan) command_native ;;
     managed) command_managed ;;

@@ -18,5 +18,7 @@ if(MPI_CXX_FOUND)
   target_link_libraries(resnet_nodes_mpi PRIVATE MPI::MPI_CXX project_options)
   target_link_options(resnet_nodes_mpi PRIVATE LINKER:--no-undefined)
   set_target_properties(resnet_nodes_mpi PROPERTIES BUILD_WITH_INSTALL_RPATH ON)
+  # Whoever builds the one gets the other: it is loaded on demand.
+  add_dependencies(resnet_nodes resnet_nodes_mpi)
   install(TARGETS resnet_nodes_mpi LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 endif()

@@ -40,6 +40,7 @@ internal static class Program
     private static int Main(string[] arguments)
     {
         CultureInfo.DefaultThreadCurrentCulture = CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
+        RankedRun.WritePlainly();
         StandardStreams.Install();
         // To the very end: a signal during the last moments must not make a finished run look ended.
         var signals = new Signals();
@@ -80,7 +81,15 @@ internal static class Program
                 LostOutputException => (ExitCode.Failed, cause.Message + Continuation()),
                 _ => (ExitCode.Failed, cause.Message),
             };
-            Console.Error.WriteLine(ErrorLine.Of(message));
+            if (RankedRun.IsOneOfSeveral)
+            {
+                RankedRun.Fail(code, message, cause is OperationCanceledException or DivergedException, signals.Cancellation);
+            }
+            else
+            {
+                Console.Error.WriteLine(ErrorLine.Of(message));
+            }
+
             if (arguments.Any(a => a is "--verbose" or "-v"))
             {
                 Console.Error.WriteLine(exception);
@@ -118,8 +127,9 @@ internal static class Program
 
         var verb = Verbs.Parse(type, arguments[1..]);
         parsed(verb);
+        RankedRun.Check(verb);
         var shown = verb.Group<TerminalGroup>();
-        using var terminal = new Terminal(shown?.Json == true, shown?.Quiet == true, shown?.Verbose == true, shown?.NoColor != true);
+        using var terminal = new Terminal(shown?.Json == true, shown?.Quiet == true, shown?.Verbose == true, shown?.NoColor != true, !RankedRun.IsFirst);
         verb.Start(terminal, cancellation);
         return ExitCode.Success;
     }

@@ -6,8 +6,8 @@ namespace ResNetNodes.Experiments.Cli;
 /// <summary>Results on standard output; all that is for people's eyes on standard error.</summary>
 internal sealed class Terminal : IDisposable
 {
-    private readonly TextWriter results = Console.Out;
-    private readonly TextWriter people = Console.Error;
+    private readonly TextWriter results;
+    private readonly TextWriter people;
     private readonly bool quiet;
     private readonly bool verbose;
     private readonly bool live;
@@ -20,13 +20,15 @@ internal sealed class Terminal : IDisposable
     /// <param name="quiet">Warnings and errors only.</param>
     /// <param name="verbose">Details too.</param>
     /// <param name="colours">Colours, where the terminal has them and the environment allows them.</param>
-    public Terminal(bool json, bool quiet, bool verbose, bool colours)
+    /// <param name="silent">Nothing at all: another process shows it.</param>
+    public Terminal(bool json, bool quiet, bool verbose, bool colours, bool silent)
     {
+        (results, people) = silent ? (TextWriter.Null, TextWriter.Null) : (Console.Out, Console.Error);
         (this.json, this.quiet, this.verbose) = (json, quiet, verbose);
         var dumb = Environment.GetEnvironmentVariable("TERM") is "dumb" or null;
         var coloured = colours && string.IsNullOrEmpty(Environment.GetEnvironmentVariable("NO_COLOR")) && !dumb;
         // Spectre's live displays write escapes into redirected output in some states: the choice is made here.
-        live = !Console.IsErrorRedirected && !dumb && !quiet;
+        live = !Console.IsErrorRedirected && !dumb && !quiet && !silent;
         ErrorConsole = AnsiConsole.Create(new AnsiConsoleSettings
         {
             Ansi = live ? AnsiSupport.Yes : AnsiSupport.No,

@@ -1,4 +1,5 @@
 using CommandLine;
+using ResNetNodes.Distributed;
 using ResNetNodes.Experiments.Cli;
 using ResNetNodes.Experiments.Cli.Options;
 using ResNetNodes.Experiments.Cli.Parsing;
@@ -19,6 +20,7 @@ namespace ResNetNodes.Experiments.Paper;
 [PaperRow("section 4", order: 4)]
 [JsonRows(typeof(EpochMetrics), typeof(PlanRow), typeof(PlanPartRow))]
 [MayChange("epochs")]
+[Ranked]
 [Preset("smoke", "dataset=synthetic", "limit=200", "depth=4", "planes=4", "epochs=1")]
 [Preset("small", "dataset=fashion-mnist", "limit=20000", "depth=16", "epochs=2")]
 [Preset("paper", "dataset=cifar10", "depth=64", "batch=256", "epochs=90", "schedule=thirds", "reconstruction=inverse")]
@@ -83,6 +85,7 @@ internal sealed class Train : Experiment
             Unused("momentum", "--optimizer adamw has none");
         }
 
+        var ranks = RankedRun.Join(this);
         var options = Trainer.On(Saving.On(Schedule.On(Optimization.On(Device.Value))), Seed.Number) with
         {
             StageRateFactor = Read.Number("stage-rate-factor", StageRateFactor),
@@ -94,28 +97,51 @@ internal sealed class Train : Experiment
             ReportReconstructionError = true,
         });
         var batch = Batch.Number;
-        var (train, images, validation) = Images.SplitBatches(batch, Trainer.Share, Seed.Number, terminal, cancellation);
-        var (test, testImages) = Images.TestBatches(ImagesGroup.TestBatch, Seed.Number, terminal, cancellation);
-        using var model = Build(network, stage, images.Classes, Workload.Of(options, batch, images, Images.Pixels));
+        var (train, images, validation) = RankedRun.InTurn(
+            () => Images.SplitBatches(batch, Trainer.Share, Seed.Number, terminal, cancellation));
+        var (test, testImages) = RankedRun.InTurn(
+            () => Images.TestBatches(ImagesGroup.TestBatch, Seed.Number, terminal, cancellation));
+        train.RequireShares(ranks?.Size ?? 1);
+        var share = (int)Math.Ceiling((double)batch / (ranks?.Size ?? 1));
+        using var model = Build(network, stage, images.Classes, Workload.Of(options, share, images, Images.Pixels));
         Init.Load(model, images.ClassNames);
-        var folder = RunFolder.Open(this);
+        using var parallel = ranks is null ? null : new DataParallel(model, ranks);
+        var folder = RankedRun.IsFirst ? RunFolder.Open(this) : null;
         var stages = NetworkGroup.StagesOf(model);
         terminal.Say(
             $"{images.Name}: {images.Count} + {testImages.Count} images; {string.Join("; ", stages.Select(s => s.ToString()))}; "
-            + $"batch {batch}; output in {folder.Path}");
+            + $"batch {batch}{(ranks is null ? string.Empty : $" on {ranks.Size} ranks")}; output in {folder?.Path}");
         Memory.Show(terminal);
         terminal.Detail(() => string.Join(
             Environment.NewLine, stages.Select((s, i) => $"stage {i + 1}: execution {s.Execution}, {s.ExecutionReason}")));
-        var history = new TrainingRun(folder, terminal, "train").Go(model, options, train, test, validation, terminal.Row, cancellation);
+        var history = new TrainingRun(folder, terminal, "train")
+            .Go((nn.Module<Tensor, Tensor>?)parallel ?? model, options, train, test, validation, terminal.Row, cancellation);
+        if (folder is not null)
+        {
+            Show(history, folder, terminal, network, stage, images.Name, validation is not null);
+        }
+
+        RankedRun.Leave();
+    }
+
+    private static void Show(
+        IReadOnlyList<EpochMetrics> history,
+        RunFolder folder,
+        Terminal terminal,
+        string network,
+        StageOptions stage,
+        string images,
+        bool isValidated)
+    {
         terminal.Table(history);
         var epochs = history.Select(m => (double)m.Epoch).ToList();
-        var title = $"{network} with {stage.Reconstruction} on {images.Name}"
+        var title = $"{network} with {stage.Reconstruction} on {images}"
             + (history.Count > 0 ? $": test accuracy {history[^1].TestAccuracy:0.0 %} after epoch {history[^1].Epoch}" : string.Empty);
         terminal.Say("figure: " + PaperFigure.Save(folder, "accuracy", title, "Epoch", "Accuracy (%)",
         [
             new Series("train", epochs, [.. history.Select(m => 100 * m.TrainAccuracy)], PaperFigure.DarkBlue) { Marker = Marker.Circle },
             new Series("test", epochs, [.. history.Select(m => 100 * m.TestAccuracy)], PaperFigure.Red),
-            .. validation is null ? Enumerable.Empty<Series>() :
+            .. !isValidated ? Enumerable.Empty<Series>() :
             [
                 new Series("validation", epochs, [.. history.Select(m => 100 * m.ValidationAccuracy!.Value)], PaperFigure.DarkBlue)
                 {
@@ -123,7 +149,7 @@ internal sealed class Train : Experiment
                 },
             ],
         ]));
-        folder.Finish(terminal, $"Training of {network} with {stage.Reconstruction} on {images.Name}");
+        folder.Finish(terminal, $"Training of {network} with {stage.Reconstruction} on {images}");
     }
 
     private nn.Module<Tensor, Tensor> Build(string network, StageOptions stage, int classes, Workload load)

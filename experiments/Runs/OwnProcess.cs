@@ -60,6 +60,12 @@ internal static class OwnProcess
             RedirectStandardOutput = true,
             RedirectStandardError = true,
         };
+        // It is none of the processes that mpirun has started.
+        foreach (var name in start.Environment.Keys.Where(name => name.StartsWith("OMPI_") || name.StartsWith("PMIX_")).ToList())
+        {
+            start.Environment.Remove(name);
+        }
+
         foreach (var (name, value) in environment.Append((Mark, "1")))
         {
             start.Environment[name] = value;

@@ -89,5 +89,6 @@ internal sealed record RunConfig(
         return lines.Select(line => line.Split(':', 2)).FirstOrDefault(pair => pair[0].Trim() == name)?[^1].Trim();
     }
 
-    private static IEnumerable<VerbOption> Fixed(Verb verb) => verb.Options.Where(option => !option.IsPresentation && !option.MayChange);
+    /// <summary>The options that a run keeps from its start to its end.</summary>
+    public static IEnumerable<VerbOption> Fixed(Verb verb) => verb.Options.Where(option => !option.IsPresentation && !option.MayChange);
 }

@@ -36,14 +36,17 @@ internal abstract class Verb : OptionGroup
     /// <summary>What keeps the parts of the run that are done, once there is something to keep.</summary>
     public IRunKeeper? Keeper { get; set; }
 
+    /// <summary>What stands in front of the program's name where something has started it; such as "mpirun -n 2 ".</summary>
+    public string Launcher { get; set; } = string.Empty;
+
     /// <summary>How a run that was ended before its time goes on; follows the words that say so.</summary>
     public string Continuation => hasBegun
-        ? "; continue with: resnet-nodes "
+        ? $"; continue with: {Launcher}resnet-nodes "
             + string.Join(' ', ((string[])[Name, .. Repeated, "--resume", $"--out={Keeper!.Path}"]).Select(Quoted))
         : "; nothing was finished yet: start it again";
 
     /// <summary>All verbs, for those that run or list others.</summary>
-    public VerbTable Verbs { protected get; set; } = null!;
+    public VerbTable Verbs { get; set; } = null!;
 
     public static string NameOf(Type verb) => verb.GetCustomAttribute<VerbAttribute>()!.Name;
 

@@ -26,6 +26,10 @@ internal sealed class PaperRowAttribute(string name, int order) : Attribute
     public int Order { get; } = order;
 }
 
+/// <summary>A verb whose work several processes share, started by mpirun.</summary>
+[AttributeUsage(AttributeTargets.Class)]
+internal sealed class RankedAttribute : Attribute;
+
 /// <summary>The records that a verb writes with --json and to CSV; its help lists their keys.</summary>
 [AttributeUsage(AttributeTargets.Class)]
 internal sealed class JsonRowsAttribute(params Type[] rows) : Attribute
