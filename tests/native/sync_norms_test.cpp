@@ -153,6 +153,13 @@ TEST_F(SyncNorms, TakeMixedPrecision) {
     expect_same_outcome(found.joined(), pass(Stage(problem.functions, 1, options), problem, buffers), 2e-2, "bfloat16");
     expect_same_buffers(found, buffers, 1e-3, "bfloat16");
   }
+  // States, parameters and statistics too: each is rounded to 1/256.
+  Problem narrow = make_problem({tiny_function(4)}, 1, {5, 4, 3, 4}, 33);
+  for (Tensor* tensor : {&narrow.x, &narrow.grad}) *tensor = torch::stable::to(*tensor, ScalarType::BFloat16);
+  for (auto* list : {&narrow.parameters, &narrow.buffers}) {
+    for (Tensor& tensor : *list) tensor = torch::stable::to(tensor, ScalarType::BFloat16);
+  }
+  expect_whole_batch(narrow, options_of(ReconstructionKind::backprop), {3, 2}, 3e-2, "bfloat16 alone");
 }
 
 TEST_F(SyncNorms, FunctionsAloneGoInPartsOnSomeRanks) {
@@ -200,6 +207,24 @@ TEST_F(SyncNorms, AskForOneSumEachWay) {
     frozen.training.assign(6, 0);
     EXPECT_EQ(on_ranks(frozen, StageOptions(), {2, 3}).sums, 0);
   }
+}
+
+// Each rank finds its own images' states; one may need more evaluations for them than another.
+TEST_F(SyncNorms, RanksMayTakeDifferentNumbersOfEvaluations) {
+  Problem problem = make_problem(std::vector<FunctionSpec>(6, tiny_function(4)), 6, {5, 4, 3, 4}, 65);
+  auto* x = static_cast<double*>(problem.x.mutable_data_ptr());
+  for (int64_t i = 0; i < problem.x.numel(); ++i) x[i] *= i < problem.x.numel() / 5 ? 100 : 0.1;
+  StageOptions options = options_of(ReconstructionKind::adaptive);
+  options.tolerance = 1e-8;
+  options.step_size = 0.02;
+  options.count = 40;
+  StageOptions kept = options;
+  kept.reconstruction = ReconstructionKind::backprop;
+  kept.count = 0;
+  const OfRanks found = on_ranks(problem, options, {1, 4});
+  EXPECT_NE(found.outcomes[0].report.evaluations, found.outcomes[1].report.evaluations);
+  EXPECT_EQ(found.sums, 2 * 12);
+  expect_same_outcome(found.joined(), run(problem, kept), 1e-6, "different numbers");
 }
 
 TEST_F(SyncNorms, TakeFrozenParameters) {
