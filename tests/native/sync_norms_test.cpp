@@ -1,5 +1,6 @@
 // sync_norms_test.cpp: batch normalizations whose statistics are those of all ranks, against one process that has the
 // whole batch and goes by LibTorch's operators in float64.
+#include "fused/states.h"
 #include "fused_truth.h"
 #include "ranks/parts_of_batch.h"
 #include "resnet_nodes/error.h"
@@ -114,8 +115,9 @@ TEST_F(SyncNorms, FusedChainsAreThoseOfTheWholeBatch) {
            {ReconstructionKind::backprop, ReconstructionKind::checkpoint, ReconstructionKind::inverse,
             ReconstructionKind::corrected, ReconstructionKind::adaptive}) {
         const Problem problem = float32(make_problem(std::vector<FunctionSpec>(2, one.function), 2, one.shape, ++seed));
-        ASSERT_NE(Stage(problem.functions, 2, StageOptions()).function_path(0, problem.x).find("fused"),
-                  std::string::npos);
+        const bool fused =
+            Stage(problem.functions, 2, StageOptions()).function_path(0, problem.x).find("fused") != std::string::npos;
+        ASSERT_EQ(fused, fusing_is_on());
         StageOptions options = options_of(kind, solver);
         options.step_size = 0.01;
         options.tolerance = 1e-5;
@@ -222,7 +224,8 @@ TEST_F(SyncNorms, RanksMayTakeDifferentNumbersOfEvaluations) {
   kept.reconstruction = ReconstructionKind::backprop;
   kept.count = 0;
   const OfRanks found = on_ranks(problem, options, {1, 4});
-  EXPECT_NE(found.outcomes[0].report.evaluations, found.outcomes[1].report.evaluations);
+  // Where figures arrive late, a pass takes what the one before has found.
+  EXPECT_TRUE(delayed() || found.outcomes[0].report.evaluations != found.outcomes[1].report.evaluations);
   EXPECT_EQ(found.sums, 2 * 12);
   expect_same_outcome(found.joined(), run(problem, kept), 1e-6, "different numbers");
 }
