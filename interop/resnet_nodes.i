@@ -122,6 +122,7 @@ struct StepReport;
 %ignore resnet_nodes::Stage::Impl;
 %ignore resnet_nodes::Communicator::Communicator(const ResNetNodesTransport&);
 %ignore resnet_nodes::Communicator::operator=;
+%ignore resnet_nodes::Communicator::norm_sums;
 
 #define RESNET_NODES_API
 

@@ -1,3 +1,4 @@
+using ResNetNodes.Interop;
 using ResNetNodes.Stages.Callbacks;
 using ResNetNodes.Stages.Engine;
 using TorchSharp;
@@ -10,7 +11,7 @@ namespace ResNetNodes;
 /// A residual stage whose functions take an extra input: x_{n+1} = x_n + h f_n(x_n, c). The gradient of c is summed over the
 /// steps. Functions run by callback.
 /// </summary>
-public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>, ILearningStage
+public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>, ILearningStage, ISynchronizedStage
 {
     private const string Unmappable = "its functions take extra inputs";
     private readonly StageEngine engine;
@@ -65,6 +66,9 @@ public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>, ILearn
     public StageReport? LastReport => engine.LastReport;
 
     /// <inheritdoc/>
+    bool ISynchronizedStage.CanSynchronize => engine.CanSynchronize;
+
+    /// <inheritdoc/>
     StageOptions ILearningStage.Given => engine.Given;
 
     /// <inheritdoc/>
@@ -99,6 +103,9 @@ public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>, ILearn
         ArgumentNullException.ThrowIfNull(input2);
         return engine.Run(input1, [input2], training);
     }
+
+    /// <inheritdoc/>
+    void ISynchronizedStage.Synchronize(Communicator? ranks) => engine.Synchronize(ranks);
 
     /// <summary>Names depth, solver, reconstruction and execution.</summary>
     /// <returns>One line.</returns>

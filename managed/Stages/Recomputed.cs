@@ -1,3 +1,4 @@
+using ResNetNodes.Interop;
 using ResNetNodes.Stages.Callbacks;
 using ResNetNodes.Stages.Engine;
 using TorchSharp;
@@ -15,7 +16,7 @@ namespace ResNetNodes;
 /// module, what its layers keep too. Cost: one more evaluation of the module, 4 for 3. The module may be any, with any dtype and shape
 /// of input and output; docs/modules.md says what may be changed between the two passes.
 /// </remarks>
-public sealed class Recomputed : nn.Module<Tensor, Tensor>
+public sealed class Recomputed : nn.Module<Tensor, Tensor>, ISynchronizedStage
 {
     private readonly StageEngine engine;
     private readonly nn.Module<Tensor, Tensor> module;
@@ -57,6 +58,9 @@ public sealed class Recomputed : nn.Module<Tensor, Tensor>
 
     /// <summary>What plans of memory ask, and set options of.</summary>
     internal StageEngine Engine => engine;
+
+    /// <inheritdoc/>
+    bool ISynchronizedStage.CanSynchronize => engine.CanSynchronize;
 
     /// <summary>
     /// Runs of consecutive layers of equal length, all but the last one recomputed, as PyTorch's <c>checkpoint_sequential</c>.
@@ -114,6 +118,9 @@ public sealed class Recomputed : nn.Module<Tensor, Tensor>
     /// <exception cref="ResNetNodesException">The input does not fit native layers, or the module returns no tensor.</exception>
     // Random numbers of its own are for those who evaluate again: where no way back follows, the module draws as it would without this one.
     public override Tensor forward(Tensor input) => engine.Run(input, [], training: false);
+
+    /// <inheritdoc/>
+    void ISynchronizedStage.Synchronize(Communicator? ranks) => engine.Synchronize(ranks);
 
     /// <summary>Names the module, whether it is stored, and execution.</summary>
     /// <returns>One line.</returns>

@@ -1,3 +1,4 @@
+using ResNetNodes.Interop;
 using ResNetNodes.Stages.Callbacks;
 using ResNetNodes.Stages.Engine;
 using TorchSharp;
@@ -10,7 +11,7 @@ namespace ResNetNodes;
 /// A residual stage x_{n+1} = x_n + h f_n(x_n), n = 0 … N−1 (arXiv 2205.14612), or a solver's of higher order, whose backward pass
 /// reconstructs the states instead of storing them.
 /// </summary>
-public sealed class ResidualStage : nn.Module<Tensor, Tensor>, ILearningStage
+public sealed class ResidualStage : nn.Module<Tensor, Tensor>, ILearningStage, ISynchronizedStage
 {
     private const string TakesDepth = "its functions take the depth";
     private readonly StageEngine engine;
@@ -63,6 +64,9 @@ public sealed class ResidualStage : nn.Module<Tensor, Tensor>, ILearningStage
     internal StageEngine Engine => engine;
 
     /// <inheritdoc/>
+    bool ISynchronizedStage.CanSynchronize => engine.CanSynchronize;
+
+    /// <inheritdoc/>
     StageOptions ILearningStage.Given => engine.Given;
 
     /// <inheritdoc/>
@@ -109,6 +113,9 @@ public sealed class ResidualStage : nn.Module<Tensor, Tensor>, ILearningStage
     /// <param name="x">A state as for <see cref="forward"/>; its values are not read.</param>
     /// <returns>One text for each function.</returns>
     public IReadOnlyList<string> DescribeFunctions(Tensor x) => engine.DescribeFunctions(x);
+
+    /// <inheritdoc/>
+    void ISynchronizedStage.Synchronize(Communicator? ranks) => engine.Synchronize(ranks);
 
     /// <summary>Names depth, solver, reconstruction and execution.</summary>
     /// <returns>One line.</returns>

@@ -170,6 +170,13 @@ internal sealed class StageConfiguration : IDisposable
         }
     }
 
+    /// <summary>Whether <see cref="Synchronize"/> takes it.</summary>
+    public bool CanSynchronize => native.CanSynchronize();
+
+    /// <summary>Batch statistics are those of all ranks from here on; null: of this process alone.</summary>
+    /// <exception cref="ResNetNodesException">The functions are called, or recorded.</exception>
+    public void Synchronize(Communicator? ranks) => native.Synchronize(ranks);
+
     /// <summary>Holds it for a call; false where the last holder has left.</summary>
     public bool TryHold()
     {

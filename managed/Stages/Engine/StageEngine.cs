@@ -1,3 +1,4 @@
+using ResNetNodes.Interop;
 using ResNetNodes.Stages.Callbacks;
 using static TorchSharp.torch;
 
@@ -11,6 +12,7 @@ internal sealed class StageEngine : IDisposable
     private readonly object configuring = new();
     private readonly string name;
     private StageConfiguration configuration;
+    private Communicator? ranks;
 
     /// <param name="name">What the stage is called in outputs and errors.</param>
     /// <param name="functions">The functions.</param>
@@ -30,6 +32,9 @@ internal sealed class StageEngine : IDisposable
     public string ExecutionReason => Current().Reason;
 
     public StageReport? LastReport => results.Last;
+
+    /// <summary>Whether <see cref="Synchronize"/> takes the stage as it is now.</summary>
+    public bool CanSynchronize => With(current => current.CanSynchronize);
 
     /// <summary>
     /// What the steps have been learned to need, as numbers that a checkpoint keeps. Set where the reconstruction learns nothing: without
@@ -82,6 +87,22 @@ internal sealed class StageEngine : IDisposable
 
     /// <summary>What a training step takes with each of these options at a state like x; null where the functions are called.</summary>
     public IReadOnlyList<StepCost>? Costs(Tensor x, IReadOnlyList<StageOptions> options) => With(current => current.Costs(x, options));
+
+    /// <summary>
+    /// From the next forward pass on, batch statistics are those of all ranks, whatever options follow; null: of this process alone.
+    /// </summary>
+    /// <exception cref="ResNetNodesException">
+    /// The stage is called or recorded. Options and modules that would make it so are refused from here on.
+    /// </exception>
+    public void Synchronize(Communicator? communicator)
+    {
+        results.ThrowIfDisposed();
+        lock (configuring)
+        {
+            configuration.Synchronize(communicator);
+            ranks = communicator;
+        }
+    }
 
     /// <summary>How each function is evaluated on a state like x.</summary>
     public IReadOnlyList<string> DescribeFunctions(Tensor x)
@@ -152,6 +173,16 @@ internal sealed class StageEngine : IDisposable
             if (insteadOf is not null && !ReferenceEquals(before, insteadOf))
             {
                 return false;
+            }
+
+            try
+            {
+                next.Synchronize(ranks);
+            }
+            catch
+            {
+                next.Dispose();
+                throw;
             }
 
             next.TakeOver(before);

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 
@@ -16,6 +17,8 @@ namespace resnet_nodes {
 
 using torch::stable::Tensor;
 
+class NormSums;
+
 /// One process among several, its ranks. Every rank starts the same operations in the same order, on tensors of the
 /// same shape and type; which those are is the callers' to see to. Methods may be called from any thread.
 class RESNET_NODES_API Communicator {
@@ -26,7 +29,8 @@ class RESNET_NODES_API Communicator {
   explicit Communicator(const std::string& library);
   /// Takes over an open transport.
   explicit Communicator(const ResNetNodesTransport& transport);
-  /// Leaves the other ranks, which have to do so too.
+  /// Leaves the other ranks, which have to do so too. Passes of stages that it synchronizes are over by then: it waits
+  /// for one that is under way, and later ones are refused.
   ~Communicator();
   Communicator(const Communicator&) = delete;
   Communicator& operator=(const Communicator&) = delete;
@@ -55,6 +59,9 @@ class RESNET_NODES_API Communicator {
   /// Ends all ranks at once with this exit code; does not return.
   void abort(int32_t code);
 
+  /// The engine's own: what stages that are synchronized by it (Stage::synchronize) hold of it.
+  const std::shared_ptr<NormSums>& norm_sums() const { return norm_sums_; }
+
  private:
   int64_t keep(int64_t operation, const Tensor& tensor);
 
@@ -63,6 +70,7 @@ class RESNET_NODES_API Communicator {
   std::mutex mutex_;
   // Of the operations that have not been waited for.
   std::map<int64_t, Tensor> tensors_;
+  std::shared_ptr<NormSums> norm_sums_;
 };
 
 }  // namespace resnet_nodes

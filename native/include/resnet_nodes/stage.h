@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "resnet_nodes/callbacks.h"
+#include "resnet_nodes/communicator.h"
 #include "resnet_nodes/export.h"
 #include "resnet_nodes/layers.h"
 #include "resnet_nodes/options.h"
@@ -134,6 +135,18 @@ class RESNET_NODES_API Stage {
   /// `input_wanted`: without it a function alone takes no gradient of its input, which may then be of any dtype.
   void backward(StageContext& context, const Tensor& grad_output, const std::vector<int32_t>& wanted,
                 const std::vector<Tensor>& accumulate_into, bool input_wanted = true) const;
+
+  /// Whether `synchronize` takes this stage: native layers without cuda_graphs.
+  bool can_synchronize() const;
+  /// From the next forward pass on, batch statistics are those of all ranks: K ranks with a part of a batch each, of
+  /// any size, do what one process does with all of it. Outputs, input gradients and running statistics are those of
+  /// the whole batch; gradients of parameters are this rank's share, whose sum over the ranks is the whole batch's.
+  /// Null, or a communicator of one rank: the batch's own statistics again. A way back goes by what its forward pass
+  /// went by. All ranks make the same passes in the same order, with the same modes and wanted gradients: one sum for
+  /// each training normalization there, and one on the way back. Normalizations by running statistics need none. The
+  /// communicator is not owned: passes after its end are refused. Throws Error with external functions and cuda_graphs;
+  /// passes that need sums do so on a GPU, and where another one is under way on another thread.
+  void synchronize(const Communicator* ranks) const;
 
   /// What adaptive has learned of the steps, as numbers: a stage of the same depth and options that gets them goes on
   /// as this one would, bit for bit. Empty for other methods. Blocks until a GPU has finished the last pass.

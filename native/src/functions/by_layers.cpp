@@ -103,7 +103,10 @@ Parts LayerFunctions::parts_for(Use use, const Tensor& x, bool replay) {
   for (const LayerTable::Row& row : function.rows) {
     uses_batch.push_back(row.statistics >= 0 && row.layer->known_norm(call_for(use, row)).has_value());
   }
-  return parts_of(function, x, replay ? tape_bytes_ : kWholeTape, uses_batch);
+  Parts parts = parts_of(function, x, replay ? tape_bytes_ : kWholeTape, uses_batch);
+  // Ranks may go over their images in parts or not; their sums have one order.
+  if (ranks_ != nullptr && parts.is_whole()) parts.set_barriers(function, uses_batch);
+  return parts;
 }
 
 // Keeps what the product reads of all images, and gives the output.

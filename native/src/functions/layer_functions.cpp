@@ -25,13 +25,15 @@ uint64_t next_pass() {
 
 LayerFunctions::LayerFunctions(std::shared_ptr<const LayerTable> table, std::shared_ptr<Workspaces> workspaces,
                                std::vector<Tensor> parameters, std::vector<Tensor> buffers,
-                               std::vector<int32_t> training, int64_t uses, int64_t tape_bytes)
+                               std::vector<int32_t> training, int64_t uses, int64_t tape_bytes,
+                               std::shared_ptr<NormSums> ranks)
     : table_(std::move(table)),
       workspaces_(std::move(workspaces)),
       parameters_(std::move(parameters)),
       buffers_(std::move(buffers)),
       training_(std::move(training)),
       tape_bytes_(tape_bytes),
+      ranks_(std::move(ranks)),
       pass_(next_pass()) {
   statistics_.resize(static_cast<size_t>(uses));
   if (uses > 0) keep_frozen_statistics();
@@ -72,6 +74,7 @@ LayerCall LayerFunctions::wide_call(Use use, const LayerTable::Row& row) {
   if (row.norm >= 0) {
     call.training = training_[static_cast<size_t>(row.norm)] != 0;
     call.lock = &table_->norm_lock(row.norm);
+    call.ranks = ranks_.get();
   }
   return call;
 }

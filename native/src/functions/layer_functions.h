@@ -28,10 +28,11 @@ class LayerTape final : public Tape {
 class LayerFunctions final : public ResidualFunctions {
  public:
   /// `training`: one flag a batch normalization. `uses`: evaluations of the forward pass whose statistics are kept; 0
-  /// where no backward pass follows. `tape_bytes`: as StageOptions has it.
+  /// where no backward pass follows. `tape_bytes`: as StageOptions has it. `ranks`: those that batch statistics are
+  /// taken over, for a pass that they have begun; null: this process's alone.
   LayerFunctions(std::shared_ptr<const LayerTable> table, std::shared_ptr<Workspaces> workspaces,
                  std::vector<Tensor> parameters, std::vector<Tensor> buffers, std::vector<int32_t> training,
-                 int64_t uses, int64_t tape_bytes);
+                 int64_t uses, int64_t tape_bytes, std::shared_ptr<NormSums> ranks = nullptr);
 
   std::unique_ptr<Tape> make_tape() override;
   Tensor forward(Use use, const Tensor& x, Tape* tape) override;
@@ -94,6 +95,7 @@ class LayerFunctions final : public ResidualFunctions {
   std::vector<int32_t> training_;
   std::vector<std::vector<Statistics>> statistics_;  // [use][batch normalization]; empty where nothing is kept
   int64_t tape_bytes_;
+  std::shared_ptr<NormSums> ranks_;
   uint64_t pass_;
   FusedStates states_;
   std::array<NarrowParameters, 2> narrow_;  // the latest first; Heun's step goes back and forth between two

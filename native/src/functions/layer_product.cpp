@@ -86,7 +86,8 @@ Tensor LayerProduct::input_gradient(size_t r, const Tensor& cotangent, RowOutput
   if (parts_.barriers[r]) {
     if (!wants_input) return {};
     const Tensor weight = row.layer->parameter_count() > 0 ? call.parameters[0] : Tensor();
-    const int64_t values = parts_.batch * cotangent.size(2) * cotangent.size(3);
+    const int64_t of_all = call.statistics->values;
+    const int64_t values = of_all > 0 ? of_all : parts_.batch * cotangent.size(2) * cotangent.size(3);
     return norm_input_gradient(cotangent, outputs.of(row.input), call.statistics->mean, call.statistics->invstd, weight,
                                sums_[r], values);
   }
@@ -129,6 +130,10 @@ void LayerProduct::leave(int64_t level, int64_t first, int64_t count) {
       continue;
     }
     left.emplace_back(local, place);
+    if (pending.since < 0 && parts_.is_whole()) {
+      pending = {local, level, false};
+      continue;
+    }
     const bool adds = pending.since >= 0 && pending.since < level;
     if (pending.since < 0) pending = {whole_like(local, 0, parts_.batch), level, true};
     if (adds && !pending.is_own) pending.all = torch::stable::clone(pending.all), pending.is_own = true;
@@ -166,19 +171,22 @@ void LayerProduct::write_input(int64_t first, int64_t count, const ProductOperan
   }
 }
 
-// Gradients of weights and biases, which need the sums alone.
+// Gradients of weights and biases, which need the sums alone: those of this rank's images. The input's gradient takes
+// those of all ranks, in the order of levels and rows, which all ranks share.
 void LayerProduct::finish_norms(int64_t level) {
   for (size_t r = 0; r < function_.rows.size(); ++r) {
     const LayerTable::Row& row = function_.rows[r];
-    if (!parts_.barriers[r] || parts_.levels[r] != level || row.layer->parameter_count() == 0 || !sums_[r].defined()) {
-      continue;
-    }
+    if (!parts_.barriers[r] || parts_.levels[r] != level || !sums_[r].defined()) continue;
     const LayerCall call = host_.call_of(row);
-    if (host_.wants(row.first_parameter)) {
+    const bool affine = row.layer->parameter_count() > 0;
+    if (affine && host_.wants(row.first_parameter)) {
       host_.add(row.first_parameter, norm_weight_gradient(call.statistics->invstd, sums_[r], call.parameters[0]));
     }
-    if (host_.wants(row.first_parameter + 1)) {
+    if (affine && host_.wants(row.first_parameter + 1)) {
       host_.add(row.first_parameter + 1, norm_bias_gradient(sums_[r], call.parameters[1]));
+    }
+    if (call.ranks != nullptr && has_live_input(row)) {
+      call.ranks->add_up(static_cast<double*>(sums_[r].mutable_data_ptr()), sums_[r].numel());
     }
   }
 }

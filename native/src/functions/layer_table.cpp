@@ -139,6 +139,13 @@ std::string LayerTable::parameter_place(int64_t index) const {
   return "no parameter";
 }
 
+bool LayerTable::uses_batch(const std::vector<int32_t>& training) const {
+  for (size_t norm = 0; norm < norm_buffers_.size(); ++norm) {
+    if (training[norm] != 0 || norm_buffers_[norm] < 0) return true;
+  }
+  return false;
+}
+
 Fusion LayerTable::fusion(int64_t n, const Tensor& x) const {
   const Function& f = function(n);
   if (!fusing_) return Fusion::none;

@@ -56,6 +56,8 @@ class LayerTable {
   int64_t norm_count() const { return static_cast<int64_t>(norm_buffers_.size()); }
   /// The first buffer of each batch normalization; -1 where it has no running statistics.
   const std::vector<int64_t>& norm_buffers() const { return norm_buffers_; }
+  /// Whether any normalization takes the batch's statistics with these flags, one a normalization.
+  bool uses_batch(const std::vector<int32_t>& training) const;
   /// Whoever reads a batch normalization's running statistics shares it; whoever changes them holds it alone.
   std::shared_mutex& norm_lock(int64_t norm) const { return norm_locks_[static_cast<size_t>(norm)]; }
   /// "function 3, layer 1, weight".

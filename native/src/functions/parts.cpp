@@ -46,6 +46,11 @@ int64_t tape_of(const LayerTable::Function& function, const std::vector<int64_t>
 
 }  // namespace
 
+void Parts::set_barriers(const LayerTable::Function& function, const std::vector<bool>& uses_batch) {
+  barriers = uses_batch;
+  find_levels(function, *this);
+}
+
 Parts parts_of(const LayerTable::Function& function, const Tensor& x, int64_t limit,
                const std::vector<bool>& uses_batch) {
   const size_t rows = function.rows.size();
@@ -66,8 +71,7 @@ Parts parts_of(const LayerTable::Function& function, const Tensor& x, int64_t li
     return parts;
   }
   parts.keeps[0] = true;
-  parts.barriers = uses_batch;
-  find_levels(function, parts);
+  parts.set_barriers(function, uses_batch);
   // What normalizations are given is kept where there is room: it saves the evaluation of what lies before. Of a
   // product two cotangents are in between two levels.
   std::vector<size_t> kept;

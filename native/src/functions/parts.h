@@ -19,6 +19,9 @@ struct Parts {
   int64_t level_count = 1;
 
   bool is_whole() const { return images >= batch; }
+  /// Products go by the levels of the normalizations that these flags name. A whole tape needs that only where sums
+  /// are to be had in one order, whatever the parts.
+  void set_barriers(const LayerTable::Function& function, const std::vector<bool>& uses_batch);
 };
 
 /// Bytes of a tape on the CPU that the caller has not bounded: a quarter of that of the whole batch, or this if it is

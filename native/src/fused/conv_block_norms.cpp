@@ -3,6 +3,7 @@
 #include <cmath>
 #include <mutex>
 #include <shared_mutex>
+#include <utility>
 
 #include "fused/conv_block.h"
 
@@ -78,7 +79,7 @@ void ConvBlock<Number>::batch_norm(size_t unit) {
   const LayerCall& call = call_.units[unit].norm;
   const Norm norm = this->norm(unit);
   const int64_t channels = this->channels(unit);
-  const auto count = static_cast<double>(plan.pixels());
+  auto count = static_cast<double>(plan.pixels());
   std::vector<double> mean(static_cast<size_t>(channels)), squares(mean);
   const auto for_sums = [&](const auto& body) {
     const float* sums = workspace_.sums();
@@ -95,13 +96,20 @@ void ConvBlock<Number>::batch_norm(size_t unit) {
       squares[c] += static_cast<double>(sums[mean.size() + c]) + pixels * off * off;
     }
   });
+  if (call.ranks != nullptr) {
+    ChannelMoments all = call.ranks->of_all({plan.pixels(), std::move(mean), std::move(squares)});
+    count = static_cast<double>(all.values);
+    mean = std::move(all.mean);
+    squares = std::move(all.squares);
+  }
   for (size_t c = 0; c < mean.size(); ++c) {
     norm.mean[c] = static_cast<float>(mean[c]);
     norm.invstd[c] = invstd(squares[c] / count, unit);
   }
   if (call.statistics != nullptr) {
     *call.statistics = {torch::stable::empty({channels}, ScalarType::Float),
-                        torch::stable::empty({channels}, ScalarType::Float)};
+                        torch::stable::empty({channels}, ScalarType::Float),
+                        call.ranks != nullptr ? static_cast<int64_t>(count) : 0};
     std::copy_n(norm.mean, channels, target(call.statistics->mean));
     std::copy_n(norm.invstd, channels, target(call.statistics->invstd));
   }
@@ -134,27 +142,39 @@ typename ConvBlock<Number>::Norm ConvBlock<Number>::scaled(size_t unit, double a
 }
 
 // From the groups' sums of g and g (x - mean): the normalization's own gradients, and the coefficients of
-// by_g g + by_x (x - mean) + constant, the gradient of its input where its output's is a g.
+// by_g g + by_x (x - mean) + constant, the gradient of its input where its output's is a g. The former are those of
+// this rank's images; the latter take the sums of all that have shared the statistics.
 template <typename Number>
 typename ConvBlock<Number>::NormGradient ConvBlock<Number>::norm_gradient(size_t unit, double a, const float* sums) {
   const int64_t channels = this->channels(unit);
   const Norm norm = this->norm(unit);
-  const auto count = static_cast<double>(workspace_.plan().pixels());
+  const LayerCall& call = call_.units[unit].norm;
   const NormGradient result{workspace_.coefficients(kByGradient), workspace_.coefficients(kByValue),
                             workspace_.coefficients(kConstant)};
   const bool batch = uses_batch(unit);
+  auto count = static_cast<double>(workspace_.plan().pixels());
   std::vector<double> sum(static_cast<size_t>(channels)), product(sum);
   for (int64_t group = 0; group < workspace_.plan().groups(); ++group, sums += 2 * channels) {
     add_to(sum, sums);
     add_to(product, sums + channels);
   }
+  std::vector<double> of_all(sum);
+  of_all.insert(of_all.end(), product.begin(), product.end());
+  const bool shared = batch && call.ranks != nullptr;
+  if (shared) {
+    count = static_cast<double>(call.statistics->values);
+    // Of a g, as a rank has them that goes by operators.
+    for (double& number : of_all) number *= a;
+    call.ranks->add_up(of_all.data(), 2 * channels);
+  }
   const Numbers scale = gamma(unit);
   for (size_t c = 0; c < sum.size(); ++c) {
     const auto inverse = static_cast<double>(norm.invstd[c]);
-    const double by_g = a * inverse * static_cast<double>(scale[static_cast<int64_t>(c)]);
+    const auto weight = static_cast<double>(scale[static_cast<int64_t>(c)]);
+    const double by_g = a * inverse * weight, by_sums = shared ? inverse * weight : by_g;
     result.by_g[c] = static_cast<float>(by_g);
-    result.by_x[c] = batch ? static_cast<float>(-by_g * inverse * inverse * product[c] / count) : 0.0f;
-    result.constant[c] = batch ? static_cast<float>(-by_g * sum[c] / count) : 0.0f;
+    result.by_x[c] = batch ? static_cast<float>(-by_sums * inverse * inverse * of_all[sum.size() + c] / count) : 0.0f;
+    result.constant[c] = batch ? static_cast<float>(-by_sums * of_all[c] / count) : 0.0f;
     product[c] *= a * inverse;
     sum[c] *= a;
   }

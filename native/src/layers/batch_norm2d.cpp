@@ -1,8 +1,10 @@
 // batch_norm2d.cpp: batch normalization whose statistics are those of the one forward pass (docs/reconstructions.md).
 #include <torch/csrc/stable/ops.h>
 
+#include <cmath>
 #include <mutex>
 #include <optional>
+#include <vector>
 
 #include "layers/layer.h"
 #include "resnet_nodes/error.h"
@@ -33,6 +35,7 @@ class BatchNorm2d final : public Layer {
 
   Tensor forward(const Tensor& x, const LayerCall& call) const override {
     const bool batch = uses_batch(call);
+    if (batch && call.ranks != nullptr) return synchronized(x, call);
     if (batch && x.size(0) * x.size(2) * x.size(3) < 2) {
       throw Error("batch_norm2d: input is " + shape_text(x) +
                   ", expected more than one value a channel for training statistics");
@@ -47,7 +50,7 @@ class BatchNorm2d final : public Layer {
     }
     GradientTriple result = batch_norm(x, weight(call, x), bias(call), running(call, 0), running(call, 1), batch,
                                        spec().momentum, spec().epsilon);
-    if (batch && call.statistics != nullptr) *call.statistics = {result[1], result[2]};
+    if (batch && call.statistics != nullptr) *call.statistics = {result[1], result[2], 0};
     return result[0];
   }
 
@@ -74,6 +77,39 @@ class BatchNorm2d final : public Layer {
   }
 
  private:
+  // By the values of all ranks; normalized as a replay does it.
+  Tensor synchronized(const Tensor& x, const LayerCall& call) const {
+    const ChannelMoments all = call.ranks->of_all(channel_moments(x));
+    const auto count = static_cast<double>(all.values);
+    std::vector<double> invstd(all.squares);
+    for (double& value : invstd) value = 1 / std::sqrt(value / count + spec().epsilon);
+    if (spec().track_statistics) {
+      const std::lock_guard<std::shared_mutex> lock(*call.lock);
+      move_running(call.buffers[0], all.mean, 1);
+      move_running(call.buffers[1], all.squares, 1 / (count - 1));
+    }
+    const auto type = statistics_type(call, x);
+    Statistics statistics{channel_tensor(all.mean, type), channel_tensor(invstd, type), all.values};
+    LayerCall known = call;
+    known.statistics = &statistics;
+    const Tensor result = replay(x, known);
+    if (call.statistics != nullptr) *call.statistics = statistics;
+    return result;
+  }
+
+  void move_running(Tensor running, const std::vector<double>& values, double factor) const {
+    using torch::headeronly::ScalarType;
+    const Tensor kept = scaled(torch::stable::to(running, ScalarType::Double), 1 - spec().momentum);
+    torch::stable::copy_(running,
+                         plus_scaled(kept, channel_tensor(values, ScalarType::Double), spec().momentum * factor));
+  }
+
+  // That of weights or running statistics, as the operator has it.
+  torch::headeronly::ScalarType statistics_type(const LayerCall& call, const Tensor& x) const {
+    if (const Tensor own = weight(call, x); own.defined()) return own.scalar_type();
+    return spec().track_statistics ? running(call, 0).scalar_type() : x.scalar_type();
+  }
+
   // Without running statistics there are only those of the batch, in evaluation too.
   bool uses_batch(const LayerCall& call) const { return call.training || !spec().track_statistics; }
   Tensor weight(const LayerCall& call, const Tensor& x) const {

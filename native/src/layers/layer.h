@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "layers/conv_bn_folding.h"
+#include "ranks/norm_sums.h"
 #include "resnet_nodes/layers.h"
 #include "tensors/operators.h"
 
@@ -18,6 +19,7 @@ namespace resnet_nodes {
 struct Statistics {
   Tensor mean;
   Tensor invstd;
+  int64_t values = 0;  ///< a channel's, on all ranks of a synchronized stage; 0: those of the batch
 };
 
 /// What a layer works with in one call.
@@ -29,6 +31,7 @@ struct LayerCall {
   Statistics* statistics = nullptr;    ///< where it has them: written by forward, read on the way back
   std::shared_mutex* lock = nullptr;   ///< where buffers are read, shared; where they change, alone
   bool training = true;
+  NormSums* ranks = nullptr;  ///< of a synchronized stage, whose batch statistics are those of all ranks
 };
 
 /// What a layer's product reads beside the cotangent and parameters.

@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "ranks/norm_sums.h"
 #include "resnet_nodes/error.h"
 #include "resnet_nodes/transport.h"
 #include "tensors/describe.h"
@@ -60,11 +61,14 @@ int32_t element_of(const Tensor& tensor) {
 }  // namespace
 
 Communicator::Communicator(const std::string& library)
-    : transport_(new ResNetNodesTransport(open_transport(library, &library_))) {}
+    : transport_(new ResNetNodesTransport(open_transport(library, &library_))),
+      norm_sums_(std::make_shared<NormSums>(*this)) {}
 
-Communicator::Communicator(const ResNetNodesTransport& transport) : transport_(new ResNetNodesTransport(transport)) {}
+Communicator::Communicator(const ResNetNodesTransport& transport)
+    : transport_(new ResNetNodesTransport(transport)), norm_sums_(std::make_shared<NormSums>(*this)) {}
 
 Communicator::~Communicator() {
+  norm_sums_->close();
   // The library stays: MPI can't be taken down and set up again in a process.
   transport_->close(transport_->state);
   delete transport_;

@@ -66,9 +66,9 @@ std::vector<int64_t> kept_steps(const PassPlan& plan, const Choices& choices) {
 
 std::unique_ptr<ResidualFunctions> bind_layers(const PassPlan& plan, const std::vector<Tensor>& parameters,
                                                const std::vector<Tensor>& buffers, const std::vector<int32_t>& training,
-                                               int64_t uses) {
+                                               int64_t uses, std::shared_ptr<NormSums> ranks) {
   return std::make_unique<LayerFunctions>(plan.table, plan.workspaces, parameters, buffers, training, uses,
-                                          plan.options.tape_bytes);
+                                          plan.options.tape_bytes, std::move(ranks));
 }
 
 Tensor run_steps(const PassPlan& plan, ResidualFunctions& functions, const Tensor& x) {

@@ -34,6 +34,7 @@ struct PassPlan {
 
 /// What the forward pass leaves for the backward pass.
 struct ForwardPass {
+  std::shared_ptr<NormSums> ranks;  ///< that it and its way back sum over; null: none
   std::unique_ptr<ResidualFunctions> functions;
   Tensor input;  ///< where it was asked for
   Tensor output;
@@ -50,10 +51,10 @@ struct BackwardPass {
 
 /// The steps whose states a forward pass with these choices keeps.
 std::vector<int64_t> kept_steps(const PassPlan& plan, const Choices& choices);
-/// Native layers with their parameters, for one pass. `uses`: as LayerFunctions has it.
+/// Native layers with their parameters, for one pass. `uses`, `ranks`: as LayerFunctions has them.
 std::unique_ptr<ResidualFunctions> bind_layers(const PassPlan& plan, const std::vector<Tensor>& parameters,
                                                const std::vector<Tensor>& buffers, const std::vector<int32_t>& training,
-                                               int64_t uses);
+                                               int64_t uses, std::shared_ptr<NormSums> ranks = nullptr);
 /// x_N from x = x_0 alone.
 Tensor run_steps(const PassPlan& plan, ResidualFunctions& functions, const Tensor& x);
 /// Goes from x = x_0 to x_N. `pass.functions` are bound and `pass.choices` made; `pass.stored.kept` says whether

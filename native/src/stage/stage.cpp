@@ -4,6 +4,7 @@
 #include <torch/csrc/stable/ops.h>
 
 #include <chrono>
+#include <mutex>
 #include <utility>
 
 #include "device/device_guard.h"
@@ -89,6 +90,11 @@ PassPlan plan_of(std::shared_ptr<const LayerTable> table, int64_t depth, const S
   return plan;
 }
 
+// The one pass at a time that may ask for sums over the ranks.
+std::unique_lock<std::mutex> begun(const std::shared_ptr<NormSums>& ranks) {
+  return ranks ? ranks->begin_pass() : std::unique_lock<std::mutex>();
+}
+
 // What a pass is called with: layers with their parameters, or external functions.
 struct Functions {
   const std::vector<Tensor>& parameters;
@@ -104,6 +110,8 @@ struct Stage::Impl {
   int64_t depth;
   const PassPlan plan;
   StageMemory memory;
+  std::mutex ranks_mutex;
+  std::shared_ptr<NormSums> ranks;
 
   Impl(std::shared_ptr<const LayerTable> table, int64_t depth_in, const StageOptions& options)
       : depth(depth_in), plan(plan_of(std::move(table), depth, options)), memory(plan) {}
@@ -145,13 +153,27 @@ struct Stage::Impl {
     left.functions->check_gradients(wanted, accumulate_into);
   }
 
+  // What a pass has to sum over; null where it needs no sums.
+  std::shared_ptr<NormSums> ranks_for(const Tensor& x, const Functions& given) {
+    std::unique_lock<std::mutex> lock(ranks_mutex);
+    std::shared_ptr<NormSums> found = ranks;
+    lock.unlock();
+    if (!found || !plan.table->uses_batch(given.training)) return nullptr;
+    if (!x.is_cpu()) {
+      throw Error("x is on " + device_text(x) + ", expected the CPU: batch normalization is synchronized there alone");
+    }
+    return found;
+  }
+
   // Bound for one pass.
-  std::unique_ptr<ResidualFunctions> bind(const Functions& given, int64_t uses) const {
-    if (plan.table) return bind_layers(plan, given.parameters, given.buffers, given.training, uses);
+  std::unique_ptr<ResidualFunctions> bind(const Functions& given, int64_t uses, std::shared_ptr<NormSums> sums) const {
+    if (plan.table) {
+      return bind_layers(plan, given.parameters, given.buffers, given.training, uses, std::move(sums));
+    }
     return std::make_unique<CallbackFunctions>(*given.callbacks, plan.options.residual);
   }
 
-  Tensor evaluate(const Tensor& x, const Functions& given) const;
+  Tensor evaluate(const Tensor& x, const Functions& given);
   std::unique_ptr<StageContext> forward(const Tensor& x, const Functions& given);
 };
 
@@ -202,11 +224,13 @@ std::vector<PassCost> Stage::costs(const Tensor& x, const std::vector<StageOptio
   return found;
 }
 
-Tensor Stage::Impl::evaluate(const Tensor& x, const Functions& given) const {
+Tensor Stage::Impl::evaluate(const Tensor& x, const Functions& given) {
   const NoGradient guard;
   const DeviceGuard device(x);
   const Tensor state = prepare(x, given);
-  return in_order(run_steps(plan, *bind(given, 0), state), gives_row_major(x));
+  const std::shared_ptr<NormSums> sums = ranks_for(x, given);
+  const std::unique_lock<std::mutex> alone = begun(sums);
+  return in_order(run_steps(plan, *bind(given, 0, sums), state), gives_row_major(x));
 }
 
 std::unique_ptr<StageContext> Stage::Impl::forward(const Tensor& x, const Functions& given) {
@@ -219,13 +243,15 @@ std::unique_ptr<StageContext> Stage::Impl::forward(const Tensor& x, const Functi
   context->row_major = gives_row_major(x);
   context->versions.note_parameters(plan, given.parameters);
   ForwardPass& pass = context->pass;
+  pass.ranks = ranks_for(x, given);
+  const std::unique_lock<std::mutex> alone = begun(pass.ranks);
   pass.choices = memory.choices_for(state);
   context->graphed = memory.graphs_for(state, given.parameters, given.buffers, given.training, pass.choices);
   if (context->graphed) {
     context->output = in_order(context->graphed->forward(state), context->row_major);
   } else {
     if (same_memory(state, x) && plan.reads_input()) context->versions.note_input(x);
-    pass.functions = bind(given, plan.evaluations());
+    pass.functions = bind(given, plan.evaluations(), pass.ranks);
     run_forward(plan, state, pass);
     context->output = in_order(pass.output, context->row_major);
     const bool reads_output = plan.reads_output() || holds_output(plan, pass);
@@ -255,6 +281,20 @@ std::unique_ptr<StageContext> Stage::forward(const Tensor& x, const CallbackTabl
   return impl_->forward(x, {{}, {}, {}, &functions});
 }
 
+bool Stage::can_synchronize() const { return impl_->plan.table != nullptr && !impl_->plan.options.cuda_graphs; }
+
+void Stage::synchronize(const Communicator* ranks) const {
+  std::shared_ptr<NormSums> sums = ranks != nullptr && ranks->size() > 1 ? ranks->norm_sums() : nullptr;
+  if (sums && !impl_->plan.table) {
+    throw Error("synchronize: external functions take their own batch statistics; it needs native layers");
+  }
+  if (sums && impl_->plan.options.cuda_graphs) {
+    throw Error("synchronize: what ranks send one another can't be recorded; leave cuda_graphs off");
+  }
+  const std::lock_guard<std::mutex> lock(impl_->ranks_mutex);
+  impl_->ranks = std::move(sums);
+}
+
 std::vector<double> Stage::learned() const { return impl_->memory.learned(); }
 
 void Stage::restore_learned(const std::vector<double>& learned) const { impl_->memory.restore(learned); }
@@ -267,8 +307,10 @@ void Stage::backward(StageContext& public_context, const Tensor& grad_output, co
   if (context.used.exchange(true)) {
     throw Error("context: a second backward pass through the same forward pass; run the forward pass again");
   }
+  std::unique_lock<std::mutex> alone;
   try {
     impl_->check_backward(context, grad_output, wanted, accumulate_into);
+    alone = begun(context.pass.ranks);
   } catch (...) {
     context.used = false;
     throw;

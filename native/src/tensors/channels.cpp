@@ -51,7 +51,29 @@ Tensor like(const Tensor& x, const Tensor& channels) {
 
 Tensor difference(const Tensor& x, const Tensor& y) { return plus_scaled(x, y, -1.0); }
 
+std::vector<double> numbers(const Tensor& channels) {
+  const Tensor row = torch::stable::contiguous(doubles(channels));
+  return {values<double>(row), values<double>(row) + row.numel()};
+}
+
 }  // namespace
+
+// By the operator's own sums, so that they are as near as those of a batch normalization. It takes running statistics
+// too, whose type is that of what it returns.
+ChannelMoments channel_moments(const Tensor& x) {
+  const Tensor unused = torch::stable::full({x.size(1)}, 0.0, wide_type(x), std::nullopt, x.device());
+  const auto [mean, variance] =
+      call_operator<2>("aten::batch_norm_update_stats", "", x, optional(unused), optional(unused), 0.0);
+  ChannelMoments moments{pixels_of(x), numbers(mean), numbers(variance)};
+  for (double& square : moments.squares) square *= static_cast<double>(moments.values);
+  return moments;
+}
+
+Tensor channel_tensor(const std::vector<double>& numbers, ScalarType type) {
+  const Tensor all = torch::stable::empty({static_cast<int64_t>(numbers.size())}, ScalarType::Double);
+  std::copy(numbers.begin(), numbers.end(), static_cast<double*>(all.mutable_data_ptr()));
+  return torch::stable::to(all, type);
+}
 
 Tensor new_channel_sums(const Tensor& x) {
   return torch::stable::full(std::vector<int64_t>{2, x.size(1)}, 0.0, ScalarType::Double, std::nullopt, x.device());

@@ -5,10 +5,24 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 namespace resnet_nodes {
 
 using torch::stable::Tensor;
+
+/// Of some values of each channel: how many a channel has, their means, and the sums of their squared distances from
+/// those.
+struct ChannelMoments {
+  int64_t values = 0;
+  std::vector<double> mean;
+  std::vector<double> squares;
+};
+
+/// Of x: [B, C, H, W], B C H W > 0.
+ChannelMoments channel_moments(const Tensor& x);
+/// Numbers of the channels as a tensor of the CPU: [C].
+Tensor channel_tensor(const std::vector<double>& numbers, torch::headeronly::ScalarType type);
 
 /// Adds to `sums` [2, C], float64, the sums over these images of g and of g (x - mean). g, x: [B, C, H, W].
 void add_channel_sums(const Tensor& g, const Tensor& x, const Tensor& mean, const Tensor& sums);

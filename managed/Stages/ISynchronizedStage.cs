@@ -1,0 +1,24 @@
+using ResNetNodes.Interop;
+using static TorchSharp.torch;
+
+namespace ResNetNodes;
+
+/// <summary>A stage whose batch normalizations may take the statistics of all ranks.</summary>
+internal interface ISynchronizedStage
+{
+    /// <summary>Whether <see cref="Synchronize"/> takes it: its functions run as native layers, and not as CUDA graphs.</summary>
+    bool CanSynchronize { get; }
+
+    /// <summary>
+    /// From the next forward pass on, training batch normalizations take the statistics of all ranks' batches together; null, or a
+    /// communicator of one rank: of this process's again. All ranks make the same passes in the same order.
+    /// </summary>
+    /// <param name="ranks">It is not owned, and outlives the passes: later ones are refused.</param>
+    /// <exception cref="ResNetNodesException">It can't be synchronized.</exception>
+    void Synchronize(Communicator? ranks);
+
+    /// <summary>The stages of a network, by name; the network itself has none.</summary>
+    static IEnumerable<(string Name, ISynchronizedStage Stage)> Of(nn.Module model) =>
+        model.named_modules().Prepend((name: string.Empty, module: model)).Where(m => m.module is ISynchronizedStage)
+            .Select(m => (m.name, (ISynchronizedStage)m.module));
+}
