@@ -3,6 +3,7 @@
 #include "ranks/nccl.h"
 
 #include <dlfcn.h>
+#include <gtest/gtest.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/headeronly/util/BFloat16.h>
 #include <torch/headeronly/util/Half.h>
@@ -20,7 +21,6 @@
 #include "ranks/thread_transport.h"
 #include "resnet_nodes/communicator.h"
 #include "resnet_nodes/error.h"
-#include "truth.h"
 
 namespace resnet_nodes {
 namespace {
@@ -157,6 +157,7 @@ TEST_F(NcclRanks, GetSumsAndBroadcastsOfEveryType) {
       check(c10::BFloat16{}, NcclType::bfloat16);
     });
   }
+  EXPECT_EQ(calls("ncclGetUniqueId"), 3) << "one for all ranks";
   EXPECT_EQ(calls("ncclCommInitRank"), 7) << "one communicator for each rank";
   EXPECT_EQ(calls("ncclCommDestroy"), 7);
   EXPECT_EQ(calls("ncclCommAbort"), 0);
@@ -166,14 +167,14 @@ TEST_F(NcclRanks, GetSumsAndBroadcastsOfEveryType) {
 
 TEST_F(NcclRanks, ReadWhatTheirStreamWritesBefore) {
   run_all(2, [](Rank& rank) {
-    std::vector<float> data(1000, 0);
+    rank.data.assign(1000, 0);
     void (*const write)(void*) = [](void* target) {
       std::this_thread::sleep_for(std::chrono::milliseconds(30));
       std::fill_n(static_cast<float*>(target), 1000, 1.0F);
     };
-    call<void>("stand_in_give", rank.stream, write, static_cast<void*>(data.data()));
-    EXPECT_TRUE(rank.nccl.wait(rank.sum(data), kLong));
-    EXPECT_TRUE(data == std::vector<float>(1000, 2));
+    call<void>("stand_in_give", rank.stream, write, static_cast<void*>(rank.data.data()));
+    EXPECT_TRUE(rank.nccl.wait(rank.sum(), kLong));
+    EXPECT_TRUE(rank.data == std::vector<float>(1000, 2));
   });
 }
 

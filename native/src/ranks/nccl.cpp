@@ -20,7 +20,6 @@ std::string first_line(const char* text) {
 }  // namespace
 
 Nccl::~Nccl() {
-  events_.clear();
   if (comm_ != nullptr) functions_.comm_destroy(comm_);
   if (stream_ != nullptr) functions_.stream_destroy(stream_);
 }
@@ -42,7 +41,7 @@ int64_t Nccl::broadcast(void* data, int64_t bytes, int32_t root, int32_t device,
 // One event serves twice: a stream waits for what was recorded when it was told to.
 template <class Enqueue>
 int64_t Nccl::start(int32_t device, void* stream, const Enqueue& enqueue) {
-  const std::lock_guard<std::timed_mutex> lock(mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   if (!failure_.empty()) throw Error(failure_);
   if (comm_ != nullptr && device != device_) {
     throw Error("ranks: the tensor is on cuda:" + std::to_string(device) +
@@ -118,9 +117,7 @@ bool Nccl::wait(int64_t operation, int64_t milliseconds) {
   const Time end = std::chrono::steady_clock::now() + std::chrono::milliseconds(milliseconds);
   auto pause = kShortest;
   for (int looks = 0;; ++looks) {
-    {
-      const std::unique_lock<std::timed_mutex> lock(mutex_, end);
-      if (!lock.owns_lock()) return false;
+    if (const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock); lock.owns_lock()) {
       auto found = events_.extract(operation);
       if (found.empty()) {
         throw Error("wait: there is no operation " + std::to_string(operation) + ", or it was waited for");
@@ -153,10 +150,14 @@ bool Nccl::is_done(void* event) const {
 }
 
 void Nccl::abort() {
-  const std::unique_lock<std::timed_mutex> lock(mutex_, std::chrono::milliseconds(100));
-  if (!lock.owns_lock()) return;
-  failure_ = "ranks: they were aborted";
-  abort_communicator();
+  constexpr int kTries = 100;
+  for (int tries = 0; tries < kTries; ++tries) {
+    if (const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock); lock.owns_lock()) {
+      failure_ = "ranks: they were aborted";
+      return abort_communicator();
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 void Nccl::abort_communicator() {

@@ -58,8 +58,8 @@ class Nccl {
 
   const std::string library_;
   const ResNetNodesTransport& transport_;
-  // A start can hang in NCCL where another rank is gone; who waits or aborts must not do so with it.
-  std::timed_mutex mutex_;
+  // A start can hang in NCCL where another rank is gone; who waits or aborts only tries, so as not to hang with it.
+  std::mutex mutex_;
   // Why the ranks can't be joined, or why an operation has failed: the reason for all later ones.
   std::string failure_;
   NcclFunctions functions_ = {};

@@ -4,9 +4,10 @@
 #include <torch/headeronly/util/BFloat16.h>
 #include <torch/headeronly/util/Half.h>
 
-#include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <deque>
 #include <functional>
@@ -27,7 +28,7 @@ constexpr int kSuccess = 0, kInvalidUsage = 5, kInvalidHandle = 400, kNotReady =
 // Calls by name, and what they are to return.
 std::mutex calls_mutex;
 std::map<std::string, int> calls, failures;
-std::string last_error;
+std::atomic<const char*> last_error{""};
 
 int called(const char* name) {
   const std::lock_guard<std::mutex> lock(calls_mutex);
@@ -195,7 +196,6 @@ STAND_IN int ncclCommInitRank(void** comm, int ranks, Id id, int rank) {
   group->devices[static_cast<size_t>(rank)] = current_device;
   group->meet();
   if (ranks > 1 && group->devices[0] == group->devices[1]) {
-    const std::lock_guard<std::mutex> lock(calls_mutex);
     last_error = "Duplicate GPU detected : rank 0 and rank 1 both on CUDA device 4000\nand more";
     return kInvalidUsage;
   }
@@ -253,10 +253,7 @@ STAND_IN int ncclCommGetAsyncError(void*, int* error) {
 
 STAND_IN const char* ncclGetErrorString(int error) { return error == kInvalidUsage ? "invalid usage" : "remote error"; }
 
-STAND_IN const char* ncclGetLastError(void*) {
-  const std::lock_guard<std::mutex> lock(calls_mutex);
-  return last_error.c_str();
-}
+STAND_IN const char* ncclGetLastError(void*) { return last_error; }
 
 STAND_IN int cudaSetDevice(int device) {
   current_device = device;
@@ -282,8 +279,9 @@ STAND_IN int cudaStreamWaitEvent(void* stream, void* event, unsigned) {
 }
 
 STAND_IN int cudaEventCreateWithFlags(void** event, unsigned) {
+  if (const int code = called("cudaEventCreateWithFlags")) return cuda_result(code);
   *event = new Event;
-  return cuda_result(called("cudaEventCreateWithFlags"));
+  return kSuccess;
 }
 
 STAND_IN int cudaEventDestroy(void* event) {
@@ -321,5 +319,6 @@ STAND_IN int stand_in_calls(const char* name) {
 }
 STAND_IN void stand_in_forget() {
   const std::lock_guard<std::mutex> lock(calls_mutex);
-  calls.clear(), failures.clear(), last_error.clear();
+  calls.clear(), failures.clear();
+  last_error = "";
 }
