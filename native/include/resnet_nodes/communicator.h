@@ -16,7 +16,7 @@ struct ResNetNodesTransport;
 namespace resnet_nodes {
 
 using torch::stable::Tensor;
-
+class Nccl;
 class NormSums;
 
 /// One process among several, its ranks. Every rank starts the same operations in the same order, on tensors of the
@@ -41,11 +41,17 @@ class RESNET_NODES_API Communicator {
   int32_t local_rank() const;
   int32_t local_size() const;
 
-  /// Start an operation on a tensor's own memory, and return its number. The tensor is contiguous, of the CPU; it is
-  /// kept until the operation has been waited for, and nothing else may write it until then. Throw Error where it can't
-  /// be used.
+  /// Start an operation on a tensor's own memory, and return its number. The tensor is contiguous, of the CPU or of
+  /// CUDA; it is kept until the operation has been waited for, and nothing else may write it until then. Throw Error
+  /// where it can't be used.
   ///
-  /// The sum over the ranks in place: float32, float64 or int64. Elements are added up from rank 0 to the last.
+  /// CUDA tensors go by NCCL, which is looked for at the first one, on one GPU for each rank; that first operation
+  /// waits until every rank has come to it. They are read once the stream that is current at the start has written
+  /// them.
+  ///
+  /// The sum over the ranks in place: float32, float64 or int64. Elements are added up from rank 0 to the last. Of CUDA
+  /// also float16 and bfloat16, and in NCCL's order: the same on every rank, but another with other numbers of ranks,
+  /// networks and versions of NCCL.
   int64_t start_sum(const Tensor& tensor);
   /// The values of rank `root`, of any type.
   int64_t start_broadcast(const Tensor& tensor, int32_t root);
@@ -53,7 +59,8 @@ class RESNET_NODES_API Communicator {
   int64_t start_barrier();
 
   /// Waits for an operation, so many milliseconds at most. Returns whether it is done; an operation that is done is
-  /// forgotten. Throws Error where it has failed, or where there is none of this number.
+  /// forgotten. Throws Error where it has failed, or where there is none of this number. A CUDA tensor then holds the
+  /// result for every stream and for the host.
   bool wait(int64_t operation, int64_t milliseconds);
 
   /// Ends all ranks at once with this exit code; does not return.
@@ -64,9 +71,15 @@ class RESNET_NODES_API Communicator {
 
  private:
   int64_t keep(int64_t operation, const Tensor& tensor);
+  void forget(int64_t operation);
+  bool wait_for_nccl(int64_t operation, int64_t milliseconds);
 
   void* library_ = nullptr;
   ResNetNodesTransport* transport_;
+  std::unique_ptr<Nccl> nccl_;
+  // Starts come one after the other: operations have one order. One can hang where another rank is gone; who waits for
+  // an operation must not hang with it.
+  std::mutex order_;
   std::mutex mutex_;
   // Of the operations that have not been waited for.
   std::map<int64_t, Tensor> tensors_;

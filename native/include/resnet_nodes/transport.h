@@ -20,8 +20,8 @@ struct ResNetNodesTransport {
   int32_t local_size;
   void* state;
 
-  /// Start an operation and return its number. `stream` is the CUDA stream that has written the data and reads the
-  /// result; null for memory of the CPU.
+  /// Start an operation and return its number, which is not negative. `stream` is the CUDA stream that has written the
+  /// data and reads the result; null for memory of the CPU.
   int64_t (*broadcast)(void* state, void* data, int64_t bytes, int32_t root, void* stream);
   /// Each element becomes the sum over the ranks, added up from rank 0 to the last: the same bits on every rank,
   /// whatever the network and its algorithms.

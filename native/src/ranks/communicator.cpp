@@ -5,6 +5,8 @@
 
 #include <memory>
 
+#include "device/device_guard.h"
+#include "ranks/nccl.h"
 #include "ranks/norm_sums.h"
 #include "resnet_nodes/error.h"
 #include "resnet_nodes/transport.h"
@@ -14,6 +16,8 @@ namespace resnet_nodes {
 namespace {
 
 using torch::headeronly::ScalarType;
+
+constexpr const char* kNccl = "libnccl.so.2";
 
 // What the loader has against a library, without the library's own path in front.
 std::string loader_error(const std::string& library) {
@@ -39,8 +43,9 @@ ResNetNodesTransport open_transport(const std::string& library, void** handle) {
 
 void* data_of(const Tensor& tensor, const char* what) {
   if (!tensor.defined()) throw Error(std::string(what) + ": the tensor is undefined");
-  if (tensor.is_cuda() || !tensor.is_contiguous()) {
-    throw Error(std::string(what) + ": the tensor is " + whole_text(tensor) + ", expected a contiguous one of the CPU");
+  if ((!tensor.is_cpu() && !tensor.is_cuda()) || !tensor.is_contiguous()) {
+    throw Error(std::string(what) + ": the tensor is " + whole_text(tensor) +
+                ", expected a contiguous one of the CPU or of CUDA");
   }
   return tensor.data_ptr();
 }
@@ -58,17 +63,38 @@ int32_t element_of(const Tensor& tensor) {
   }
 }
 
+NcclType nccl_type_of(const Tensor& tensor) {
+  switch (tensor.scalar_type()) {
+    case ScalarType::Float:
+      return NcclType::float32;
+    case ScalarType::Double:
+      return NcclType::float64;
+    case ScalarType::Long:
+      return NcclType::int64;
+    case ScalarType::BFloat16:
+      return NcclType::bfloat16;
+    case ScalarType::Half:
+      return NcclType::float16;
+    default:
+      throw Error("sum: the tensor is " + whole_text(tensor) + ", expected " + kFloatingTypes + ", or int64");
+  }
+}
+
 }  // namespace
 
 Communicator::Communicator(const std::string& library)
     : transport_(new ResNetNodesTransport(open_transport(library, &library_))),
+      nccl_(std::make_unique<Nccl>(kNccl, *transport_)),
       norm_sums_(std::make_shared<NormSums>(*this)) {}
 
 Communicator::Communicator(const ResNetNodesTransport& transport)
-    : transport_(new ResNetNodesTransport(transport)), norm_sums_(std::make_shared<NormSums>(*this)) {}
+    : transport_(new ResNetNodesTransport(transport)),
+      nccl_(std::make_unique<Nccl>(kNccl, *transport_)),
+      norm_sums_(std::make_shared<NormSums>(*this)) {}
 
 Communicator::~Communicator() {
   norm_sums_->close();
+  nccl_.reset();
   // The library stays: MPI can't be taken down and set up again in a process.
   transport_->close(transport_->state);
   delete transport_;
@@ -81,9 +107,14 @@ int32_t Communicator::local_size() const { return transport_->local_size; }
 
 int64_t Communicator::start_sum(const Tensor& tensor) {
   void* const data = data_of(tensor, "sum");
+  if (tensor.is_cuda()) {
+    const NcclType type = nccl_type_of(tensor);
+    const DeviceGuard guard(tensor);
+    const std::lock_guard<std::mutex> lock(order_);
+    return keep(nccl_->sum(data, tensor.numel(), type, tensor.get_device_index(), current_cuda_stream(tensor)), tensor);
+  }
   const int32_t element = element_of(tensor);
-  // One after the other: operations have one order.
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const std::lock_guard<std::mutex> lock(order_);
   return keep(transport_->sum(transport_->state, data, tensor.numel(), element, nullptr), tensor);
 }
 
@@ -92,31 +123,62 @@ int64_t Communicator::start_broadcast(const Tensor& tensor, int32_t root) {
   if (root < 0 || root >= size()) {
     throw Error("broadcast: rank " + std::to_string(root) + ", expected 0 to " + std::to_string(size() - 1));
   }
-  const std::lock_guard<std::mutex> lock(mutex_);
   const auto bytes = static_cast<int64_t>(tensor.numel() * tensor.element_size());
+  const DeviceGuard guard(tensor);
+  const std::lock_guard<std::mutex> lock(order_);
+  if (tensor.is_cuda()) {
+    return keep(nccl_->broadcast(data, bytes, root, tensor.get_device_index(), current_cuda_stream(tensor)), tensor);
+  }
   return keep(transport_->broadcast(transport_->state, data, bytes, root, nullptr), tensor);
 }
 
 int64_t Communicator::start_barrier() {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const std::lock_guard<std::mutex> lock(order_);
   return keep(transport_->barrier(transport_->state), Tensor());
 }
 
 bool Communicator::wait(int64_t operation, int64_t milliseconds) {
+  if (operation < 0) return wait_for_nccl(operation, milliseconds);
   const int32_t state = transport_->wait(transport_->state, operation, milliseconds);
   if (state == -2) throw Error("wait: there is no operation " + std::to_string(operation) + ", or it was waited for");
   if (state == 0) return false;
-  const std::lock_guard<std::mutex> lock(mutex_);
-  tensors_.erase(operation);
+  forget(operation);
   if (state < 0) throw Error(std::string("ranks: ") + transport_->failure(transport_->state));
   return true;
 }
 
-void Communicator::abort(int32_t code) { transport_->abort(transport_->state, code); }
+bool Communicator::wait_for_nccl(int64_t operation, int64_t milliseconds) {
+  Tensor tensor;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto found = tensors_.find(operation);
+    if (found != tensors_.end()) tensor = found->second;
+  }
+  const DeviceGuard guard(tensor);
+  try {
+    if (!nccl_->wait(operation, milliseconds)) return false;
+  } catch (const Error&) {
+    forget(operation);
+    throw;
+  }
+  forget(operation);
+  return true;
+}
+
+void Communicator::abort(int32_t code) {
+  nccl_->abort();
+  transport_->abort(transport_->state, code);
+}
 
 int64_t Communicator::keep(int64_t operation, const Tensor& tensor) {
+  const std::lock_guard<std::mutex> lock(mutex_);
   tensors_.emplace(operation, tensor);
   return operation;
+}
+
+void Communicator::forget(int64_t operation) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  tensors_.erase(operation);
 }
 
 }  // namespace resnet_nodes

@@ -80,6 +80,13 @@ class ThreadRanks {
     return done_;
   }
 
+  /// From now on operations fail.
+  void fail(const std::string& why) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (failure_.empty()) failure_ = why;
+    changed_.notify_all();
+  }
+
  private:
   enum class Kind { broadcast, sum, barrier };
   struct Call {
@@ -152,12 +159,6 @@ class ThreadRanks {
     const auto is_over = [&] { return number < done_ || !failure_.empty(); };
     if (!changed_.wait_for(lock, std::chrono::milliseconds(milliseconds), is_over)) return 0;
     return number < done_ ? 1 : -1;
-  }
-
-  void fail(const std::string& why) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (failure_.empty()) failure_ = why;
-    changed_.notify_all();
   }
 
   std::mutex mutex_;
