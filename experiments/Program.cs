@@ -129,7 +129,8 @@ internal static class Program
         parsed(verb);
         RankedRun.Check(verb);
         var shown = verb.Group<TerminalGroup>();
-        using var terminal = new Terminal(shown?.Json == true, shown?.Quiet == true, shown?.Verbose == true, shown?.NoColor != true, !RankedRun.IsFirst);
+        using var terminal = new Terminal(
+            shown?.Json == true, shown?.Quiet == true, shown?.Verbose == true, shown?.NoColor != true, !RankedRun.IsFirst);
         verb.Start(terminal, cancellation);
         return ExitCode.Success;
     }

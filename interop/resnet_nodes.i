@@ -122,6 +122,8 @@ struct StepReport;
 %ignore resnet_nodes::Stage::Impl;
 %ignore resnet_nodes::Communicator::Communicator(const ResNetNodesTransport&);
 %ignore resnet_nodes::Communicator::operator=;
+// The managed layer has one of this name.
+%rename(NativeCommunicator) resnet_nodes::Communicator;
 %ignore resnet_nodes::Communicator::norm_sums;
 
 #define RESNET_NODES_API

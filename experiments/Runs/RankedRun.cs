@@ -14,7 +14,7 @@ internal static class RankedRun
 {
     private const string RankVariable = "OMPI_COMM_WORLD_RANK", SizeVariable = "OMPI_COMM_WORLD_SIZE";
 
-    private static readonly TimeSpan FirstTells = TimeSpan.FromSeconds(1), EachTells = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan FirstTells = TimeSpan.FromSeconds(3), EachTells = TimeSpan.FromMilliseconds(100);
     private static Communicator? ranks;
 
     /// <summary>Whether there are others.</summary>
@@ -42,8 +42,8 @@ internal static class RankedRun
     {
         if (IsOneOfSeveral && !Attribute.IsDefined(verb.GetType(), typeof(RankedAttribute)))
         {
-            var able = string.Join(", ", verb.Verbs.Visible.Where(type => Attribute.IsDefined(type, typeof(RankedAttribute))).Select(Verb.NameOf));
-            throw new UsageException($"{verb.Name} runs in one process; start it without mpirun, which is for {able}");
+            var able = verb.Verbs.Visible.Where(type => Attribute.IsDefined(type, typeof(RankedAttribute))).Select(Verb.NameOf);
+            throw new UsageException($"{verb.Name} runs in one process; start it without mpirun, which is for {string.Join(", ", able)}");
         }
     }
 
@@ -116,7 +116,8 @@ internal static class RankedRun
         else if (!isShared && !ended.WaitHandle.WaitOne(FirstTells + (EachTells * Math.Min(Rank, 20))))
         {
             var name = $"rank {Rank}";
-            Console.Error.WriteLine(ErrorLine.Of(message.StartsWith(name + ' ', StringComparison.Ordinal) ? message : $"{name}: {message}"));
+            var isNamed = message.StartsWith(name + ' ', StringComparison.Ordinal);
+            Console.Error.WriteLine(ErrorLine.Of(isNamed ? message : $"{name}: {message}"));
         }
 
         if (isShared)

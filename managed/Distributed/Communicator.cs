@@ -19,9 +19,9 @@ public sealed class Communicator : IDisposable
     // A wait looks up so often: for what is told to the process meanwhile.
     private const int LookMilliseconds = 200;
 
-    private readonly Interop.Communicator native;
+    private readonly Interop.NativeCommunicator native;
 
-    private Communicator(Interop.Communicator native)
+    private Communicator(Interop.NativeCommunicator native)
     {
         this.native = native;
         (Rank, Size, LocalRank, LocalSize) = (native.Rank(), native.Size(), native.LocalRank(), native.LocalSize());
@@ -60,7 +60,7 @@ public sealed class Communicator : IDisposable
             throw new ResNetNodesException("this process has not been started as one of several; start it by mpirun -n K");
         }
 
-        return new(new Interop.Communicator(NativeLibraries.PathOf("resnet_nodes_mpi") ?? throw new ResNetNodesException(
+        return new(new Interop.NativeCommunicator(NativeLibraries.PathOf("resnet_nodes_mpi") ?? throw new ResNetNodesException(
             "libresnet_nodes_mpi.so is missing beside libresnet_nodes.so: this build has been made without Open MPI; install its headers "
             + "(Debian: libopenmpi-dev) and build again: ./build.sh setup --with-mpi && ./build.sh")));
     }
@@ -128,7 +128,9 @@ public sealed class Communicator : IDisposable
 
     /// <summary>Checks that all ranks have the same: every rank calls it.</summary>
     /// <param name="lines">What they have, a line each.</param>
-    /// <exception cref="ResNetNodesException">On the ranks that have something else than rank 0; the message names the first line.</exception>
+    /// <exception cref="ResNetNodesException">
+    /// On the ranks that have something else than rank 0; the message names the first line.
+    /// </exception>
     internal void RequireSame(IReadOnlyList<string> lines)
     {
         // As a digest at first: mostly all is well, and there may be many lines.

@@ -105,7 +105,7 @@ public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>, ILearn
     }
 
     /// <inheritdoc/>
-    void ISynchronizedStage.Synchronize(Communicator? ranks) => engine.Synchronize(ranks);
+    void ISynchronizedStage.Synchronize(NativeCommunicator? ranks) => engine.Synchronize(ranks);
 
     /// <summary>Names depth, solver, reconstruction and execution.</summary>
     /// <returns>One line.</returns>

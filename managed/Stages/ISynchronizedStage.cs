@@ -15,7 +15,7 @@ internal interface ISynchronizedStage
     /// </summary>
     /// <param name="ranks">It is not owned, and outlives the passes: later ones are refused.</param>
     /// <exception cref="ResNetNodesException">It can't be synchronized.</exception>
-    void Synchronize(Communicator? ranks);
+    void Synchronize(NativeCommunicator? ranks);
 
     /// <summary>The stages of a network, by name; the network itself has none.</summary>
     static IEnumerable<(string Name, ISynchronizedStage Stage)> Of(nn.Module model) =>

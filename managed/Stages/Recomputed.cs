@@ -120,7 +120,7 @@ public sealed class Recomputed : nn.Module<Tensor, Tensor>, ISynchronizedStage
     public override Tensor forward(Tensor input) => engine.Run(input, [], training: false);
 
     /// <inheritdoc/>
-    void ISynchronizedStage.Synchronize(Communicator? ranks) => engine.Synchronize(ranks);
+    void ISynchronizedStage.Synchronize(NativeCommunicator? ranks) => engine.Synchronize(ranks);
 
     /// <summary>Names the module, whether it is stored, and execution.</summary>
     /// <returns>One line.</returns>

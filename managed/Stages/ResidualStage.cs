@@ -115,7 +115,7 @@ public sealed class ResidualStage : nn.Module<Tensor, Tensor>, ILearningStage, I
     public IReadOnlyList<string> DescribeFunctions(Tensor x) => engine.DescribeFunctions(x);
 
     /// <inheritdoc/>
-    void ISynchronizedStage.Synchronize(Communicator? ranks) => engine.Synchronize(ranks);
+    void ISynchronizedStage.Synchronize(NativeCommunicator? ranks) => engine.Synchronize(ranks);
 
     /// <summary>Names depth, solver, reconstruction and execution.</summary>
     /// <returns>One line.</returns>

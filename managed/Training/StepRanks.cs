@@ -49,7 +49,8 @@ internal sealed class StepRanks
     /// <param name="facts">What training depends on.</param>
     /// <exception cref="ResNetNodesException">This rank has other facts than rank 0.</exception>
     public void RequireSame(RunFacts facts) =>
-        parallel?.Ranks.RequireSame([.. facts.Run.Concat(facts.Data ?? []).Select(fact => $"{fact.Name} {string.Join(", ", fact.Values)}")]);
+        parallel?.Ranks.RequireSame(
+            [.. facts.Run.Concat(facts.Data ?? []).Select(fact => $"{fact.Name} {string.Join(", ", fact.Values)}")]);
 
     /// <summary>Before a batch: tells the others how many images this rank has. It travels during the forward pass.</summary>
     public void Begin(long images)

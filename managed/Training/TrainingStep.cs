@@ -12,7 +12,12 @@ namespace ResNetNodes.Training;
 /// <param name="average">Follows them; null: none is kept.</param>
 /// <param name="ranks">Those that train it.</param>
 internal sealed class TrainingStep(
-    nn.Module<Tensor, Tensor> model, TrainingOptions options, ScalarType type, ParameterUpdate update, WeightAverage? average, StepRanks ranks)
+    nn.Module<Tensor, Tensor> model,
+    TrainingOptions options,
+    ScalarType type,
+    ParameterUpdate update,
+    WeightAverage? average,
+    StepRanks ranks)
 {
     private readonly List<ResidualStage> stages = [.. ParameterUpdate.StagesOf(model)];
 
@@ -51,7 +56,8 @@ internal sealed class TrainingStep(
             var found = ranks.Exchange(own.With(Reports), update.IsComplete);
             if (!double.IsFinite(found.Loss))
             {
-                throw new DivergedException($"the loss is {found.Loss}: training diverged; use a learning rate below {options.LearningRate}");
+                throw new DivergedException(
+                    $"the loss is {found.Loss}: training diverged; use a learning rate below {options.LearningRate}");
             }
 
             if (update.IsComplete)

@@ -15,9 +15,10 @@ internal static class RankedTraining
 
     /// <summary>Runs one; the program's exit code.</summary>
     /// <param name="args">
-    /// train FOLDER NETWORK BATCH RANKS EPOCHS [resume FILE]: under mpirun together, otherwise as so many ranks would; rank 0 leaves
-    /// weights-RANK.safetensors and parameters-RANK.bin, and run-N.bin after each step. sums COUNT: sums, broadcasts and gathers of random tensors. loop: a loop of
-    /// one's own. differ: another option on rank 1. fail: an exception on rank 1. open: opens the ranks twice.
+    /// train FOLDER NETWORK BATCH RANKS EPOCHS [FILE]: under mpirun together, otherwise as so many ranks would, from a file if one is
+    /// named; each rank leaves weights-RANK.safetensors and parameters-RANK.bin, rank 0 run-N.bin after each step.
+    /// sums COUNT: sums and broadcasts of random tensors. waits: waits in any order. loop: a loop of one's own. differ: another network on
+    /// rank 1. fail: an exception on rank 1. open: opens the ranks twice.
     /// </param>
     public static int Run(string[] args)
     {
@@ -31,6 +32,9 @@ internal static class RankedTraining
                     break;
                 case "sums":
                     Sums(ranks!, Number(args[1]));
+                    break;
+                case "waits":
+                    Waits(ranks!);
                     break;
                 case "loop":
                     Loop(ranks!);
@@ -119,7 +123,7 @@ internal static class RankedTraining
         {
             Solver = name == "heun" ? Solver.Heun : Solver.Euler,
             AccumulateGradientsInPlace = name == "in-place",
-            Reconstruction = name == "backprop" ? Reconstruction.Backprop : Reconstruction.Adaptive(0.01),
+            Reconstruction = name is "backprop" or "float64" ? Reconstruction.Backprop : Reconstruction.Adaptive(0.01),
             Execution = name == "called" ? StageExecution.Callback : StageExecution.Auto,
         };
         nn.Module<Tensor, Tensor> network = name is "resnet" or "tied"
@@ -134,7 +138,12 @@ internal static class RankedTraining
             })
             : new TinyResNet(new()
             {
-                Depth = name == "euler-deeper" ? 5 : 4, Planes = 8, Classes = ClassCount, InputChannels = Channels, Seed = 2, Stage = stage,
+                Depth = name == "euler-deeper" ? 5 : 4,
+                Planes = 8,
+                Classes = ClassCount,
+                InputChannels = Channels,
+                Seed = 2,
+                Stage = stage,
                 ZeroInit = false,
             });
         if (name == "float64")
@@ -190,6 +199,18 @@ internal static class RankedTraining
         }
     }
 
+    private static void Waits(Communicator ranks)
+    {
+        using var sum = ones(1000);
+        using var number = tensor(ranks.Rank + 1L);
+        var (first, second) = (ranks.StartSum(sum), ranks.StartBroadcast(number, 1));
+        ranks.Barrier();
+        second.Wait();
+        first.Wait();
+        first.Wait();
+        Console.WriteLine($"{sum.sum().item<float>()} {number.item<long>()}");
+    }
+
     // Unequal shares: the gradient is that of the mean over all images.
     private static void Loop(Communicator ranks)
     {
@@ -222,7 +243,8 @@ internal static class RankedTraining
         }
     }
 
-    private sealed class RandomImages(int count) : ImageDataset("random", [.. Enumerable.Range(0, count).Select(i => i % ClassCount)], ClassCount, null)
+    private sealed class RandomImages(int count)
+        : ImageDataset("random", [.. Enumerable.Range(0, count).Select(i => i % ClassCount)], ClassCount, null)
     {
         public override ImageBytes? Read(int index)
         {

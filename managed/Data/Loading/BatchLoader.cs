@@ -117,7 +117,8 @@ public sealed class BatchLoader
         if (batchSize < ranks || smallest < ranks)
         {
             throw new ResNetNodesException(batchSize < ranks || BatchCount == 1
-                ? $"{data.Name}: {ranks} ranks can't share batches of {Math.Min(batchSize, smallest)} images; take fewer ranks or larger batches"
+                ? $"{data.Name}: {ranks} ranks can't share batches of {Math.Min(batchSize, smallest)} images; take fewer ranks or larger "
+                    + "batches"
                 : $"{data.Name}: the last batch of an epoch has {smallest} images, fewer than the {ranks} ranks; take --drop-last, another "
                     + "--batch or fewer ranks");
         }
@@ -145,7 +146,8 @@ public sealed class BatchLoader
             else if (share.IsNeeded)
             {
                 throw new ResNetNodesException(
-                    $"{data.Name}: none of the images of rank {share.Rank} in batch {i + 1} can be decoded; take fewer ranks, or larger batches");
+                    $"{data.Name}: none of the images of rank {share.Rank} in batch {i + 1} can be decoded; take fewer ranks, or larger "
+                    + "batches");
             }
         }
 

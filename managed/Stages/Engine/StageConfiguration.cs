@@ -175,7 +175,7 @@ internal sealed class StageConfiguration : IDisposable
 
     /// <summary>Batch statistics are those of all ranks from here on; null: of this process alone.</summary>
     /// <exception cref="ResNetNodesException">The functions are called, or recorded.</exception>
-    public void Synchronize(Communicator? ranks) => native.Synchronize(ranks);
+    public void Synchronize(NativeCommunicator? ranks) => native.Synchronize(ranks);
 
     /// <summary>Holds it for a call; false where the last holder has left.</summary>
     public bool TryHold()

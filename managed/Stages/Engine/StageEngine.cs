@@ -12,7 +12,7 @@ internal sealed class StageEngine : IDisposable
     private readonly object configuring = new();
     private readonly string name;
     private StageConfiguration configuration;
-    private Communicator? ranks;
+    private NativeCommunicator? ranks;
 
     /// <param name="name">What the stage is called in outputs and errors.</param>
     /// <param name="functions">The functions.</param>
@@ -94,7 +94,7 @@ internal sealed class StageEngine : IDisposable
     /// <exception cref="ResNetNodesException">
     /// The stage is called or recorded. Options and modules that would make it so are refused from here on.
     /// </exception>
-    public void Synchronize(Communicator? communicator)
+    public void Synchronize(NativeCommunicator? communicator)
     {
         results.ThrowIfDisposed();
         lock (configuring)
