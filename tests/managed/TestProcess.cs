@@ -40,7 +40,8 @@ internal static class TestProcess
         var errors = process.StandardError.ReadToEndAsync();
         var output = process.StandardOutput.ReadToEnd();
         process.WaitForExit();
-        var lines = output.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
-        return (process.ExitCode, lines, errors.Result);
+        // Under mpirun lines end as a terminal's. Other white space may be what a program means.
+        var lines = output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.TrimEnd('\r'));
+        return (process.ExitCode, [.. lines], errors.Result);
     }
 }
