@@ -67,6 +67,10 @@ internal sealed class Train : Experiment
     [Section("training")]
     public string StageRateFactor { get => Given(); set => Set(value); }
 
+    [Option("sync-batch-norm", HelpText = "Under mpirun: batch statistics are those of all ranks' images, not of each rank's own.")]
+    [Section("training")]
+    public bool? SyncBatchNorm { get => Switch(); set => Set(value); }
+
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
         var network = Network.Name;
@@ -83,6 +87,11 @@ internal sealed class Train : Experiment
         if (Trainer.IsAdam)
         {
             Unused("momentum", "--optimizer adamw has none");
+        }
+
+        if (!RankedRun.IsOneOfSeveral)
+        {
+            Unused("sync-batch-norm", "this is the only process; start several with mpirun -n K");
         }
 
         var ranks = RankedRun.Join(this);
@@ -105,7 +114,7 @@ internal sealed class Train : Experiment
         var share = (int)Math.Ceiling((double)batch / (ranks?.Size ?? 1));
         using var model = Build(network, stage, images.Classes, Workload.Of(options, share, images, Images.Pixels));
         Init.Load(model, images.ClassNames);
-        using var parallel = ranks is null ? null : new DataParallel(model, ranks);
+        using var parallel = ranks is null ? null : new DataParallel(model, ranks, SyncBatchNorm == true);
         var folder = RankedRun.IsFirst ? RunFolder.Open(this) : null;
         var stages = NetworkGroup.StagesOf(model);
         terminal.Say(

@@ -12,19 +12,20 @@ namespace ResNetNodes.Experiments.Runs;
 /// </summary>
 internal static class RankedRun
 {
-    private const string RankVariable = "OMPI_COMM_WORLD_RANK", SizeVariable = "OMPI_COMM_WORLD_SIZE";
+    // mpirun's, and those of Slurm's srun, which starts single processes the same way.
+    private static readonly string[] RankVariables = ["OMPI_COMM_WORLD_RANK", "PMIX_RANK"];
+    private static readonly string[] SizeVariables = ["OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"];
 
     private static readonly TimeSpan FirstTells = TimeSpan.FromSeconds(3), EachTells = TimeSpan.FromMilliseconds(100);
     private static Communicator? ranks;
 
     /// <summary>Whether there are others.</summary>
-    public static bool IsOneOfSeveral => Communicator.IsLaunched && Environment.GetEnvironmentVariable(SizeVariable) != "1";
+    public static bool IsOneOfSeveral => Communicator.IsLaunched && Number(SizeVariables) != 1;
 
     /// <summary>Whether this is rank 0, or alone.</summary>
     public static bool IsFirst => Rank == 0;
 
-    private static int Rank => ranks?.Rank
-        ?? (IsOneOfSeveral && int.TryParse(Environment.GetEnvironmentVariable(RankVariable), out var rank) ? rank : 0);
+    private static int Rank => ranks?.Rank ?? (IsOneOfSeveral ? Number(RankVariables) ?? 0 : 0);
 
     /// <summary>
     /// Before anything is written: mpirun lets standard output look like a terminal, and .NET would begin the results with its escapes.
@@ -129,6 +130,9 @@ internal static class RankedRun
             ranks?.Abort(code);
         }
     }
+
+    private static int? Number(string[] variables) => variables.Select(Environment.GetEnvironmentVariable)
+        .Where(text => text is not null).Select(text => int.TryParse(text, out var number) ? number : (int?)null).FirstOrDefault();
 
     private static int MachineCores()
     {

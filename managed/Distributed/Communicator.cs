@@ -27,6 +27,9 @@ public sealed class Communicator : IDisposable
         (Rank, Size, LocalRank, LocalSize) = (native.Rank(), native.Size(), native.LocalRank(), native.LocalSize());
     }
 
+    /// <summary>The engine's own.</summary>
+    internal Interop.NativeCommunicator Native => native;
+
     /// <summary>Whether this process has been started as one of several: by Open MPI's mpirun, or by what speaks PMIx as it does.</summary>
     public static bool IsLaunched => new[] { "OMPI_COMM_WORLD_SIZE", "PMIX_RANK" }
         .Any(name => Environment.GetEnvironmentVariable(name) is not null);

@@ -22,10 +22,16 @@ public sealed class DataParallel : nn.Module<Tensor, Tensor>
     /// <summary>Wraps a network; all ranks get the parameters and buffers of rank 0.</summary>
     /// <param name="module">The network, with the same parameters on every rank; those that require a gradient now are trained.</param>
     /// <param name="ranks">The ranks; they stay the caller's to dispose.</param>
+    /// <param name="synchronizeNorms">
+    /// Whether batch normalizations in training take the statistics of all ranks' images, as one process with the whole batch does, or
+    /// those of each rank's own. For networks whose normalizations are in stages of native layers: <see cref="ResidualStage"/>,
+    /// <see cref="Recomputed"/>, and the networks of this library.
+    /// </param>
     /// <exception cref="ResNetNodesException">
-    /// Another rank has another network; or parameters are of another type than float32 and float64, or not on the CPU.
+    /// Another rank has another network; parameters are of another type than float32 and float64, or not on the CPU; or a batch
+    /// normalization can't be synchronized.
     /// </exception>
-    public DataParallel(nn.Module<Tensor, Tensor> module, Communicator ranks)
+    public DataParallel(nn.Module<Tensor, Tensor> module, Communicator ranks, bool synchronizeNorms = false)
         : base(nameof(DataParallel))
     {
         ArgumentNullException.ThrowIfNull(module);
@@ -50,6 +56,11 @@ public sealed class DataParallel : nn.Module<Tensor, Tensor>
 
         ranks.RequireSame([.. tensors.Select(t =>
             $"{t.Key} of {t.Value.dtype} [{string.Join(", ", t.Value.shape)}]{(t.Value.requires_grad ? string.Empty : ", not trained")}")]);
+        if (synchronizeNorms)
+        {
+            SynchronizeNorms();
+        }
+
         Gradients = new([.. parameters.Select(p => p.parameter).Where(parameter => parameter.requires_grad)]);
         running = Broadcast();
     }
@@ -128,6 +139,25 @@ public sealed class DataParallel : nn.Module<Tensor, Tensor>
         }
 
         base.Dispose(disposing);
+    }
+
+    private void SynchronizeNorms()
+    {
+        var stages = ISynchronizedStage.Of(module).ToList();
+        if (stages.FirstOrDefault(s => !s.Stage.CanSynchronize) is { Stage: not null } called)
+        {
+            throw new ResNetNodesException(
+                $"{called.Name} calls its modules, or records graphs; batch normalizations are synchronized in native layers alone");
+        }
+
+        var within = stages.SelectMany(s => ((nn.Module)s.Stage).modules()).ToHashSet();
+        if (module.named_modules().FirstOrDefault(m => m.module is BatchNorm && !within.Contains(m.module)) is { module: not null } left)
+        {
+            throw new ResNetNodesException(
+                $"{left.name} is in no stage, and so takes the statistics of its own rank; wrap what it is in by Recomputed");
+        }
+
+        stages.ForEach(s => s.Stage.Synchronize(Ranks.Native));
     }
 
     private RunningBuffers Broadcast()

@@ -10,7 +10,7 @@ namespace ResNetNodes.Networks;
 /// followed by a residual stage of blocks − 1 functions, h = 1/(blocks − 1), or 1 as torchvision has it. Input [B, 3, H, W], output
 /// [B, classes].
 /// </summary>
-public sealed class ResNet : nn.Module<Tensor, Tensor>
+public sealed class ResNet : nn.Module<Tensor, Tensor>, INetworkOfParts
 {
     private readonly Sequential stem;
     private readonly ModuleList<ResidualBlock> blocks;
@@ -109,6 +109,20 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>
         }
 
         base.Dispose(disposing);
+    }
+
+    /// <inheritdoc/>
+    IReadOnlyList<(string Name, nn.Module<Tensor, Tensor> Module)> INetworkOfParts.StageParts()
+    {
+        for (var i = 0; i < parts.Count; i++)
+        {
+            if (parts[i].Module is not (Recomputed or ResidualStage))
+            {
+                parts[i] = (parts[i].Name, new Recomputed(parts[i].Module, RecomputedOptions.Beside(Options.Stage) with { Stored = true }));
+            }
+        }
+
+        return parts;
     }
 
     // Stem; first block and residual stage of each of the four; head. What an ODE network rectifies between them goes with the next.

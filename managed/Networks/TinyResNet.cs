@@ -39,14 +39,14 @@ public sealed record TinyResNetOptions
 /// The network of the paper's figures 3c and 4: conv 5×5 stride 3, batch normalization, ReLU; a residual stage on C channels;
 /// average pooling 4; a linear head. Input [B, 3, 32, 32] (the stage then works on 10×10 maps), output [B, classes].
 /// </summary>
-public sealed class TinyResNet : nn.Module<Tensor, Tensor>
+public sealed class TinyResNet : nn.Module<Tensor, Tensor>, INetworkOfParts
 {
     private readonly Sequential stem;
     private readonly ResidualStage stage;
     private readonly AvgPool2d pool;
     private readonly Linear head;
     // With a budget: what runs, in order. Not registered, as in ResNet.
-    private readonly (string Name, nn.Module<Tensor, Tensor> Module)[] parts = [];
+    private (string Name, nn.Module<Tensor, Tensor> Module)[] parts = [];
 
     /// <summary>Builds the network.</summary>
     /// <param name="options">Its options.</param>
@@ -73,10 +73,7 @@ public sealed class TinyResNet : nn.Module<Tensor, Tensor>
         RegisterComponents();
         if (options.MemoryBudget is { } budget)
         {
-            // In float32, as without a budget.
-            var given = RecomputedOptions.Beside(options.Stage) with { ComputeType = ComputeType.SameAsState };
-            var end = new Recomputed(nn.Sequential(pool, nn.Flatten(), head), given);
-            parts = [("stem", new Recomputed(stem, given)), ("stage", stage), ("head", end)];
+            JoinParts(stores: false);
             Planner = new MemoryPlanner(parts, budget);
         }
     }
@@ -96,9 +93,9 @@ public sealed class TinyResNet : nn.Module<Tensor, Tensor>
     public override Tensor forward(Tensor input)
     {
         using var scope = NewDisposeScope();
-        if (Planner is not null)
+        if (parts.Length > 0)
         {
-            return Planned(Planner, MemoryLayout.ChannelsLast(input)).MoveToOuterDisposeScope();
+            return InParts(MemoryLayout.ChannelsLast(input)).MoveToOuterDisposeScope();
         }
 
         using var first = stem.call(input);
@@ -117,11 +114,30 @@ public sealed class TinyResNet : nn.Module<Tensor, Tensor>
         base.Dispose(disposing);
     }
 
-    private Tensor Planned(MemoryPlanner planner, Tensor state)
+    /// <inheritdoc/>
+    IReadOnlyList<(string Name, nn.Module<Tensor, Tensor> Module)> INetworkOfParts.StageParts()
+    {
+        if (parts.Length == 0)
+        {
+            JoinParts(stores: true);
+        }
+
+        return parts;
+    }
+
+    private void JoinParts(bool stores)
+    {
+        // In float32, as without parts.
+        var given = RecomputedOptions.Beside(Options.Stage) with { ComputeType = ComputeType.SameAsState, Stored = stores };
+        var end = new Recomputed(nn.Sequential(pool, nn.Flatten(), head), given);
+        parts = [("stem", new Recomputed(stem, given)), ("stage", stage), ("head", end)];
+    }
+
+    private Tensor InParts(Tensor state)
     {
         if (is_grad_enabled())
         {
-            planner.Prepare(state);
+            Planner?.Prepare(state);
         }
 
         return parts.Aggregate(state, (given, part) => part.Module.call(given));

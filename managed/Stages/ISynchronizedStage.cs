@@ -18,7 +18,21 @@ internal interface ISynchronizedStage
     void Synchronize(NativeCommunicator? ranks);
 
     /// <summary>The stages of a network, by name; the network itself has none.</summary>
-    static IEnumerable<(string Name, ISynchronizedStage Stage)> Of(nn.Module model) =>
-        model.named_modules().Prepend((name: string.Empty, module: model)).Where(m => m.module is ISynchronizedStage)
-            .Select(m => (m.name, (ISynchronizedStage)m.module));
+    static IEnumerable<(string Name, ISynchronizedStage Stage)> Of(nn.Module model)
+    {
+        var modules = model is INetworkOfParts network
+            ? network.StageParts().Select(part => (part.Name, (nn.Module)part.Module))
+            : model.named_modules().Prepend((string.Empty, model));
+        return modules.Where(m => m.Item2 is ISynchronizedStage).Select(m => (m.Item1, (ISynchronizedStage)m.Item2));
+    }
+}
+
+/// <summary>A network that runs in parts, some of which are no modules of its own.</summary>
+internal interface INetworkOfParts
+{
+    /// <summary>
+    /// Its parts in order; from now on all that hold batch normalizations are stages, those too that were plain modules: they store what
+    /// their way back reads.
+    /// </summary>
+    IReadOnlyList<(string Name, nn.Module<Tensor, Tensor> Module)> StageParts();
 }

@@ -24,7 +24,7 @@ public sealed partial class ConventionTests
         ("Stages/Modules", "ResNetNodes", []),
         ("Stages/Engine", "ResNetNodes.Stages.Engine", ["Basics", "Stages/Values", "Stages/Callbacks", "Stages/Modules"]),
         ("Stages", "ResNetNodes", ["Basics", "Stages/Values", "Stages/Callbacks", "Stages/Engine"]),
-        ("Distributed", "ResNetNodes.Distributed", ["Basics", "Stages/Callbacks"]),
+        ("Distributed", "ResNetNodes.Distributed", ["Basics", "Stages/Callbacks", "Stages"]),
         ("Planning", "ResNetNodes.Planning", ["Basics", "Stages/Values", "Stages/Engine", "Stages"]),
         ("Data/Sets", "ResNetNodes.Data", ["Basics"]),
         ("Data/Transforms", "ResNetNodes.Data", ["Basics", "Data/Sets"]),

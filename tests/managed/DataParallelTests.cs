@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Runtime.InteropServices;
 using Xunit;
 
 namespace ResNetNodes.Tests;
@@ -39,6 +40,33 @@ public sealed class DataParallelTests : IDisposable
             Assert.Equal(Read(one, "parameters-0.bin"), Read(many, $"parameters-{rank}.bin"));
             Assert.Equal(Read(many, "weights-0.safetensors"), Read(many, $"weights-{rank}.safetensors"));
         }
+    }
+
+    /// <summary>
+    /// With the statistics of all ranks' images: the weights of one process that has the whole batch, in float64 after 24 steps; running
+    /// statistics too.
+    /// </summary>
+    [Theory]
+    [InlineData("sync-euler", 2)]
+    [InlineData("sync-euler", 4)]
+    [InlineData("sync-heun", 2)]
+    [InlineData("sync-frozen", 2)]
+    [InlineData("sync-resnet", 2)]
+    [InlineData("sync-tied", 4)]
+    public void SynchronizedTraining_EqualsTheWholeBatch(string network, int ranks)
+    {
+        var (one, many) = (Folder("one"), Folder("many"));
+        TestProcess.Run("ranks", "train", one, network, "16", $"{ranks}", "4");
+        var (code, _, error) = TestProcess.RunRanks(ranks, "ranks", "train", many, network, "16", $"{ranks}", "4");
+        Assert.True(code == 0, error);
+        foreach (var name in new[] { "parameters-0.bin", "buffers-0.bin" })
+        {
+            var expected = MemoryMarshal.Cast<byte, double>(Read(one, name)).ToArray();
+            var found = MemoryMarshal.Cast<byte, double>(Read(many, name)).ToArray();
+            Assert.Equal(expected, found, (a, b) => Math.Abs(a - b) <= 1e-12 * Math.Max(1, Math.Abs(a)));
+        }
+
+        Assert.Equal(Read(many, "weights-0.safetensors"), Read(many, $"weights-{ranks - 1}.safetensors"));
     }
 
     /// <summary>A batch of 16 for three ranks, and a last one of fewer: shares differ.</summary>

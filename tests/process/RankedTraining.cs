@@ -11,12 +11,13 @@ using static TorchSharp.torch;
 /// <summary>Trainings by several ranks, and the same by one process that adds up the gradients of their shares.</summary>
 internal static class RankedTraining
 {
+    private const string Synchronized = "sync-";
     private const int Images = 96, ClassCount = 3, Channels = 3;
 
     /// <summary>Runs one; the program's exit code.</summary>
     /// <param name="args">
     /// train FOLDER NETWORK BATCH RANKS EPOCHS [FILE]: under mpirun together, otherwise as so many ranks would, from a file if one is
-    /// named; each rank leaves weights-RANK.safetensors and parameters-RANK.bin, rank 0 run-N.bin after each step.
+    /// named; each rank leaves weights-RANK.safetensors, parameters-RANK.bin and buffers-RANK.bin, rank 0 run-N.bin after each step.
     /// sums COUNT: sums and broadcasts of random tensors. waits: waits in any order. loop: a loop of one's own. differ: another network on
     /// rank 1. fail: an exception on rank 1. open: opens the ranks twice.
     /// </param>
@@ -74,8 +75,13 @@ internal static class RankedTraining
     {
         new RandomNumbers(3).SeedTorch();
         var network = Network(name);
-        using var model = ranks is null ? network : new DataParallel(network, ranks);
-        var options = Options(name) with { Epochs = epochs, LearningRate = 0.05, SaveSteps = 1, SaveInterval = null };
+        // With the statistics of whole batches, which one process has of the whole batch alone.
+        var isSynchronized = name.StartsWith(Synchronized, StringComparison.Ordinal);
+        using var model = ranks is null ? network : new DataParallel(network, ranks, isSynchronized);
+        count = isSynchronized ? 1 : count;
+        // Their sums round in another order: a rate at which that does not grow from step to step.
+        var rate = isSynchronized ? 0.002 : 0.05;
+        var options = Options(name) with { Epochs = epochs, LearningRate = rate, SaveSteps = 1, SaveInterval = null };
         // As so many batches of a step as there would be ranks.
         using var trainer = new Trainer(model, ranks is null ? options with { Accumulate = count } : options);
         if (resumed is not null)
@@ -105,9 +111,12 @@ internal static class RankedTraining
         });
         // Whatever rank a file comes from, it is the same one. Running statistics stand apart: by ranks they are means.
         WeightsFile.Save(Path.Combine(folder, $"weights-{ranks?.Rank ?? 0}.safetensors"), network);
-        File.WriteAllBytes(
-            Path.Combine(folder, $"parameters-{ranks?.Rank ?? 0}.bin"),
-            [.. network.parameters().SelectMany(parameter => parameter.detach().contiguous().bytes.ToArray())]);
+        Write("parameters", network.parameters());
+        Write("buffers", network.buffers().Where(buffer => buffer.is_floating_point()));
+
+        void Write(string what, IEnumerable<Tensor> tensors) => File.WriteAllBytes(
+            Path.Combine(folder, $"{what}-{ranks?.Rank ?? 0}.bin"),
+            [.. tensors.SelectMany(tensor => tensor.detach().contiguous().bytes.ToArray())]);
     }
 
     private static TrainingOptions Options(string name) => name switch
@@ -119,6 +128,8 @@ internal static class RankedTraining
 
     private static nn.Module<Tensor, Tensor> Network(string name)
     {
+        var isSynchronized = name.StartsWith(Synchronized, StringComparison.Ordinal);
+        name = isSynchronized ? name[Synchronized.Length..] : name;
         var stage = new StageOptions
         {
             Solver = name == "heun" ? Solver.Heun : Solver.Euler,
@@ -146,7 +157,7 @@ internal static class RankedTraining
                 Stage = stage,
                 ZeroInit = false,
             });
-        if (name == "float64")
+        if (name == "float64" || isSynchronized)
         {
             network.to(ScalarType.Float64);
         }
