@@ -217,6 +217,19 @@ TEST(Callbacks, FailureLeavesTheStageUsable) {
   EXPECT_NO_THROW(stage.backward(*again, x, {}, {}));
 }
 
+TEST(Callbacks, HaveNoGradientsToTellOf) {
+  Outside outside{{0.1, 0.1}, {0, 0}, {}, Tensor()};
+  Generator generator(1);
+  const Tensor x = normal({2, 2}, generator);
+  const Stage stage(2, StageOptions());
+  const auto context = stage.forward(x, outside.table());
+  GradientListener listener;
+  listener.ready = &outside;
+  expect_error([&] { stage.backward(*context, x, {}, {}, true, listener); },
+               "listener is given, but external functions keep the gradients of their parameters");
+  EXPECT_NO_THROW(stage.backward(*context, x, {}, {}));
+}
+
 TEST(Errors, NameTheArgumentAndWhatWasExpected) {
   const Problem p = make_problem({tiny_function(4)}, 2, {2, 4, 6, 6}, 12);
   StageOptions options;

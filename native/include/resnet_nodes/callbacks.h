@@ -36,4 +36,15 @@ struct CallbackTable {
   void* user = nullptr;
 };
 
+/// Who is told, during a backward pass, of gradients that are final. A plain address, as above.
+struct GradientListener {
+  /// int32_t ready(void* user, int64_t first, int64_t count): the gradients of `count` parameters, from number `first`
+  /// of the forward pass's list, have all of this pass's parts; nothing reads or writes them again in it. Each
+  /// parameter is told of once, those of the last function first, on the thread that calls the stage. A return value
+  /// other than 0 ends the pass with a CallbackError.
+  void* ready = nullptr;
+  /// Passed back as it is.
+  void* user = nullptr;
+};
+
 }  // namespace resnet_nodes

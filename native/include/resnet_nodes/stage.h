@@ -133,8 +133,11 @@ class RESNET_NODES_API Stage {
   /// where the method reads them again; frozen batch normalizations use the running statistics of the forward pass.
   /// After such an error, as after any other about arguments, the context is as before.
   /// `input_wanted`: without it a function alone takes no gradient of its input, which may then be of any dtype.
+  /// `listener`: who is told of gradients as they become final, or nobody; a recorded graph tells of all at its end.
+  /// Throws Error where there is one for external functions, which keep their gradients themselves.
   void backward(StageContext& context, const Tensor& grad_output, const std::vector<int32_t>& wanted,
-                const std::vector<Tensor>& accumulate_into, bool input_wanted = true) const;
+                const std::vector<Tensor>& accumulate_into, bool input_wanted = true,
+                const GradientListener& listener = GradientListener()) const;
 
   /// Whether `synchronize` takes this stage: native layers without cuda_graphs.
   bool can_synchronize() const;

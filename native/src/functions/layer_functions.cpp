@@ -171,6 +171,14 @@ void LayerFunctions::add_gradient(int64_t index, const Tensor& computed) {
   }
 }
 
+// A function that all share is done with once the last of them is.
+void LayerFunctions::end_products(int64_t n) {
+  if (!has_listener() || table_->row_of(n) != n) return;
+  int64_t count = 0;
+  for (const LayerTable::Row& row : table_->function(n).rows) count += row.layer->parameter_count();
+  if (count > 0) resnet_nodes::tell(listener(), table_->function(n).first_parameter(), count);
+}
+
 std::vector<Tensor> LayerFunctions::take_gradients() {
   given_.clear();
   narrow_ = {};

@@ -52,6 +52,7 @@ class LayerFunctions final : public ResidualFunctions {
   void check_gradients(const std::vector<int32_t>& wanted, const std::vector<Tensor>& accumulate_into) const override;
   void want_gradients(const std::vector<int32_t>& wanted, const std::vector<Tensor>& accumulate_into,
                       bool input) override;
+  void end_products(int64_t n) override;
   std::vector<Tensor> take_gradients() override;
   void end_forward() override { narrow_ = {}; }
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "resnet_nodes/callbacks.h"
 #include "tensors/fused_steps.h"
 
 namespace resnet_nodes {
@@ -27,6 +28,9 @@ struct Use {
   int64_t function;  ///< n, from 0
   int64_t index;     ///< from 0, the same on the way back
 };
+
+/// Tells the listener of the gradients of `count` parameters. Throws CallbackError where it fails.
+void tell(const GradientListener& listener, int64_t first, int64_t count);
 
 /// The residual functions of a stage in one training step, with parameters bound and gradients adding up inside.
 /// Results have x's shape.
@@ -75,6 +79,11 @@ class ResidualFunctions {
   /// Before the first product: which parameters want a gradient, and where it goes (undefined: a tensor of its own);
   /// and whether `gradient_alone` is to give that of x.
   virtual void want_gradients(const std::vector<int32_t>&, const std::vector<Tensor>&, bool /*input*/) {}
+  /// Whom `end_products` tells; nobody at first.
+  void tell(const GradientListener& listener) { listener_ = listener; }
+  bool has_listener() const { return listener_.ready != nullptr; }
+  /// No product with function n follows in this pass. Functions come to this once each, function 0 as the last.
+  virtual void end_products(int64_t /*n*/) {}
   /// The gradients that have no given place; undefined elsewhere.
   virtual std::vector<Tensor> take_gradients() { return {}; }
 
@@ -94,9 +103,11 @@ class ResidualFunctions {
 
  protected:
   const Tensor& norms_place() const { return place_; }
+  const GradientListener& listener() const { return listener_; }
 
  private:
   Tensor place_;
+  GradientListener listener_;
 };
 
 }  // namespace resnet_nodes

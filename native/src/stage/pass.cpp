@@ -42,6 +42,7 @@ BackwardPass back_alone(const PassPlan& plan, ForwardPass& pass, const Tensor& g
     pass.stored.states.clear();
     result.walk.grad = pass.functions->gradient_alone(kAlone, x, grad);
   }
+  pass.functions->end_products(kAlone.function);
   result.walk.found.steps.push_back(found);
   result.gradients = pass.functions->take_gradients();
   return result;

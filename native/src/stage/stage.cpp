@@ -300,7 +300,8 @@ std::vector<double> Stage::learned() const { return impl_->memory.learned(); }
 void Stage::restore_learned(const std::vector<double>& learned) const { impl_->memory.restore(learned); }
 
 void Stage::backward(StageContext& public_context, const Tensor& grad_output, const std::vector<int32_t>& wanted,
-                     const std::vector<Tensor>& accumulate_into, bool input_wanted) const {
+                     const std::vector<Tensor>& accumulate_into, bool input_wanted,
+                     const GradientListener& listener) const {
   const Clock::time_point start = Clock::now();
   const NoGradient guard;
   StageContext::Impl& context = public_context.impl();
@@ -310,6 +311,9 @@ void Stage::backward(StageContext& public_context, const Tensor& grad_output, co
   std::unique_lock<std::mutex> alone;
   try {
     impl_->check_backward(context, grad_output, wanted, accumulate_into);
+    if (listener.ready != nullptr && !impl_->plan.table) {
+      throw Error("listener is given, but external functions keep the gradients of their parameters");
+    }
     alone = begun(context.pass.ranks);
   } catch (...) {
     context.used = false;
@@ -329,8 +333,10 @@ void Stage::backward(StageContext& public_context, const Tensor& grad_output, co
   BackwardPass back;
   if (graphed) {
     back = graphed->backward(grad, wanted, accumulate_into, choices);
+    if (listener.ready != nullptr) tell(listener, 0, parameter_count());
   } else {
     pass.functions->want_gradients(wanted, accumulate_into, input_wanted);
+    pass.functions->tell(listener);
     back = run_backward(impl_->plan, pass, grad, choices);
   }
   const Tensor input = graphed ? graphed->left().input : pass.input;

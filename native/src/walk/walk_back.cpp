@@ -202,6 +202,9 @@ WalkResult walk_back(const WalkPlan& plan, const Recursion& recursion, StoredSta
     // The product has no use for it.
     if (y.get() != back.state.get() && y.get() != back.predicted.get()) walk.recycle(std::exchange(y, Tensor()));
     const Tensor before = walk.vjp(n, *back.tape, g);
+    if (recursion.functions.has_listener()) {
+      for (const int64_t function : recursion.solver.last_products(n)) recursion.functions.end_products(function);
+    }
     walk.recycle(g);
     if (back.state.get() != y.get()) walk.recycle(y);
     if (back.state.get() != back.predicted.get() && back.predicted.get() != y.get()) walk.recycle(back.predicted);

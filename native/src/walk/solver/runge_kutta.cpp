@@ -49,6 +49,19 @@ Use RungeKutta::use(int64_t n, size_t stage) const {
   return {n + plan_.functions[stage], n * evaluations_per_step() + static_cast<int64_t>(stage)};
 }
 
+std::vector<int64_t> RungeKutta::last_products(int64_t n) const {
+  std::vector<int64_t> found;
+  for (const int64_t offset : plan_.functions) {
+    const int64_t function = n + offset;
+    const bool earlier = std::any_of(plan_.functions.begin(), plan_.functions.end(),
+                                     [&](int64_t other) { return other > offset && other <= function; });
+    if (!earlier) found.push_back(function);
+  }
+  std::sort(found.rbegin(), found.rend());
+  found.erase(std::unique(found.begin(), found.end()), found.end());
+  return found;
+}
+
 StepTape RungeKutta::make_tape(ResidualFunctions& functions) const {
   StepTape tape;
   for (size_t i = 0; i < stages_; ++i) tape.push_back(functions.make_tape());

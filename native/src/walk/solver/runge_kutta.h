@@ -28,6 +28,10 @@ class RungeKutta {
   /// Which function stage i of step n evaluates, and as which evaluation of the pass.
   Use use(int64_t n, size_t stage) const;
 
+  /// The functions whose last product, on the way back, is one of step n: no earlier step evaluates them. The last one
+  /// comes first.
+  std::vector<int64_t> last_products(int64_t n) const;
+
   StepTape make_tape(ResidualFunctions& functions) const;
   /// x_{n+1} in the forward pass. `tape` may be null.
   Tensor step(ResidualFunctions& functions, int64_t n, const Tensor& x, double h, StepTape* tape) const;
