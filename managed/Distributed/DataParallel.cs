@@ -1,3 +1,4 @@
+using ResNetNodes.Stages.Callbacks;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -56,12 +57,19 @@ public sealed class DataParallel : nn.Module<Tensor, Tensor>
 
         ranks.RequireSame([.. tensors.Select(t =>
             $"{t.Key} of {t.Value.dtype} [{string.Join(", ", t.Value.shape)}]{(t.Value.requires_grad ? string.Empty : ", not trained")}")]);
+        SynchronizesNorms = synchronizeNorms;
         if (synchronizeNorms)
         {
             SynchronizeNorms();
         }
 
-        Gradients = new([.. parameters.Select(p => p.parameter).Where(parameter => parameter.requires_grad)]);
+        // Sums of normalizations have their turn among the others, at the same moment on all ranks; buckets would start at any.
+        var telling = synchronizeNorms ? [] : IRankedStage.Of(module).Select(s => s.Stage).ToList();
+        var told = telling.Where(stage => stage.AddsInPlace).SelectMany(stage => ((nn.Module)stage).parameters())
+            .Select(TensorIdentity.Of).ToHashSet();
+        Gradients = new(
+            [.. parameters.Where(p => p.parameter.requires_grad)], parameter => told.Contains(TensorIdentity.Of(parameter)), ranks);
+        telling.ForEach(stage => stage.Tell(Gradients));
         running = Broadcast();
     }
 
@@ -70,6 +78,19 @@ public sealed class DataParallel : nn.Module<Tensor, Tensor>
 
     /// <summary>The ranks that train it.</summary>
     public Communicator Ranks { get; }
+
+    /// <summary>
+    /// Whether gradients begin to travel during the backward pass that <see cref="ExpectBackward"/> announces, as stages with
+    /// <see cref="StageOptions.AccumulateGradientsInPlace"/> find them, or all after it. The sums are the same. Without effect where
+    /// batch normalizations are synchronized. The same on all ranks.
+    /// </summary>
+    public bool Overlap { get; set; } = true;
+
+    /// <summary>Gradients of the last step, as they began to travel.</summary>
+    public IReadOnlyList<BucketStart> BucketStarts => Gradients.Starts;
+
+    /// <summary>Whether batch normalizations take the statistics of all ranks' images.</summary>
+    internal bool SynchronizesNorms { get; }
 
     /// <summary>The gradients, as they travel.</summary>
     internal GradientBuckets Gradients { get; }
@@ -88,13 +109,36 @@ public sealed class DataParallel : nn.Module<Tensor, Tensor>
     }
 
     /// <summary>
+    /// Before the backward pass that completes the gradients of a step, the only one or the last of several: where <see cref="Overlap"/> is
+    /// set, gradients begin to travel in it. Every rank calls it, or none. <see cref="AverageGradients"/> follows, and takes all ranks'
+    /// losses to be means over equally many images; where they are not, scale the losses.
+    /// </summary>
+    public void ExpectBackward()
+    {
+        if (Overlap && !SynchronizesNorms)
+        {
+            Gradients.ExpectBackward();
+        }
+    }
+
+    /// <summary>
     /// After each rank's backward pass: the gradient of the mean loss of all ranks' images, on all. A parameter that has a gradient on no
     /// rank keeps none.
     /// </summary>
     /// <param name="images">Images of this rank's loss, which is a mean over them; the same number everywhere where it is left out.</param>
+    /// <exception cref="ArgumentOutOfRangeException">
+    /// No image; or another number than 1, where <see cref="ExpectBackward"/> has let gradients travel already.
+    /// </exception>
+    /// <exception cref="ResNetNodesException">Something has been added to a gradient after it began to travel.</exception>
     public void AverageGradients(long images = 1)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(images, 1);
+        if (Gradients.Expects)
+        {
+            ArgumentOutOfRangeException.ThrowIfGreaterThan(images, 1);
+            Gradients.Start();
+        }
+
         var counts = Ranks.Gather([images, .. Gradients.Present()]);
         var present = new double[Gradients.Count];
         foreach (var of in counts)
@@ -105,13 +149,13 @@ public sealed class DataParallel : nn.Module<Tensor, Tensor>
             }
         }
 
-        Scale(images / counts[0][0]);
-        foreach (var sum in Gradients.Start(Ranks))
+        if (!Gradients.Expects)
         {
-            sum.Wait();
+            Scale(images / counts[0][0]);
+            Gradients.Start();
         }
 
-        Gradients.Give(present);
+        Gradients.Finish(present);
         Scale(counts[0][0] / counts.Sum(of => of[0]));
     }
 
@@ -121,12 +165,8 @@ public sealed class DataParallel : nn.Module<Tensor, Tensor>
     /// </summary>
     public void AverageBuffers()
     {
-        foreach (var sum in running.Start(Ranks))
-        {
-            sum.Wait();
-        }
-
-        running.Take(Ranks.Size);
+        running.Start(Ranks);
+        running.Finish(Ranks.Size);
     }
 
     /// <inheritdoc/>
@@ -143,7 +183,8 @@ public sealed class DataParallel : nn.Module<Tensor, Tensor>
 
     private void SynchronizeNorms()
     {
-        var stages = ISynchronizedStage.Of(module).ToList();
+        (module as INetworkOfParts)?.MakeStages();
+        var stages = IRankedStage.Of(module).ToList();
         if (stages.FirstOrDefault(s => !s.Stage.CanSynchronize) is { Stage: not null } called)
         {
             throw new ResNetNodesException(

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using ResNetNodes.Stages.Callbacks;
 using TorchSharp;
 using TorchSharp.Modules;
@@ -7,39 +8,50 @@ namespace ResNetNodes.Distributed;
 
 /// <summary>
 /// The gradients of a network's parameters in a few flat tensors, its buckets, each summed up over the ranks at a time. Parameters'
-/// gradients are views of them: after the first step nothing is copied.
+/// gradients are views of them: after the first step nothing is copied. A bucket may start while the backward pass goes on, once stages
+/// have told that all of its gradients are final; buckets start in one order, which is the same on all ranks.
 /// </summary>
-internal sealed class GradientBuckets : IDisposable
+internal sealed class GradientBuckets : IGradientListener, IDisposable
 {
     // A smaller bucket would wait longer for the network than for its bytes; a larger one would let the network wait for all of it.
     private const long BucketBytes = 4 << 20;
 
-    private readonly List<Bucket> buckets = [];
+    private readonly Communicator ranks;
+    private readonly List<GradientBucket> buckets = [];
+    private readonly Dictionary<IntPtr, GradientSlot> slots = [];
+    private readonly List<BucketStart> starts = [];
+    private long since;
+    private bool expects;
 
-    /// <param name="parameters">Those that are trained; of one memory once.</param>
-    public GradientBuckets(IReadOnlyList<Parameter> parameters)
+    /// <param name="parameters">Those that are trained, by name; of one memory once.</param>
+    /// <param name="told">Whether stages tell of the gradient of a parameter.</param>
+    /// <param name="ranks">The ranks.</param>
+    public GradientBuckets(
+        IReadOnlyList<(string Name, Parameter Parameter)> parameters, Func<Parameter, bool> told, Communicator ranks)
     {
-        Count = parameters.Count;
-        var index = 0;
-        // From the back of the network, whose gradients are there first.
-        foreach (var group in parameters.Select(parameter => new Slot(parameter, index++)).Reverse().GroupBy(s => s.Parameter.dtype))
+        (this.ranks, Count) = (ranks, parameters.Count);
+        var all = parameters.Select((p, i) => new GradientSlot(p.Name, p.Parameter, i)).ToList();
+        all.ForEach(slot => slots.Add(TensorIdentity.Of(slot.Parameter), slot));
+        // From the back of the network, whose gradients are there first; what nobody tells of waits for the end of the pass.
+        foreach (var group in all.AsEnumerable().Reverse().GroupBy(s => (Waits: !told(s.Parameter), s.Parameter.dtype))
+            .OrderBy(group => group.Key.Waits))
         {
-            List<Slot> slots = [];
+            List<GradientSlot> some = [];
             var bytes = 0L;
             foreach (var slot in group)
             {
-                slots.Add(slot);
+                some.Add(slot);
                 bytes += slot.Parameter.NumberOfElements * slot.Parameter.element_size();
                 if (bytes >= BucketBytes)
                 {
-                    buckets.Add(new(slots));
-                    (slots, bytes) = ([], 0);
+                    buckets.Add(new(some));
+                    (some, bytes) = ([], 0);
                 }
             }
 
-            if (slots.Count > 0)
+            if (some.Count > 0)
             {
-                buckets.Add(new(slots));
+                buckets.Add(new(some));
             }
         }
     }
@@ -47,11 +59,17 @@ internal sealed class GradientBuckets : IDisposable
     /// <summary>Parameters.</summary>
     public int Count { get; }
 
+    /// <summary>Whether buckets may have started already.</summary>
+    public bool Expects => expects;
+
+    /// <summary>The buckets of the last step, in the order in which they have started.</summary>
+    public IReadOnlyList<BucketStart> Starts => [.. starts];
+
     /// <summary>Which parameters have a gradient on this rank: 1 or 0 each, in the order of the parameters.</summary>
     public double[] Present()
     {
         var present = new double[Count];
-        foreach (var slot in buckets.SelectMany(bucket => bucket.Slots))
+        foreach (var slot in slots.Values)
         {
             using var gradient = slot.Parameter.grad;
             present[slot.Index] = gradient is null ? 0 : 1;
@@ -60,89 +78,112 @@ internal sealed class GradientBuckets : IDisposable
         return present;
     }
 
-    /// <summary>Starts to sum all gradients up.</summary>
-    /// <returns>What to wait for, in order.</returns>
-    public IReadOnlyList<Communication> Start(Communicator ranks)
+    /// <summary>From here on, buckets start as their gradients are final.</summary>
+    public void ExpectBackward()
     {
-        using var guard = no_grad();
-        return [.. buckets.Select(bucket => ranks.StartSum(bucket.Filled()))];
+        lock (slots)
+        {
+            Restart();
+            expects = true;
+        }
     }
 
-    /// <summary>Once all are summed up: gives them to the parameters.</summary>
-    /// <param name="present">On how many ranks a parameter has one; on none: it keeps none.</param>
-    public void Give(ReadOnlySpan<double> present)
+    /// <summary>Starts to sum up all gradients that have not been started yet: the backward pass is over.</summary>
+    public void Start()
     {
+        lock (slots)
+        {
+            if (!expects)
+            {
+                Restart();
+            }
+
+            StartWhile(_ => true);
+        }
+    }
+
+    /// <summary>Waits for all sums, and gives them to the parameters.</summary>
+    /// <param name="present">On how many ranks a parameter has a gradient; on none: it keeps none.</param>
+    /// <exception cref="ResNetNodesException">Something has been added to a gradient after its sum was started.</exception>
+    public void Finish(ReadOnlySpan<double> present)
+    {
+        buckets.ForEach(bucket => bucket.Wait());
+        buckets.ForEach(bucket => bucket.Check());
         using var guard = no_grad();
         foreach (var bucket in buckets)
         {
             bucket.Give(present);
         }
+
+        lock (slots)
+        {
+            expects = false;
+            buckets.ForEach(bucket => bucket.Restart());
+        }
     }
+
+    /// <inheritdoc/>
+    public void Expect(IReadOnlyList<Tensor> parameters) => Each(parameters, slot => slot.Pending++);
+
+    /// <inheritdoc/>
+    public void Begin(IReadOnlyList<Tensor> parameters) => Each(parameters, slot =>
+    {
+        if (slot.Place.Bucket.IsUnderWay)
+        {
+            throw new ResNetNodesException(
+                $"the gradient of {slot.Name} is on its way to the other ranks, and a second backward pass adds to it; call ExpectBackward "
+                + "before the last backward pass of a step alone");
+        }
+    });
+
+    /// <inheritdoc/>
+    public void Ready(Tensor parameter) => Each([parameter], slot =>
+    {
+        slot.Pending--;
+        if (expects && slot.Pending == 0)
+        {
+            slot.Place.Bucket.Complete(slot.Place.At);
+            StartWhile(bucket => bucket.IsFinal);
+        }
+    });
+
+    /// <inheritdoc/>
+    public void Leave(Tensor parameter) => Each([parameter], slot => slot.Pending--);
 
     public void Dispose() => buckets.ForEach(bucket => bucket.Dispose());
 
-    private sealed record Slot(Parameter Parameter, int Index);
-
-    private sealed class Bucket(IReadOnlyList<Slot> slots) : IDisposable
+    // Calls that are given up are let go of on threads of their own. A parameter that has been replaced is none of these.
+    private void Each(IReadOnlyList<Tensor> parameters, Action<GradientSlot> action)
     {
-        private Tensor? flat;
-        private Tensor[] views = [];
-
-        public IReadOnlyList<Slot> Slots { get; } = [.. slots];
-
-        public Tensor Filled()
+        lock (slots)
         {
-            var all = flat ??= New();
-            for (var i = 0; i < Slots.Count; i++)
+            foreach (var parameter in parameters)
             {
-                using var gradient = Slots[i].Parameter.grad;
-                if (gradient is null)
+                if (!parameter.IsInvalid && slots.TryGetValue(TensorIdentity.Of(parameter), out var slot))
                 {
-                    views[i].zero_();
-                }
-                else if (TensorIdentity.Of(gradient) != TensorIdentity.Of(views[i]))
-                {
-                    views[i].copy_(gradient);
-                }
-            }
-
-            return all;
-        }
-
-        public void Give(ReadOnlySpan<double> present)
-        {
-            for (var i = 0; i < Slots.Count; i++)
-            {
-                using var gradient = Slots[i].Parameter.grad;
-                if (present[Slots[i].Index] > 0 && (gradient is null || TensorIdentity.Of(gradient) != TensorIdentity.Of(views[i])))
-                {
-                    Slots[i].Parameter.grad = views[i];
+                    action(slot);
                 }
             }
         }
+    }
 
-        public void Dispose()
+    private void Restart()
+    {
+        // A step that was never finished has left sums.
+        buckets.ForEach(bucket => bucket.Wait());
+        buckets.ForEach(bucket => bucket.Restart());
+        starts.Clear();
+        since = Stopwatch.GetTimestamp();
+    }
+
+    // The next ones in order, as long as they may.
+    private void StartWhile(Func<GradientBucket, bool> may)
+    {
+        using var guard = no_grad();
+        while (starts.Count < buckets.Count && may(buckets[starts.Count]))
         {
-            flat?.Dispose();
-            Array.ForEach(views, view => view.Dispose());
-        }
-
-        private Tensor New()
-        {
-            var first = Slots[0].Parameter;
-            var all = empty(Slots.Sum(slot => slot.Parameter.NumberOfElements), first.dtype, first.device).DetachFromDisposeScope();
-            var start = 0L;
-            List<Tensor> parts = [];
-            foreach (var slot in Slots)
-            {
-                var count = slot.Parameter.NumberOfElements;
-                using var part = all.narrow(0, start, count);
-                parts.Add(part.view(slot.Parameter.shape).DetachFromDisposeScope());
-                start += count;
-            }
-
-            views = [.. parts];
-            return all;
+            var bytes = buckets[starts.Count].Start(ranks);
+            starts.Add(new(bytes, Stopwatch.GetElapsedTime(since)));
         }
     }
 }

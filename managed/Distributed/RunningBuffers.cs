@@ -16,10 +16,10 @@ internal sealed class RunningBuffers : IDisposable
         [.. buffers.Where(buffer => buffer.is_floating_point()).GroupBy(TypeOf).Select(group => new Group([.. group], group.Key))];
 
     /// <summary>Starts to sum up what this rank has changed.</summary>
-    public IReadOnlyList<Communication> Start(Communicator ranks) => [.. groups.Select(group => ranks.StartSum(group.Changes()))];
+    public void Start(Communicator ranks) => groups.ForEach(group => group.Start(ranks));
 
-    /// <summary>Once that is done: the mean over so many ranks.</summary>
-    public void Take(int ranks) => groups.ForEach(group => group.Take(ranks));
+    /// <summary>Waits for the sums, and takes the mean over so many ranks.</summary>
+    public void Finish(int ranks) => groups.ForEach(group => group.Finish(ranks));
 
     public void Dispose() => groups.ForEach(group => group.Dispose());
 
@@ -32,6 +32,7 @@ internal sealed class RunningBuffers : IDisposable
         private readonly ScalarType type;
         private readonly Tensor before;
         private Tensor? changes;
+        private Communication? sum;
 
         public Group(IReadOnlyList<Tensor> buffers, ScalarType type)
         {
@@ -39,16 +40,18 @@ internal sealed class RunningBuffers : IDisposable
             before = Now().DetachFromDisposeScope();
         }
 
-        public Tensor Changes()
+        public void Start(Communicator ranks)
         {
             using var guard = no_grad();
             changes = Now().DetachFromDisposeScope();
             using Scalar minus = -1;
-            return changes.add_(before, minus);
+            changes.add_(before, minus);
+            sum = ranks.StartSum(changes);
         }
 
-        public void Take(int ranks)
+        public void Finish(int ranks)
         {
+            sum!.Wait();
             using var guard = no_grad();
             using var scope = NewDisposeScope();
             using Scalar share = 1.0 / ranks;

@@ -112,7 +112,7 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>, INetworkOfParts
     }
 
     /// <inheritdoc/>
-    IReadOnlyList<(string Name, nn.Module<Tensor, Tensor> Module)> INetworkOfParts.StageParts()
+    void INetworkOfParts.MakeStages()
     {
         for (var i = 0; i < parts.Count; i++)
         {
@@ -121,8 +121,6 @@ public sealed class ResNet : nn.Module<Tensor, Tensor>, INetworkOfParts
                 parts[i] = (parts[i].Name, new Recomputed(parts[i].Module, RecomputedOptions.Beside(Options.Stage) with { Stored = true }));
             }
         }
-
-        return parts;
     }
 
     // Stem; first block and residual stage of each of the four; head. What an ODE network rectifies between them goes with the next.

@@ -87,6 +87,9 @@ public sealed class TinyResNet : nn.Module<Tensor, Tensor>, INetworkOfParts
     /// <summary>Who plans its training steps; null without <see cref="TinyResNetOptions.MemoryBudget"/>.</summary>
     public MemoryPlanner? Planner { get; }
 
+    /// <inheritdoc/>
+    IReadOnlyList<(string Name, nn.Module<Tensor, Tensor> Module)> INetworkOfParts.Parts => parts;
+
     /// <summary>Class scores.</summary>
     /// <param name="input">Images [B, channels, 32, 32].</param>
     /// <returns>Scores [B, classes].</returns>
@@ -115,14 +118,12 @@ public sealed class TinyResNet : nn.Module<Tensor, Tensor>, INetworkOfParts
     }
 
     /// <inheritdoc/>
-    IReadOnlyList<(string Name, nn.Module<Tensor, Tensor> Module)> INetworkOfParts.StageParts()
+    void INetworkOfParts.MakeStages()
     {
         if (parts.Length == 0)
         {
             JoinParts(stores: true);
         }
-
-        return parts;
     }
 
     private void JoinParts(bool stores)

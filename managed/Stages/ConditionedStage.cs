@@ -11,7 +11,7 @@ namespace ResNetNodes;
 /// A residual stage whose functions take an extra input: x_{n+1} = x_n + h f_n(x_n, c). The gradient of c is summed over the
 /// steps. Functions run by callback.
 /// </summary>
-public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>, ILearningStage, ISynchronizedStage
+public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>, ILearningStage, IRankedStage
 {
     private const string Unmappable = "its functions take extra inputs";
     private readonly StageEngine engine;
@@ -66,7 +66,10 @@ public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>, ILearn
     public StageReport? LastReport => engine.LastReport;
 
     /// <inheritdoc/>
-    bool ISynchronizedStage.CanSynchronize => engine.CanSynchronize;
+    bool IRankedStage.CanSynchronize => engine.CanSynchronize;
+
+    /// <inheritdoc/>
+    bool IRankedStage.AddsInPlace => engine.AddsInPlace;
 
     /// <inheritdoc/>
     StageOptions ILearningStage.Given => engine.Given;
@@ -105,7 +108,10 @@ public sealed class ConditionedStage : nn.Module<Tensor, Tensor, Tensor>, ILearn
     }
 
     /// <inheritdoc/>
-    void ISynchronizedStage.Synchronize(NativeCommunicator? ranks) => engine.Synchronize(ranks);
+    void IRankedStage.Synchronize(NativeCommunicator? ranks) => engine.Synchronize(ranks);
+
+    /// <inheritdoc/>
+    void IRankedStage.Tell(IGradientListener? listener) => engine.Tell(listener);
 
     /// <summary>Names depth, solver, reconstruction and execution.</summary>
     /// <returns>One line.</returns>

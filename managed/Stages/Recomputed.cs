@@ -16,7 +16,7 @@ namespace ResNetNodes;
 /// module, what its layers keep too. Cost: one more evaluation of the module, 4 for 3. The module may be any, with any dtype and shape
 /// of input and output; docs/modules.md says what may be changed between the two passes.
 /// </remarks>
-public sealed class Recomputed : nn.Module<Tensor, Tensor>, ISynchronizedStage
+public sealed class Recomputed : nn.Module<Tensor, Tensor>, IRankedStage
 {
     private readonly StageEngine engine;
     private readonly nn.Module<Tensor, Tensor> module;
@@ -60,7 +60,10 @@ public sealed class Recomputed : nn.Module<Tensor, Tensor>, ISynchronizedStage
     internal StageEngine Engine => engine;
 
     /// <inheritdoc/>
-    bool ISynchronizedStage.CanSynchronize => engine.CanSynchronize;
+    bool IRankedStage.CanSynchronize => engine.CanSynchronize;
+
+    /// <inheritdoc/>
+    bool IRankedStage.AddsInPlace => engine.AddsInPlace;
 
     /// <summary>
     /// Runs of consecutive layers of equal length, all but the last one recomputed, as PyTorch's <c>checkpoint_sequential</c>.
@@ -120,7 +123,10 @@ public sealed class Recomputed : nn.Module<Tensor, Tensor>, ISynchronizedStage
     public override Tensor forward(Tensor input) => engine.Run(input, [], training: false);
 
     /// <inheritdoc/>
-    void ISynchronizedStage.Synchronize(NativeCommunicator? ranks) => engine.Synchronize(ranks);
+    void IRankedStage.Synchronize(NativeCommunicator? ranks) => engine.Synchronize(ranks);
+
+    /// <inheritdoc/>
+    void IRankedStage.Tell(IGradientListener? listener) => engine.Tell(listener);
 
     /// <summary>Names the module, whether it is stored, and execution.</summary>
     /// <returns>One line.</returns>

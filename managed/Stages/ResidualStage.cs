@@ -11,7 +11,7 @@ namespace ResNetNodes;
 /// A residual stage x_{n+1} = x_n + h f_n(x_n), n = 0 … N−1 (arXiv 2205.14612), or a solver's of higher order, whose backward pass
 /// reconstructs the states instead of storing them.
 /// </summary>
-public sealed class ResidualStage : nn.Module<Tensor, Tensor>, ILearningStage, ISynchronizedStage
+public sealed class ResidualStage : nn.Module<Tensor, Tensor>, ILearningStage, IRankedStage
 {
     private const string TakesDepth = "its functions take the depth";
     private readonly StageEngine engine;
@@ -64,7 +64,10 @@ public sealed class ResidualStage : nn.Module<Tensor, Tensor>, ILearningStage, I
     internal StageEngine Engine => engine;
 
     /// <inheritdoc/>
-    bool ISynchronizedStage.CanSynchronize => engine.CanSynchronize;
+    bool IRankedStage.CanSynchronize => engine.CanSynchronize;
+
+    /// <inheritdoc/>
+    bool IRankedStage.AddsInPlace => engine.AddsInPlace;
 
     /// <inheritdoc/>
     StageOptions ILearningStage.Given => engine.Given;
@@ -115,7 +118,10 @@ public sealed class ResidualStage : nn.Module<Tensor, Tensor>, ILearningStage, I
     public IReadOnlyList<string> DescribeFunctions(Tensor x) => engine.DescribeFunctions(x);
 
     /// <inheritdoc/>
-    void ISynchronizedStage.Synchronize(NativeCommunicator? ranks) => engine.Synchronize(ranks);
+    void IRankedStage.Synchronize(NativeCommunicator? ranks) => engine.Synchronize(ranks);
+
+    /// <inheritdoc/>
+    void IRankedStage.Tell(IGradientListener? listener) => engine.Tell(listener);
 
     /// <summary>Names depth, solver, reconstruction and execution.</summary>
     /// <returns>One line.</returns>

@@ -92,6 +92,7 @@ internal sealed class ParameterUpdate : IDisposable
     {
         var (firstOfBatch, all) = ranks.Images();
         first = batches == 0 ? firstOfBatch : first;
+        ranks.ExpectBackward(batches + 1 == options.Accumulate);
         if (count == first)
         {
             mean?.BackwardThroughStages();

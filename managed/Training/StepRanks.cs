@@ -98,6 +98,24 @@ internal sealed class StepRanks
         }
     }
 
+    /// <summary>Before a backward pass.</summary>
+    /// <param name="completes">Whether it completes the gradients of a step: they may begin to travel in it.</param>
+    public void ExpectBackward(bool completes)
+    {
+        if (completes)
+        {
+            parallel?.ExpectBackward();
+        }
+    }
+
+    /// <summary>
+    /// Whether this rank goes back from its loss, which it does not from one that is no finite number. Ranks that need each other in the
+    /// backward pass go back all, or none.
+    /// </summary>
+    public bool GoesBack(double loss) => parallel is { SynchronizesNorms: true }
+        ? parallel.Ranks.Gather(loss).All(of => double.IsFinite(of[0]))
+        : double.IsFinite(loss);
+
     /// <summary>A number that all ranks have but for rounding: rank 0's.</summary>
     public double Agreed(double number) => parallel is null ? number : parallel.Ranks.Gather(number)[0][0];
 
@@ -186,10 +204,13 @@ internal sealed class StepRanks
             Write(begin);
         }
 
-        List<Communication> sums = [ranks.StartSum(numbers), .. gradients.Start(ranks), .. network.Buffers.Start(ranks)];
-        sums.ForEach(sum => sum.Wait());
-        gradients.Give(Numbers()[..gradients.Count]);
-        network.Buffers.Take(Size);
+        // Of the gradients, some are on their way on some ranks already: all others follow at once.
+        gradients.Start();
+        var sum = ranks.StartSum(numbers);
+        network.Buffers.Start(ranks);
+        sum.Wait();
+        gradients.Finish(Numbers()[..gradients.Count]);
+        network.Buffers.Finish(Size);
         if (Rank > 0)
         {
             Take(begin);

@@ -52,7 +52,7 @@ internal sealed class TrainingStep(
             var scores = OneValueGuard.Call(model, (mixed?.Images ?? images).to(type));
             var value = mixed?.Loss(options.Loss, scores) ?? options.Loss.Of(scores, labels);
             own = own with { Loss = Evaluator.Number(value), Correct = Evaluator.Correct(scores, mixed?.Larger ?? labels) };
-            update.Add(double.IsFinite(own.Loss) ? value : null, own.Images);
+            update.Add(ranks.GoesBack(own.Loss) ? value : null, own.Images);
             var found = ranks.Exchange(own.With(Reports), update.IsComplete);
             if (!double.IsFinite(found.Loss))
             {

@@ -108,6 +108,17 @@ public sealed class DataParallelTests : IDisposable
         Assert.True(code == 0, error);
     }
 
+    /// <summary>
+    /// Gradients that travel during the backward pass (<see cref="ResNetNodes.Distributed.BucketStart"/>): the bits of those that travel
+    /// after it; what would change one on its way is refused.
+    /// </summary>
+    [Fact]
+    public void GradientsThatTravelEarly_AreTheSame()
+    {
+        var (code, _, error) = TestProcess.RunRanks(2, "ranks", "overlap");
+        Assert.True(code == 0, error);
+    }
+
     private static List<double> Losses(string[] lines) =>
         [.. lines.Select(line => double.Parse(line.Split(' ')[1], CultureInfo.InvariantCulture))];
 

@@ -12,7 +12,7 @@ public sealed class SynchronizedStageTests
     {
         using var stage = ResidualStage.Shared(Norm(), 2);
         using var alone = new Recomputed(Norm());
-        Assert.All(new ISynchronizedStage[] { stage, alone }, s => Assert.True(s.CanSynchronize));
+        Assert.All(new IRankedStage[] { stage, alone }, s => Assert.True(s.CanSynchronize));
     }
 
     [Fact]
@@ -22,7 +22,7 @@ public sealed class SynchronizedStageTests
         using var hooked = Norm();
         hooked.register_forward_hook((_, _, y) => y);
         using var alone = new Recomputed(hooked);
-        Assert.All(new ISynchronizedStage[] { stage, alone }, s => Assert.False(s.CanSynchronize));
+        Assert.All(new IRankedStage[] { stage, alone }, s => Assert.False(s.CanSynchronize));
     }
 
     [Fact]
@@ -31,7 +31,7 @@ public sealed class SynchronizedStageTests
         using var stage = ResidualStage.Shared(Norm(), 2);
         using var x = rand(3, 4, 2, 2);
         using var before = stage.call(x);
-        ((ISynchronizedStage)stage).Synchronize(null);
+        ((IRankedStage)stage).Synchronize(null);
         using var after = stage.call(x);
         Assert.True(before.equal(after).all().item<bool>());
     }
@@ -40,7 +40,7 @@ public sealed class SynchronizedStageTests
     public void Of_NamesTheStagesOfANetwork()
     {
         using var network = nn.Sequential(("stem", new Recomputed(Norm())), ("stage", ResidualStage.Shared(Norm(), 2)));
-        Assert.Equal(["stem", "stage"], ISynchronizedStage.Of(network).Select(s => s.Name));
+        Assert.Equal(["stem", "stage"], IRankedStage.Of(network).Select(s => s.Name));
     }
 
     private static TorchSharp.Modules.Sequential Norm() => nn.Sequential(nn.BatchNorm2d(4));

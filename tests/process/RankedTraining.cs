@@ -18,8 +18,8 @@ internal static class RankedTraining
     /// <param name="args">
     /// train FOLDER NETWORK BATCH RANKS EPOCHS [FILE]: under mpirun together, otherwise as so many ranks would, from a file if one is
     /// named; each rank leaves weights-RANK.safetensors, parameters-RANK.bin and buffers-RANK.bin, rank 0 run-N.bin after each step.
-    /// sums COUNT: sums and broadcasts of random tensors. waits: waits in any order. loop: a loop of one's own. differ: another network on
-    /// rank 1. fail: an exception on rank 1. open: opens the ranks twice.
+    /// sums COUNT: sums and broadcasts of random tensors. waits: waits in any order. loop: a loop of one's own. overlap: gradients that
+    /// travel early. differ: another network on rank 1. fail: an exception on rank 1. open: opens the ranks twice.
     /// </param>
     public static int Run(string[] args)
     {
@@ -39,6 +39,9 @@ internal static class RankedTraining
                     break;
                 case "loop":
                     Loop(ranks!);
+                    break;
+                case "overlap":
+                    OverlappedGradients.Run(ranks!);
                     break;
                 case "differ":
                     using (var network = Network(ranks!.Rank == 1 ? "euler-deeper" : "euler"))

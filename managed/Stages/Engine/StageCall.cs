@@ -8,7 +8,8 @@ namespace ResNetNodes.Stages.Engine;
 /// <summary>One forward pass through a stage and its way back.</summary>
 /// <param name="snapshot">What it is made with; the call's to dispose.</param>
 /// <param name="results">Where its report goes.</param>
-internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
+/// <param name="listener">Who is told of gradients that its way back adds to in place; null: nobody.</param>
+internal sealed class StageCall(CallSnapshot snapshot, StageResults results, IGradientListener? listener)
 {
     // Held by those who add to .grad in place: two passes may share a parameter.
     private static readonly object Accumulating = new();
@@ -20,6 +21,7 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
     private Tensor? token;
     private Tensor? output;
     private autograd.AutogradContext? node;
+    private GradientNews? news;
 
     // Where the engine has threads of its own: an argument of the autograd function that nothing is computed from.
     private Tensor? signal;
@@ -71,6 +73,7 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
 
             var result = StageFunction.apply([x, .. snapshot.Parameters, .. snapshot.Extras, .. Signal(signal), this]);
             OutputCopies.Free(node!);
+            news = listener is not null && snapshot.AccumulatesInPlace ? new(listener, snapshot.Parameters) : null;
             return result;
         }
         finally
@@ -121,7 +124,7 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
                 done.Dispose();
             }
 
-            snapshot.Dispose();
+            End();
         }
     }
 
@@ -129,7 +132,7 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
     public void Abandon()
     {
         Interlocked.Exchange(ref context, null)?.Dispose();
-        snapshot.Dispose();
+        End();
     }
 
     /// <summary>As many undefined gradients as the autograd function has arguments.</summary>
@@ -175,7 +178,15 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
             // A parameter may have been replaced, or frozen, since: then nobody asks for its gradient.
             var takes = snapshot.Parameters.Select(p => !p.IsInvalid && p.requires_grad).ToList();
             var targets = snapshot.Parameters.Select((p, i) => takes[i] ? p.grad : null).ToArray();
-            Backward(done, gradOutput, targets!);
+            if (news is null)
+            {
+                Backward(done, gradOutput, targets!);
+            }
+            else
+            {
+                news.During(told => Backward(done, gradOutput, targets!, told));
+            }
+
             Array.ForEach(targets, target => target?.Dispose());
             var gradients = done.ParameterGradients();
             for (var i = 0; i < gradients.Length; i++)
@@ -215,11 +226,18 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results)
             snapshot.Parameters.Select(callback.TakeGradient).Concat(snapshot.Extras.Select((_, i) => callback.TakeExtraGradient(i))));
     }
 
-    private void Backward(Interop.StageContext done, Tensor gradOutput, Tensor[] targets) => Native(() =>
+    private void Backward(Interop.StageContext done, Tensor gradOutput, Tensor[] targets, GradientListener? told = null) => Native(() =>
     {
-        snapshot.Stage.Backward(done, gradOutput, snapshot.NativeWanted, targets, snapshot.InputWanted);
+        using var nobody = told is null ? new GradientListener() : null;
+        snapshot.Stage.Backward(done, gradOutput, snapshot.NativeWanted, targets, snapshot.InputWanted, told ?? nobody);
         return 0;
     });
+
+    private void End()
+    {
+        news?.Dispose();
+        snapshot.Dispose();
+    }
 
     // One for each argument of the autograd function.
     private List<Tensor> Returned(Tensor? ofInput, IEnumerable<Tensor?> others, Tensor? ofSignal = null)

@@ -13,6 +13,7 @@ internal sealed class StageEngine : IDisposable
     private readonly string name;
     private StageConfiguration configuration;
     private NativeCommunicator? ranks;
+    private IGradientListener? listener;
 
     /// <param name="name">What the stage is called in outputs and errors.</param>
     /// <param name="functions">The functions.</param>
@@ -32,6 +33,9 @@ internal sealed class StageEngine : IDisposable
     public string ExecutionReason => Current().Reason;
 
     public StageReport? LastReport => results.Last;
+
+    /// <summary>Whether ways back add to <c>.grad</c> themselves, as the stage is now.</summary>
+    public bool AddsInPlace => Options.AccumulateGradientsInPlace && Execution == StageExecution.Layers;
 
     /// <summary>Whether <see cref="Synchronize"/> takes the stage as it is now.</summary>
     public bool CanSynchronize => With(current => current.CanSynchronize);
@@ -79,7 +83,7 @@ internal sealed class StageEngine : IDisposable
         results.Settle();
         var current = Held();
         var snapshot = current.Snapshot(x, extras, training);
-        var call = new StageCall(snapshot, results);
+        var call = new StageCall(snapshot, results, Volatile.Read(ref listener));
         var output = snapshot.Recorded ? call.Record(x) : call.Evaluate(x);
         current.CountBatches(snapshot.Modes);
         return output;
@@ -103,6 +107,9 @@ internal sealed class StageEngine : IDisposable
             ranks = communicator;
         }
     }
+
+    /// <summary>From the next forward pass on, this one is told of gradients that ways back add to in place; null: nobody is.</summary>
+    public void Tell(IGradientListener? next) => Volatile.Write(ref listener, next);
 
     /// <summary>How each function is evaluated on a state like x.</summary>
     public IReadOnlyList<string> DescribeFunctions(Tensor x)
