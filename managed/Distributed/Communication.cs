@@ -1,6 +1,3 @@
-using TorchSharp;
-using static TorchSharp.torch;
-
 namespace ResNetNodes.Distributed;
 
 /// <summary>An operation of several ranks that is under way. Its tensor is not to be written or read until it is done.</summary>
@@ -8,11 +5,9 @@ public sealed class Communication
 {
     private readonly Communicator ranks;
     private readonly long number;
-    private readonly Tensor? tensor;
     private bool isDone;
 
-    internal Communication(Communicator ranks, long number, Tensor? tensor) =>
-        (this.ranks, this.number, this.tensor) = (ranks, number, tensor);
+    internal Communication(Communicator ranks, long number) => (this.ranks, this.number) = (ranks, number);
 
     /// <summary>Waits for its end; returns at once where it has been waited for.</summary>
     /// <exception cref="ResNetNodesException">
@@ -24,7 +19,6 @@ public sealed class Communication
         {
             ranks.Wait(number);
             isDone = true;
-            GC.KeepAlive(tensor);
         }
     }
 }

@@ -20,11 +20,13 @@ public sealed class Communicator : IDisposable
     private const int LookMilliseconds = 200;
 
     private readonly Interop.NativeCommunicator native;
+    private TimeSpan timeout;
 
     private Communicator(Interop.NativeCommunicator native)
     {
         this.native = native;
         (Rank, Size, LocalRank, LocalSize) = (native.Rank(), native.Size(), native.LocalRank(), native.LocalSize());
+        Timeout = TimeSpan.FromMinutes(10);
     }
 
     /// <summary>The engine's own.</summary>
@@ -46,8 +48,26 @@ public sealed class Communicator : IDisposable
     /// <summary>The ranks of this machine.</summary>
     public int LocalSize { get; }
 
-    /// <summary>How long a rank waits for the others before it takes them for lost.</summary>
-    public TimeSpan Timeout { get; set; } = TimeSpan.FromMinutes(10);
+    /// <summary>
+    /// How long a rank waits for the others before it takes them for lost: 10 minutes at first;
+    /// <see cref="System.Threading.Timeout.InfiniteTimeSpan"/>: for ever.
+    /// </summary>
+    /// <exception cref="ArgumentOutOfRangeException">Set to less than a millisecond.</exception>
+    public TimeSpan Timeout
+    {
+        get => timeout;
+        set
+        {
+            var isInfinite = value == System.Threading.Timeout.InfiniteTimeSpan;
+            if (!isInfinite)
+            {
+                ArgumentOutOfRangeException.ThrowIfLessThan(value, TimeSpan.FromMilliseconds(1));
+            }
+
+            timeout = value;
+            native.LimitWaits(isInfinite ? long.MaxValue : (long)value.TotalMilliseconds);
+        }
+    }
 
     /// <summary>Joins the other ranks by Open MPI, for once in the life of a process.</summary>
     /// <returns>The ranks; each has to dispose its own.</returns>
@@ -58,11 +78,6 @@ public sealed class Communicator : IDisposable
     public static Communicator OpenMpi()
     {
         NativeLibraries.Require();
-        if (!IsLaunched)
-        {
-            throw new ResNetNodesException("this process has not been started as one of several; start it by mpirun -n K");
-        }
-
         return new(new Interop.NativeCommunicator(NativeLibraries.PathOf("resnet_nodes_mpi") ?? throw new ResNetNodesException(
             "libresnet_nodes_mpi.so is missing beside libresnet_nodes.so: this build has been made without Open MPI; install its headers "
             + "(Debian: libopenmpi-dev) and build again: ./build.sh setup --with-mpi && ./build.sh")));
@@ -75,7 +90,7 @@ public sealed class Communicator : IDisposable
     public Communication StartSum(Tensor tensor)
     {
         ArgumentNullException.ThrowIfNull(tensor);
-        return new(this, native.StartSum(tensor), tensor);
+        return new(this, native.StartSum(tensor));
     }
 
     /// <summary>Starts to give one rank's values of a tensor to all.</summary>
@@ -86,7 +101,7 @@ public sealed class Communicator : IDisposable
     public Communication StartBroadcast(Tensor tensor, int root = 0)
     {
         ArgumentNullException.ThrowIfNull(tensor);
-        return new(this, native.StartBroadcast(tensor, root), tensor);
+        return new(this, native.StartBroadcast(tensor, root));
     }
 
     /// <summary>Sums a tensor up over the ranks, in place: <see cref="StartSum"/>, to its end.</summary>
@@ -97,7 +112,7 @@ public sealed class Communicator : IDisposable
 
     /// <summary>Waits until every rank has come here.</summary>
     /// <exception cref="ResNetNodesException">Some have not.</exception>
-    public void Barrier() => new Communication(this, native.StartBarrier(), null).Wait();
+    public void Barrier() => new Communication(this, native.StartBarrier()).Wait();
 
     /// <summary>Ends all ranks at once; does not return. mpirun ends with the same code.</summary>
     /// <param name="exitCode">Above 0.</param>
@@ -157,15 +172,8 @@ public sealed class Communicator : IDisposable
     /// <exception cref="ResNetNodesException">The operation has failed, or the others have not come.</exception>
     internal void Wait(long operation)
     {
-        var until = Environment.TickCount64 + (long)Timeout.TotalMilliseconds;
         while (!native.Wait(operation, LookMilliseconds))
         {
-            if (Environment.TickCount64 > until)
-            {
-                throw new ResNetNodesException(
-                    $"rank {Rank} has waited {Timeout.TotalMinutes:0.#} minutes for the others: one of them hangs, or its machine can't be "
-                    + "reached");
-            }
         }
     }
 }

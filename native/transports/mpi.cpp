@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "ranks/pause.h"
 #include "resnet_nodes/export.h"
 #include "resnet_nodes/transport.h"
 
@@ -112,8 +113,11 @@ class Mpi {
   }
 
   [[noreturn]] void abort(int32_t code) {
-    abort_code_ = code;
-    abort_ = true;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      abort_code_ = code;
+      abort_ = true;
+    }
     changed_.notify_all();
     // The thread ends the process.
     for (;;) std::this_thread::sleep_for(std::chrono::seconds(1));
@@ -204,19 +208,12 @@ class Mpi {
     finalized_ = true;
   }
 
-  // At first at once, then less and less often.
   void complete(MPI_Request& request) {
-    constexpr int kAtOnce = 64;
-    constexpr auto kShortest = std::chrono::microseconds(10), kLongest = std::chrono::microseconds(200);
-    auto pause = kShortest;
-    for (int looks = 0;; ++looks) {
+    for (resnet_nodes::Pause pause;; pause()) {
       int done = 0;
       check(MPI_Test(&request, &done, MPI_STATUS_IGNORE));
       if (done != 0) return;
       end_if_asked();
-      if (looks < kAtOnce) continue;
-      std::this_thread::sleep_for(pause);
-      pause = std::min<std::chrono::microseconds>(2 * pause, kLongest);
     }
   }
 

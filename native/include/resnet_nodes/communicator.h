@@ -3,6 +3,8 @@
 
 #include <torch/csrc/stable/tensor.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -59,9 +61,12 @@ class RESNET_NODES_API Communicator {
   int64_t start_barrier();
 
   /// Waits for an operation, so many milliseconds at most. Returns whether it is done; an operation that is done is
-  /// forgotten. Throws Error where it has failed, or where there is none of this number. A CUDA tensor then holds the
-  /// result for every stream and for the host.
+  /// forgotten. Throws Error where it has failed, where there is none of this number, and where it is not done and has
+  /// been waited for longer than `limit_waits` says. A CUDA tensor then holds the result for every stream and for the
+  /// host.
   bool wait(int64_t operation, int64_t milliseconds);
+  /// How long a rank waits for the others before it takes them for lost: 10 minutes at first.
+  void limit_waits(int64_t milliseconds) { limit_ = milliseconds; }
 
   /// Ends all ranks at once with this exit code; does not return.
   void abort(int32_t code);
@@ -73,6 +78,12 @@ class RESNET_NODES_API Communicator {
   int64_t keep(int64_t operation, const Tensor& tensor);
   void forget(int64_t operation);
   bool wait_for_nccl(int64_t operation, int64_t milliseconds);
+  void check_limit(int64_t operation);
+
+  struct Kept {
+    Tensor tensor;
+    std::chrono::steady_clock::time_point waited_since;  ///< its beginning: nobody has waited yet
+  };
 
   void* library_ = nullptr;
   ResNetNodesTransport* transport_;
@@ -82,7 +93,8 @@ class RESNET_NODES_API Communicator {
   std::mutex order_;
   std::mutex mutex_;
   // Of the operations that have not been waited for.
-  std::map<int64_t, Tensor> tensors_;
+  std::map<int64_t, Kept> operations_;
+  std::atomic<int64_t> limit_{int64_t{10} * 60 * 1000};
   std::shared_ptr<NormSums> norm_sums_;
 };
 

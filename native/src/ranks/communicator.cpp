@@ -141,7 +141,10 @@ bool Communicator::wait(int64_t operation, int64_t milliseconds) {
   if (operation < 0) return wait_for_nccl(operation, milliseconds);
   const int32_t state = transport_->wait(transport_->state, operation, milliseconds);
   if (state == -2) throw Error("wait: there is no operation " + std::to_string(operation) + ", or it was waited for");
-  if (state == 0) return false;
+  if (state == 0) {
+    check_limit(operation);
+    return false;
+  }
   forget(operation);
   if (state < 0) throw Error(std::string("ranks: ") + transport_->failure(transport_->state));
   return true;
@@ -151,12 +154,15 @@ bool Communicator::wait_for_nccl(int64_t operation, int64_t milliseconds) {
   Tensor tensor;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    const auto found = tensors_.find(operation);
-    if (found != tensors_.end()) tensor = found->second;
+    const auto found = operations_.find(operation);
+    if (found != operations_.end()) tensor = found->second.tensor;
   }
   const DeviceGuard guard(tensor);
   try {
-    if (!nccl_->wait(operation, milliseconds)) return false;
+    if (!nccl_->wait(operation, milliseconds)) {
+      check_limit(operation);
+      return false;
+    }
   } catch (const Error&) {
     forget(operation);
     throw;
@@ -170,15 +176,27 @@ void Communicator::abort(int32_t code) {
   transport_->abort(transport_->state, code);
 }
 
+void Communicator::check_limit(int64_t operation) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto found = operations_.find(operation);
+  if (found == operations_.end()) return;
+  const auto now = std::chrono::steady_clock::now();
+  Kept& kept = found->second;
+  if (kept.waited_since == std::chrono::steady_clock::time_point()) kept.waited_since = now;
+  if (std::chrono::duration_cast<std::chrono::milliseconds>(now - kept.waited_since).count() < limit_) return;
+  throw Error("rank " + std::to_string(rank()) + " has waited " + std::to_string(limit_ / 1000) +
+              " seconds for the others: one of them hangs, or its machine can't be reached");
+}
+
 int64_t Communicator::keep(int64_t operation, const Tensor& tensor) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  tensors_.emplace(operation, tensor);
+  operations_.emplace(operation, Kept{tensor, {}});
   return operation;
 }
 
 void Communicator::forget(int64_t operation) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  tensors_.erase(operation);
+  operations_.erase(operation);
 }
 
 }  // namespace resnet_nodes

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "ranks/pause.h"
 #include "resnet_nodes/error.h"
 
 namespace resnet_nodes {
@@ -112,11 +113,8 @@ void Nccl::exchange(int64_t operation) const {
 }
 
 bool Nccl::wait(int64_t operation, int64_t milliseconds) {
-  constexpr int kAtOnce = 64;
-  constexpr auto kShortest = std::chrono::microseconds(10), kLongest = std::chrono::microseconds(200);
   const Time end = std::chrono::steady_clock::now() + std::chrono::milliseconds(milliseconds);
-  auto pause = kShortest;
-  for (int looks = 0;; ++looks) {
+  for (Pause pause;; pause()) {
     if (const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock); lock.owns_lock()) {
       auto found = events_.extract(operation);
       if (found.empty()) {
@@ -127,10 +125,6 @@ bool Nccl::wait(int64_t operation, int64_t milliseconds) {
       events_.insert(std::move(found));
     }
     if (std::chrono::steady_clock::now() >= end) return false;
-    if (looks < kAtOnce) continue;
-    // Less and less often: the core is the next batch's.
-    std::this_thread::sleep_for(pause);
-    pause = std::min<std::chrono::microseconds>(2 * pause, kLongest);
   }
 }
 

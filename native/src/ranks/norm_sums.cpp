@@ -12,8 +12,8 @@
 namespace resnet_nodes {
 namespace {
 
-// Between two looks at an operation.
-constexpr int64_t kWaitMilliseconds = 60'000;
+// Between two looks at whether the others are taken for lost.
+constexpr int64_t kWaitMilliseconds = 1000;
 
 }  // namespace
 
