@@ -26,6 +26,16 @@ END
 say() { echo "two-hosts.sh: $*" >&2; }
 wrong() { say "$@"; exit 2; }
 
+# Sets status to that of a process, also where a signal that is passed on to it interrupts the wait.
+await() {
+  asked=yes
+  while [[ -n "$asked" ]]; do
+    asked=
+    wait "$1"
+    status=$?
+  done
+}
+
 given=("$@")
 if [[ "${1:-}" == --inside ]]; then
   inside=yes
@@ -65,20 +75,21 @@ if [[ "$inside" == no ]]; then
   [[ -n "$(type -P mpirun)" ]] || ((${#command[@]} == 0)) || wrong "mpirun is missing: ./build.sh setup --with-mpi installs it"
   namespaces=(unshare --net --uts --ipc --mount --pid --fork --kill-child --mount-proc)
   ((EUID == 0)) || namespaces+=(--user --map-root-user)
-  reason="$("${namespaces[@]}" mount -t tmpfs none /dev/shm 2>&1)" || wrong "namespaces can't be made here (${reason:-no reason given});" \
+  # shellcheck disable=SC2016 # Of the shell that is started.
+  reason="$("${namespaces[@]}" bash -c 'mount -t tmpfs none /dev/shm && ip link add eth0 type veth peer name eth1' 2>&1 | head -n 1
+    exit "${PIPESTATUS[0]}")" || wrong "namespaces can't be made here (${reason:-no reason given});" \
     "be root, in a container with CAP_SYS_ADMIN and CAP_NET_ADMIN, or let the system have user namespaces"
   # Were this shell killed by force, the namespaces' first process would be too, and with it all others. In a session of its own it
   # gets a terminal's signals once, from here.
   setsid setpriv --pdeathsig KILL "${namespaces[@]}" "$root/scripts/two-hosts.sh" --inside "${given[@]}" &
   started=$!
   # shellcheck disable=SC2317,SC2329 # By the trap.
-  forward() { pkill -TERM -P "$started" 2>/dev/null; }
+  forward() {
+    asked=yes
+    until pkill -TERM -P "$started" || ! kill -0 "$started" 2>/dev/null; do sleep 0.1; done
+  }
   trap forward TERM INT HUP
-  status=129
-  while ((status > 128)) && kill -0 "$started" 2>/dev/null; do
-    wait "$started"
-    status=$?
-  done
+  await "$started"
   exit "$status"
 fi
 
@@ -89,6 +100,7 @@ mpi='' beta=''
 end() {
   # Before mpirun runs there is nothing to be ended in order.
   [[ -n "$mpi" ]] || exit 143
+  asked=yes
   kill -TERM "$mpi" 2>/dev/null
 }
 trap end TERM
@@ -96,7 +108,7 @@ trap end TERM
 # Of alpha alone, and gone with it.
 work=/dev/shm/two-hosts
 { mount -t tmpfs none /dev/shm && mkdir "$work"; } || wrong "/dev/shm can't be had for these hosts alone"
-echo alpha >/proc/sys/kernel/hostname
+hostname alpha
 printf '%s\n' '127.0.0.1 localhost' '10.74.11.1 alpha' '10.74.11.2 beta' >"$work/names"
 mount --bind "$work/names" /etc/hosts || wrong "/etc/hosts can't be had for these hosts alone"
 
@@ -111,7 +123,7 @@ compile() {
 # Beta's first process waits for its end.
 # shellcheck disable=SC2016 # Of the shell that is started.
 exec {said}< <(exec unshare --net --uts --ipc --mount bash -c \
-  'mount -t tmpfs none /dev/shm && echo beta >/proc/sys/kernel/hostname && ip link set lo up && echo ready && exec sleep infinity')
+  'mount -t tmpfs none /dev/shm && hostname beta && ip link set lo up && echo ready && exec sleep infinity')
 beta=$!
 read -r -t 60 _ <&"$said" || wrong "the second host can't be made"
 
@@ -170,11 +182,7 @@ read -r in_before out_before < <(through)
 taskset -c "$(join "${own[@]}")" mpirun --allow-run-as-root --hostfile "$work/hosts" -n "$((2 * slots))" --bind-to none \
   --mca plm_rsh_agent "$work/agent" --mca orte_tmpdir_base /dev/shm "${command[@]}" &
 mpi=$!
-status=129
-while ((status > 128)) && kill -0 "$mpi" 2>/dev/null; do
-  wait "$mpi"
-  status=$?
-done
+await "$mpi"
 read -r in_after out_after < <(through)
 
 # All is mpirun's to end; what it leaves would be ended here, unseen.
