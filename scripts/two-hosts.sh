@@ -7,19 +7,20 @@ set -uo pipefail
 root="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
 # Debian keeps tc where only root looks.
 PATH="$PATH:/usr/sbin:/sbin"
-rate='' delay='' slots=1 check=no command=() inside=no
+rate='' delay='' slots=1 check=no possible=no command=() inside=no
 
 usage() {
   cat <<END
-usage: scripts/two-hosts.sh [--rate R] [--delay D] [--slots S] [--check] [-- COMMAND...]
+usage: scripts/two-hosts.sh [--rate R] [--delay D] [--slots S] [--check] [--possible] [-- COMMAND...]
 
   --rate R    what the link lets through in each direction, as 1gbit or 100mbit; left out, as much as the machine can
   --delay D   how long the link takes, one way, as 5ms or 200us: there and back it is twice that; left out, no time
   --slots S   ranks of each host [$slots]: mpirun starts twice as many
   --check     first measures the link: how long there and back, and what TCP gets through
+  --possible  only says whether this machine can have such hosts
   COMMAND     what every rank runs, as ./resnet-nodes train --dataset synthetic
 
-Of root, or of anybody who may make user namespaces. Options of mpirun can be given by its variables: OMPI_MCA_orte_abort_print_stack=1.
+Of root, or of anybody who may make user namespaces. Options of mpirun can be given by its variables: OMPI_MCA_odls_base_sigkill_timeout=60.
 END
 }
 
@@ -61,12 +62,13 @@ while (($#)); do
       shift 2
       ;;
     --check) check=yes && shift ;;
+    --possible) possible=yes && shift ;;
     --) shift && command=("$@") && break ;;
     -h | --help) usage; exit 0 ;;
     *) wrong "'$1' is not an option" ;;
   esac
 done
-((${#command[@]})) || [[ "$check" == yes ]] || wrong "what is to be run? it comes after --"
+((${#command[@]})) || [[ "$check$possible" == *yes* ]] || wrong "what is to be run? it comes after --"
 
 if [[ "$inside" == no ]]; then
   for tool in ip tc; do
@@ -79,6 +81,7 @@ if [[ "$inside" == no ]]; then
   reason="$("${namespaces[@]}" bash -c 'mount -t tmpfs none /dev/shm && ip link add eth0 type veth peer name eth1' 2>&1 | head -n 1
     exit "${PIPESTATUS[0]}")" || wrong "namespaces can't be made here (${reason:-no reason given});" \
     "be root, in a container with CAP_SYS_ADMIN and CAP_NET_ADMIN, or let the system have user namespaces"
+  [[ "$possible" == no ]] || exit 0
   # Were this shell killed by force, the namespaces' first process would be too, and with it all others. In a session of its own it
   # gets a terminal's signals once, from here.
   setsid setpriv --pdeathsig KILL "${namespaces[@]}" "$root/scripts/two-hosts.sh" --inside "${given[@]}" &
