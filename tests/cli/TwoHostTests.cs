@@ -169,7 +169,7 @@ public sealed class TwoHostTests : IDisposable
     }
 }
 
-/// <summary>Whether this machine can have two hosts: containers often can't. Their tests are then skipped, and counted, with the reason.</summary>
+/// <summary>Whether this machine can have two hosts; containers often can't. Tests are then skipped, with the reason.</summary>
 internal static class TwoHosts
 {
     public static readonly string Script = Path.Combine(Executable.Root, "scripts", "two-hosts.sh");
