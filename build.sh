@@ -66,6 +66,7 @@ missing_packages() {
   if [[ "$with_mpi" == yes ]]; then
     command -v mpicxx >/dev/null || missing+=(libopenmpi-dev)
     command -v mpirun >/dev/null || missing+=(openmpi-bin)
+    command -v ip >/dev/null || missing+=(iproute2)
   fi
   printf '%s\n' "${missing[@]}"
 }
@@ -117,7 +118,7 @@ install_runtime() {
 
 ## installs what is missing: compiler, CMake, SWIG, GoogleTest, clang-format, Fashion-MNIST (Debian packages, as root);
 ## Debian 13's libstdc++6 if the installed one is too old; LibTorch's headers, unpacked into the cache folder;
-## with `--with-mpi` Open MPI, for trainings by several processes: the next build makes its library
+## with `--with-mpi` Open MPI, for trainings by several processes (the next build makes its library), and iproute2, to try two machines
 command_setup() {
   case "${1:-}" in
     '') ;;

@@ -1,8 +1,4 @@
-using System.Buffers.Binary;
 using System.Diagnostics;
-using System.Text;
-using System.Text.Json;
-using System.Text.Json.Nodes;
 using Xunit;
 
 namespace ResNetNodes.Cli.Tests;
@@ -54,8 +50,9 @@ public sealed class KillTests : IDisposable
         Assert.All(places, place => Assert.InRange(place.Epoch, 1, 3));
         Assert.True(places.Count(place => place.Step > 0) >= 2, string.Join(", ", places));
         Finish([.. Training, "--out", run, "--resume"]);
-        Assert.Equal(Contents(whole), Contents(run));
-        Assert.Equal(Table(whole), Table(run));
+        Assert.Equal(RunContents.Checkpoint(whole), RunContents.Checkpoint(run));
+        Assert.Equal(4, RunContents.Metrics(run).Count);
+        Assert.Equal(RunContents.Metrics(whole), RunContents.Metrics(run));
         Assert.False(File.Exists(Checkpoint(run) + ".partial"));
     }
 
@@ -141,46 +138,9 @@ public sealed class KillTests : IDisposable
             return null;
         }
 
-        var header = Read(run).Header;
+        var header = RunContents.Read(run).Header;
         return header["Begun"] is { } begun
             ? ((int)begun["Epoch"]!, (int)begun["Steps"]!)
             : (header["History"]!.AsArray().Count + 1, 0);
     }
-
-    // As docs/architecture.md has the file.
-    private static (JsonNode Header, byte[] Tensors) Read(string run)
-    {
-        var bytes = File.ReadAllBytes(Checkpoint(run));
-        const int first = 25 + sizeof(long);
-        Assert.Equal("ResNetNodes checkpoint 3\n", Encoding.ASCII.GetString(bytes, 0, 25));
-        var length = (int)BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(25));
-        return (JsonNode.Parse(bytes.AsSpan(first, length))!, bytes[(first + length)..^32]);
-    }
-
-    // All that a checkpoint holds, without times and memory.
-    private static string Contents(string run)
-    {
-        var (header, tensors) = Read(run);
-        foreach (var epoch in header["History"]!.AsArray())
-        {
-            foreach (var measured in epoch!.AsObject().Where(p => IsMeasured(p.Key)).Select(p => p.Key).ToList())
-            {
-                epoch.AsObject().Remove(measured);
-            }
-        }
-
-        return header.ToJsonString(new JsonSerializerOptions { WriteIndented = true }) + Convert.ToHexString(tensors);
-    }
-
-    // The columns of metrics.csv that say what was computed.
-    private static List<string> Table(string run)
-    {
-        var rows = File.ReadAllLines(Path.Combine(run, "metrics.csv")).Select(line => line.Split(',')).ToList();
-        var kept = Enumerable.Range(0, rows[0].Length).Where(i => !IsMeasured(rows[0][i])).ToList();
-        Assert.Equal(4, rows.Count);
-        return [.. rows.Select(row => string.Join(',', kept.Select(i => row[i])))];
-    }
-
-    private static bool IsMeasured(string name) =>
-        new[] { "seconds", "share", "bytes" }.Any(word => name.Contains(word, StringComparison.OrdinalIgnoreCase));
 }

@@ -155,6 +155,20 @@ public sealed class ScriptTests
         Assert.Contains("1 of 1 trainings are bit-equal to the undisturbed one (seed 1)", output);
     }
 
+    [Theory]
+    [InlineData("--rate is '1', expected a whole number with kbit, mbit or gbit, as 1gbit", "--rate", "1")]
+    [InlineData("--delay is '', expected a whole number with us or ms, as 5ms", "--delay")]
+    [InlineData("--slots is '0', expected a whole number from 1", "--slots", "0")]
+    [InlineData("'--dely' is not an option", "--dely", "5ms")]
+    [InlineData("what is to be run? it comes after --", "--rate", "1gbit")]
+    public void TwoHosts_WrongUsage_IsOneLine(string message, params string[] words)
+    {
+        var (code, output, error) = Run("two-hosts.sh", words);
+        Assert.Equal(2, code);
+        Assert.Empty(output);
+        Assert.Contains(message, Assert.Single(error.Trim().Split('\n')));
+    }
+
     private static (int Code, string Out, string Error) Faults(params string[] words) => Run("faults.sh", words);
 
     private static (int Code, string Out, string Error) Run(string script, params string[] words)
