@@ -39,35 +39,42 @@ internal sealed class Children(RunFolder folder, Experiment experiment, JobsGrou
         var done = 0;
         if (SharedRuns.Current is { } shared)
         {
-            var left = Enumerable.Range(0, children.Count).Where(i => !IsKept(i)).ToList();
-            shared.Each(runs with { Runs = [.. left.Select(i => runs.Runs[i])] }, (i, run) => Make(left[i], run), cancellation);
+            var left = new List<int>();
+            foreach (var (i, child) in children.Index())
+            {
+                if (folder.Made<T>(child.Key) is { } made)
+                {
+                    Take(i, 0, made);
+                }
+                else
+                {
+                    left.Add(i);
+                }
+            }
+
+            shared.Each(runs with { Runs = [.. left.Select(i => runs.Runs[i])] }, (i, rank, run) => Make(left[i], rank, run), cancellation);
         }
         else
         {
-            Jobs.Each(children.Count, jobs.Number, cancellation, (i, goOn) => Make(i, () => runs.Run(i, string.Empty, goOn)));
+            Jobs.Each(children.Count, jobs.Number, cancellation, (i, goOn) => Make(i, 0, () => runs.Run(i, string.Empty, goOn)));
         }
 
         return results;
 
-        bool IsKept(int i)
-        {
-            if (folder.Made<T>(children[i].Key) is not { } made)
-            {
-                return false;
-            }
+        void Make(int i, int rank, Func<string> run) =>
+            Take(i, rank, folder.Point(children[i].Key, () => result(runs.Runs[i].Path, run)));
 
-            Take(i, made);
-            return true;
-        }
-
-        void Make(int i, Func<string> run) => Take(i, folder.Point(children[i].Key, () => result(runs.Runs[i].Path, run)));
-
-        void Take(int i, T made)
+        void Take(int i, int rank, T made)
         {
             lock (results)
             {
                 results[i] = made;
                 terminal.Progress((double)++done / children.Count, $"{children[i].Key}: {done} of {children.Count} are done");
+                if (rank > 0)
+                {
+                    terminal.Detail(() => $"{children[i].Key}: run by rank {rank}");
+                }
+
                 finished(i, made);
             }
         }

@@ -108,13 +108,20 @@ internal sealed class RankBoard
     /// <summary>Tells what became of a run.</summary>
     public void Report(int list, int run, RunOutcome outcome) => AtomicFile.Write(At($"{list}-done-{run}.json"), SealedJson.Write(outcome));
 
-    /// <summary>What other ranks have told so far, and the run of each.</summary>
-    public IEnumerable<(int Run, Func<RunOutcome> Outcome)> Reports(int list)
+    /// <summary>What other ranks have told of runs.</summary>
+    /// <param name="list">The list.</param>
+    /// <param name="known">Runs that are left out; gets those that are told of.</param>
+    public IEnumerable<(int Run, RunOutcome Outcome)> Reports(int list, ISet<int> known)
     {
         var (folder, beginning) = (Path.GetDirectoryName(Name)!, $"{Path.GetFileName(Name)}-{list}-done-");
-        return Directory.EnumerateFiles(folder, beginning + "*.json").Select(path => (
-            int.Parse(Path.GetFileNameWithoutExtension(path)[beginning.Length..]),
-            (Func<RunOutcome>)(() => SealedJson.Read<RunOutcome>(path, Remedy))));
+        foreach (var path in Directory.EnumerateFiles(folder, beginning + "*.json"))
+        {
+            var run = int.Parse(Path.GetFileNameWithoutExtension(path)[beginning.Length..]);
+            if (known.Add(run))
+            {
+                yield return (run, SealedJson.Read<RunOutcome>(path, Remedy));
+            }
+        }
     }
 
     // Whether it was not there: of several ranks one succeeds.

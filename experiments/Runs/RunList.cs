@@ -28,28 +28,31 @@ internal sealed record RunList(int Jobs, string? Threads, IReadOnlyList<ChildRun
 }
 
 /// <summary>What became of a run on another rank.</summary>
+/// <param name="Rank">Which.</param>
 /// <param name="Code">Its exit code.</param>
 /// <param name="Text">What it wrote on standard output, or the failure.</param>
-internal sealed record RunOutcome(int Code, string Text)
+internal sealed record RunOutcome(int Rank, int Code, string Text)
 {
     /// <summary>Runs it.</summary>
-    public static RunOutcome Of(Func<string> run)
+    /// <param name="rank">This one.</param>
+    /// <param name="run">Runs it, and returns what it wrote.</param>
+    public static RunOutcome Of(int rank, Func<string> run)
     {
         try
         {
-            return new(ExitCode.Success, run());
+            return new(rank, ExitCode.Success, run());
         }
         catch (UsageException exception)
         {
-            return new(ExitCode.WrongUsage, exception.Message);
+            return new(rank, ExitCode.WrongUsage, exception.Message);
         }
         catch (DivergedException exception)
         {
-            return new(ExitCode.Diverged, exception.Message);
+            return new(rank, ExitCode.Diverged, exception.Message);
         }
         catch (ResNetNodesException exception)
         {
-            return new(ExitCode.Failed, exception.Message);
+            return new(rank, ExitCode.Failed, exception.Message);
         }
     }
 

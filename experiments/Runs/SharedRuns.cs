@@ -86,9 +86,9 @@ internal sealed class SharedRuns
 
     /// <summary>On rank 0: has all runs of a list done, each by the rank that takes it first.</summary>
     /// <param name="runs">The runs.</param>
-    /// <param name="finish">Gets the index of a run, and a function that returns what it wrote on standard output.</param>
+    /// <param name="finish">Gets the index of a run, its rank, and a function that returns what it wrote on standard output.</param>
     /// <param name="cancellation">Ends all of them.</param>
-    public void Each(RunList runs, Action<int, Func<string>> finish, CancellationToken cancellation)
+    public void Each(RunList runs, Action<int, int, Func<string>> finish, CancellationToken cancellation)
     {
         var (list, left) = (lists++, runs.Runs.Count);
         try
@@ -104,7 +104,7 @@ internal sealed class SharedRuns
 
                 foreach (var run in board.Claim(list, runs, goOn))
                 {
-                    Finish(run, () => runs.Run(run, string.Empty, goOn));
+                    Finish(run, 0, () => runs.Run(run, string.Empty, goOn));
                 }
             });
         }
@@ -120,16 +120,16 @@ internal sealed class SharedRuns
             var known = new HashSet<int>();
             while (Volatile.Read(ref left) > 0 && !goOn.WaitHandle.WaitOne(Look))
             {
-                foreach (var (run, outcome) in board!.Reports(list).Where(report => known.Add(report.Run)))
+                foreach (var (run, outcome) in board!.Reports(list, known))
                 {
-                    Finish(run, () => outcome().Output());
+                    Finish(run, outcome.Rank, outcome.Output);
                 }
             }
         }
 
-        void Finish(int run, Func<string> output)
+        void Finish(int run, int rank, Func<string> output)
         {
-            finish(run, output);
+            finish(run, rank, output);
             Interlocked.Decrement(ref left);
         }
     }
@@ -176,7 +176,7 @@ internal sealed class SharedRuns
                 {
                     foreach (var run in offers.Claim(list, runs, goOn))
                     {
-                        offers.Report(list, run, RunOutcome.Of(() => runs.Run(run, $", on rank {ranks.Rank}", goOn)));
+                        offers.Report(list, run, RunOutcome.Of(ranks.Rank, () => runs.Run(run, $", on rank {ranks.Rank}", goOn)));
                     }
                 });
             }
