@@ -57,7 +57,7 @@ internal static class Program
         string? Continuation() => OwnProcess.IsThis ? null : verb?.Continuation;
         try
         {
-            return Run(arguments, parsed => verb = parsed, signals.Cancellation);
+            return Run(arguments, parsed => verb = parsed, signals);
         }
         catch (ClosedPipeException exception)
         {
@@ -99,7 +99,7 @@ internal static class Program
         }
     }
 
-    private static int Run(string[] arguments, Action<Verb> parsed, CancellationToken cancellation)
+    private static int Run(string[] arguments, Action<Verb> parsed, Signals signals)
     {
         if (arguments.Length == 0 || arguments[0] is "--help" or "-h" || (arguments[0] == "help" && arguments.Length == 1))
         {
@@ -131,7 +131,12 @@ internal static class Program
         var shown = verb.Group<TerminalGroup>();
         using var terminal = new Terminal(
             shown?.Json == true, shown?.Quiet == true, shown?.Verbose == true, shown?.NoColor != true, !RankedRun.IsFirst);
-        verb.Start(terminal, cancellation);
+        if (!SharedRuns.Help(verb, signals))
+        {
+            verb.Start(terminal, signals.Cancellation);
+        }
+
+        RankedRun.Leave();
         return ExitCode.Success;
     }
 }

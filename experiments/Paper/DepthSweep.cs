@@ -23,10 +23,11 @@ internal sealed record SweepRow(
 [Verb("depth-sweep", HelpText = "Test error against depth: {ResNet, HeunNet} x {backprop, adjoint} x depths x seeds.")]
 [Page(
     "Figure 3c of arXiv 2205.14612. Each run is a 'train' in its own folder; --resume skips finished runs and repeats "
-    + "broken ones.",
+    + "broken ones. mpirun -n K shares them out to K processes.",
     "resnet-nodes depth-sweep --preset small                        (minutes on 2 cores)",
     "resnet-nodes depth-sweep --preset paper --data cifar-10-binary.tar.gz --jobs 4")]
 [PaperRow("figure 3c", order: 9)]
+[Ranked(sharesRuns: true)]
 [JsonRows(typeof(SweepRow))]
 [Defaults("depths=2,4,8,16,32,64", "reconstructions=backprop,adaptive", "epochs=90", "schedule=thirds", "seeds=1,2,3,4,5")]
 [Meaning("planes", "Channels of the stage [16].")]

@@ -14,11 +14,12 @@ internal sealed record ReproduceRow(string Verb, string Folder, double Seconds);
 [Verb("reproduce", HelpText = "Run every experiment at a preset, one after the other, and write the report.")]
 [Page(
     "All figures and tables of arXiv 2205.14612. If interrupted, --resume continues: finished experiments and points "
-    + "are kept.",
+    + "are kept. mpirun -n K shares out the runs of each experiment to K processes.",
     "resnet-nodes reproduce --preset smoke --out runs/smoke     (half a minute on 2 cores)",
     "resnet-nodes reproduce --preset small --out runs/small     (50 minutes on 2 cores)",
     "resnet-nodes reproduce --preset small --out runs/small --resume")]
 [JsonRows(typeof(ReproduceRow))]
+[Ranked(sharesRuns: true)]
 [Defaults("preset=small")]
 [Preset("smoke", Summary = "each experiment at its preset smoke")]
 [Preset("small", Summary = "each experiment at its preset small")]

@@ -89,7 +89,7 @@ internal sealed class Train : Experiment
             Unused("momentum", "--optimizer adamw has none");
         }
 
-        if (!RankedRun.IsOneOfSeveral)
+        if (!RankedRun.TrainsTogether)
         {
             Unused("sync-batch-norm", "this is the only process; start several with mpirun -n K");
         }
@@ -129,8 +129,6 @@ internal sealed class Train : Experiment
         {
             Show(history, folder, terminal, network, stage, images.Name, validation is not null);
         }
-
-        RankedRun.Leave();
     }
 
     private static void Show(

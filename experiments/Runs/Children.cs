@@ -10,12 +10,12 @@ namespace ResNetNodes.Experiments.Runs;
 internal sealed record Child(string Key, Type Verb, params IReadOnlyList<(string Name, string? Value)> Own);
 
 /// <summary>
-/// Runs in processes of their own, several at a time: they do not share a heap, and a broken one takes nothing along. One that is
-/// finished is not started again, and one that was ended goes on.
+/// Runs in processes of their own, several at a time, and shared out to the ranks where there are others: they do not share a heap, and a
+/// broken one takes nothing along. One that is finished is not started again, and one that was ended goes on.
 /// </summary>
 /// <param name="folder">Of the experiment: each run gets a folder inside.</param>
 /// <param name="experiment">Its options are theirs, as far as they have them.</param>
-/// <param name="jobs">How many at a time.</param>
+/// <param name="jobs">How many at a time, of each rank.</param>
 internal sealed class Children(RunFolder folder, Experiment experiment, JobsGroup jobs)
 {
     /// <summary>Runs them.</summary>
@@ -33,20 +33,51 @@ internal sealed class Children(RunFolder folder, Experiment experiment, JobsGrou
         CancellationToken cancellation)
         where T : class
     {
-        var runs = children.Select(child => (Path: folder.NewRun(child.Key), Words: WordsOf(child))).ToList();
+        var runs = new RunList(
+            jobs.Number, experiment.Threads.Text, [.. children.Select(child => new ChildRun(folder.NewRun(child.Key), WordsOf(child)))]);
         var results = new T[children.Count];
         var done = 0;
-        Jobs.Each(children.Count, jobs.Number, cancellation, (i, goOn) =>
+        if (SharedRuns.Current is { } shared)
         {
-            var (path, words) = runs[i];
-            results[i] = folder.Point(children[i].Key, () => result(path, () => OwnProcess.Run(words, path, inOrder: true, goOn)));
+            var left = new List<int>();
+            foreach (var (i, child) in children.Index())
+            {
+                if (folder.Made<T>(child.Key) is { } made)
+                {
+                    Take(i, 0, made);
+                }
+                else
+                {
+                    left.Add(i);
+                }
+            }
+
+            shared.Each(runs with { Runs = [.. left.Select(i => runs.Runs[i])] }, (i, rank, run) => Make(left[i], rank, run), cancellation);
+        }
+        else
+        {
+            Jobs.Each(children.Count, jobs.Number, cancellation, (i, goOn) => Make(i, 0, () => runs.Run(i, string.Empty, goOn)));
+        }
+
+        return results;
+
+        void Make(int i, int rank, Func<string> run) =>
+            Take(i, rank, folder.Point(children[i].Key, () => result(runs.Runs[i].Path, run)));
+
+        void Take(int i, int rank, T made)
+        {
             lock (results)
             {
+                results[i] = made;
                 terminal.Progress((double)++done / children.Count, $"{children[i].Key}: {done} of {children.Count} are done");
-                finished(i, results[i]);
+                if (rank > 0)
+                {
+                    terminal.Detail(() => $"{children[i].Key}: run by rank {rank}");
+                }
+
+                finished(i, made);
             }
-        });
-        return results;
+        }
     }
 
     private List<string> WordsOf(Child child)
@@ -55,8 +86,8 @@ internal sealed class Children(RunFolder folder, Experiment experiment, JobsGrou
         return experiment.WordsFor(
             child.Verb,
             [
-                .. child.Own, ("threads", jobs.ThreadsOf(experiment.Threads)), ("out", path),
-                ("resume", Directory.Exists(path) ? "true" : null), ("quiet", "true"),
+                .. child.Own, ("threads", null), ("out", path), ("resume", Directory.Exists(path) ? "true" : null),
+                ("quiet", "true"),
             ]);
     }
 }

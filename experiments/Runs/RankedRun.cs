@@ -22,8 +22,14 @@ internal static class RankedRun
     /// <summary>Whether there are others.</summary>
     public static bool IsOneOfSeveral => Communicator.IsLaunched && Number(SizeVariables) != 1;
 
+    /// <summary>Whether they train one network. What a rank runs for itself, it runs as if it were alone.</summary>
+    public static bool TrainsTogether => IsOneOfSeveral && SharedRuns.Current is null;
+
     /// <summary>Whether this is rank 0, or alone.</summary>
     public static bool IsFirst => Rank == 0;
+
+    /// <summary>The cores that are this process's: ranks of one machine share them, unless mpirun has given each its own.</summary>
+    public static int Cores => Math.Max(1, Math.Min(Environment.ProcessorCount, MachineCores() / (ranks?.LocalSize ?? 1)));
 
     private static int Rank => ranks?.Rank ?? (IsOneOfSeveral ? Number(RankVariables) ?? 0 : 0);
 
@@ -50,14 +56,26 @@ internal static class RankedRun
 
     /// <summary>Joins the others, and checks that all have been started alike.</summary>
     /// <param name="verb">What they run.</param>
-    /// <returns>The ranks; null where this process is alone. <see cref="Leave"/> them at the end.</returns>
+    /// <returns>The ranks; null where this process trains alone.</returns>
     public static Communicator? Join(Verb verb)
     {
-        if (!IsOneOfSeveral)
+        if (!TrainsTogether)
         {
             return null;
         }
 
+        Meet(verb);
+        if (verb.Group<ThreadsGroup>() is { Text: null })
+        {
+            torch.set_num_threads(Cores);
+        }
+
+        return ranks;
+    }
+
+    /// <summary>Joins the others, started alike, without a network that all train.</summary>
+    public static Communicator Meet(Verb verb)
+    {
         ranks = Communicator.OpenMpi();
         ranks.RequireSame(
         [
@@ -67,12 +85,6 @@ internal static class RankedRun
             $"verb {verb.Name}",
             .. RunConfig.Fixed(verb).Select(option => $"--{option.Name} {option.Text ?? "left out"}"),
         ]);
-        if (verb.Group<ThreadsGroup>() is { Text: null })
-        {
-            // Ranks of one machine share its cores, unless mpirun has given each its own.
-            torch.set_num_threads(Math.Max(1, Math.Min(Environment.ProcessorCount, MachineCores() / ranks.LocalSize)));
-        }
-
         verb.Launcher = $"mpirun -n {ranks.Size} ";
         return ranks;
     }
@@ -80,15 +92,16 @@ internal static class RankedRun
     /// <summary>Does something on one rank of each machine, and then on the others: what the first has fetched, they find.</summary>
     public static T InTurn<T>(Func<T> what)
     {
-        if (ranks?.LocalRank > 0)
+        var others = TrainsTogether ? ranks : null;
+        if (others?.LocalRank > 0)
         {
-            ranks.Barrier();
+            others.Barrier();
         }
 
         var result = what();
-        if (ranks?.LocalRank == 0)
+        if (others?.LocalRank == 0)
         {
-            ranks.Barrier();
+            others.Barrier();
         }
 
         return result;
@@ -110,6 +123,7 @@ internal static class RankedRun
     /// <param name="ended">Cancelled where this rank is asked to end.</param>
     public static void Fail(int code, string message, bool isShared, CancellationToken ended)
     {
+        isShared = SharedRuns.Current?.IsOver ?? isShared;
         if (IsFirst)
         {
             Console.Error.WriteLine(ErrorLine.Of(message));

@@ -54,6 +54,8 @@ internal sealed class RunFolder : IRunKeeper
             });
             var folder = new RunFolder(path, verb, files, config, string.Empty, made);
             verb.Keeper = folder;
+            RankBoard.Clear(path);
+            SharedRuns.Current?.Show(folder);
             return folder;
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
@@ -160,6 +162,7 @@ internal sealed class RunFolder : IRunKeeper
 
     public bool Abandon()
     {
+        SharedRuns.Current?.End(this);
         try
         {
             if (!files.HoldsOnly(RunConfig.FileName))
@@ -178,7 +181,11 @@ internal sealed class RunFolder : IRunKeeper
         return false;
     }
 
-    public void Dispose() => files.Dispose();
+    public void Dispose()
+    {
+        SharedRuns.Current?.End(this);
+        files.Dispose();
+    }
 
     private static (RunFiles Files, string? Made) Take(string path, Verb verb, bool resume, bool overwrite)
     {

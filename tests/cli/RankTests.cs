@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Text.Json;
 using Xunit;
 
@@ -22,7 +21,7 @@ public sealed class RankTests : IDisposable
     public void Train_ShowsOneRun()
     {
         var (many, one) = (Path.Combine(folder, "many"), Path.Combine(folder, "one"));
-        var (code, output, error) = Run(2, [.. Training, "--batch", "16", "--reconstruction", "backprop", "--json", "--out", many]);
+        var (code, output, error) = Mpirun.Run(2, [.. Training, "--batch", "16", "--reconstruction", "backprop", "--json", "--out", many]);
         Assert.True(code == 0, error);
         var (_, rows, _) = Executable.RunRows(
             [.. Training, "--batch", "8", "--accumulate", "2", "--reconstruction", "backprop", "--json", "--out", one]);
@@ -38,25 +37,26 @@ public sealed class RankTests : IDisposable
     /// <summary>What is wrong on every rank is told once, in one line of ours.</summary>
     [Theory]
     [InlineData(2, "train has no option --dep; did you mean depth?", "train", "--dep", "3")]
-    [InlineData(2, "summary runs in one process; start it without mpirun, which is for train", "summary")]
+    [InlineData(2, "summary runs in one process; start it without mpirun, which is for reproduce, train, depth-sweep", "summary")]
     [InlineData(1, "synthetic: 2 ranks can't share batches of 1 images; take fewer ranks or larger batches",
         "train", "--dataset", "synthetic", "--limit", "8", "--batch", "1")]
     [InlineData(1, "synthetic: the last batch of an epoch has 1 images, fewer than the 2 ranks; take --drop-last, another --batch or fewer "
         + "ranks", "train", "--dataset", "synthetic", "--limit", "33", "--batch", "32")]
     public void ARefusal_IsToldOnce(int expected, string message, params string[] arguments)
     {
-        var (code, _, error) = Run(2, arguments);
+        var (code, _, error) = Mpirun.Run(2, arguments);
         Assert.Equal(expected, code);
-        Assert.Equal("resnet-nodes: " + message, Assert.Single(Lines(error)));
+        Assert.Equal("resnet-nodes: " + message, Assert.Single(Mpirun.Failures(error)));
     }
 
     [Fact]
     public void RanksThatAreStartedUnlike_AreRefused()
     {
-        string[] program = [Path.Combine(Executable.Root, "resnet-nodes"), .. Training, "--out", Path.Combine(folder, "run")];
-        var (code, _, error) = Launch(["-n", "1", .. program, ":", "-n", "1", .. program, "--seed", "2"]);
+        string[] program = [Mpirun.Program, .. Training, "--out", Path.Combine(folder, "run")];
+        var (code, _, error) = Mpirun.Launch(["-n", "1", .. program, ":", "-n", "1", .. program, "--seed", "2"]);
         Assert.Equal(1, code);
-        Assert.Equal("resnet-nodes: rank 1 has --seed 2, and rank 0 has --seed 1; start all ranks alike", Assert.Single(Lines(error)));
+        Assert.Equal(
+            "resnet-nodes: rank 1 has --seed 2, and rank 0 has --seed 1; start all ranks alike", Assert.Single(Mpirun.Failures(error)));
     }
 
     /// <summary>Where rank 0 can't write, all end, and the run goes on once it can.</summary>
@@ -66,29 +66,9 @@ public sealed class RankTests : IDisposable
         var taken = Path.Combine(folder, "taken");
         Directory.CreateDirectory(taken);
         File.WriteAllText(Path.Combine(taken, "a letter"), "mine");
-        var (code, _, error) = Run(2, [.. Training, "--batch", "16", "--out", taken]);
+        var (code, _, error) = Mpirun.Run(2, [.. Training, "--batch", "16", "--out", taken]);
         Assert.Equal(1, code);
-        Assert.Equal($"resnet-nodes: {taken}: is not empty; take another --out", Assert.Single(Lines(error)));
+        Assert.Equal($"resnet-nodes: {taken}: is not empty; take another --out", Assert.Single(Mpirun.Failures(error)));
         Assert.Single(Directory.EnumerateFileSystemEntries(taken));
-    }
-
-    private static IEnumerable<string> Lines(string error) =>
-        error.Split('\n').Where(line => line.StartsWith("resnet-nodes: ", StringComparison.Ordinal));
-
-    private static (int Code, string Out, string Error) Run(int ranks, string[] arguments) =>
-        Launch(["-n", $"{ranks}", Path.Combine(Executable.Root, "resnet-nodes"), .. arguments]);
-
-    private static (int Code, string Out, string Error) Launch(string[] arguments)
-    {
-        var start = Executable.Start();
-        start.FileName = "mpirun";
-        start.ArgumentList.Clear();
-        string[] root = Environment.IsPrivilegedProcess ? ["--allow-run-as-root"] : [];
-        Array.ForEach(["--oversubscribe", .. root, .. arguments], start.ArgumentList.Add);
-        using var process = Process.Start(start)!;
-        var error = process.StandardError.ReadToEndAsync();
-        var output = process.StandardOutput.ReadToEnd();
-        process.WaitForExit();
-        return (process.ExitCode, output, error.Result);
     }
 }

@@ -28,15 +28,12 @@ internal sealed class SeedsGroup : OptionGroup
 /// <summary>How many runs go on at a time.</summary>
 internal sealed class JobsGroup : OptionGroup
 {
-    [Option('j', "jobs", Default = "1", MetaValue = "N", HelpText = "Runs at a time, which share the cores.")]
+    [Option('j', "jobs", Default = "1", MetaValue = "N", HelpText = "Runs at a time, which share the cores; under mpirun, of each rank.")]
     [Section("run")]
     [MayChange]
     public string Text { get => Given(); set => Set(value); }
 
     public int Number => Read.Whole("jobs", Text);
-
-    /// <summary>The threads of each run: as given, or its share of the cores.</summary>
-    public string ThreadsOf(ThreadsGroup threads) => threads.Text ?? $"{Math.Max(1, Environment.ProcessorCount / Number)}";
 }
 
 /// <summary>How much of the processor is used.</summary>

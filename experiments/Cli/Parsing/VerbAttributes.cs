@@ -27,8 +27,12 @@ internal sealed class PaperRowAttribute(string name, int order) : Attribute
 }
 
 /// <summary>A verb whose work several processes share, started by mpirun.</summary>
+/// <param name="sharesRuns">Whether they share out the runs that it is made of; otherwise they train one network.</param>
 [AttributeUsage(AttributeTargets.Class)]
-internal sealed class RankedAttribute : Attribute;
+internal sealed class RankedAttribute(bool sharesRuns = false) : Attribute
+{
+    public bool SharesRuns { get; } = sharesRuns;
+}
 
 /// <summary>The records that a verb writes with --json and to CSV; its help lists their keys.</summary>
 [AttributeUsage(AttributeTargets.Class)]
