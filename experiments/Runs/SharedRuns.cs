@@ -12,7 +12,7 @@ namespace ResNetNodes.Experiments.Runs;
 /// </summary>
 internal sealed class SharedRuns
 {
-    private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(200);
 
     private readonly Communicator ranks;
     private readonly Signals signals;
