@@ -10,7 +10,7 @@ internal sealed class RankBoard
     private const string Remedy = "start all ranks again with --resume";
 
     // A file system that several machines share may show a new folder late.
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5), Look = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5), Look = TimeSpan.FromMilliseconds(100);
 
     /// <summary>The board of a launch.</summary>
     /// <param name="name">How its files begin.</param>

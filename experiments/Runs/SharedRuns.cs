@@ -7,12 +7,12 @@ using ResNetNodes.Experiments.Cli.Parsing;
 namespace ResNetNodes.Experiments.Runs;
 
 /// <summary>
-/// The runs of a verb, shared out to the ranks that mpirun has started. Rank 0 is at the verb as if it were alone; the others take runs that
-/// it offers, each in a process of its own. They agree by files: whoever waits, for hours maybe, waits in no operation of MPI.
+/// The runs of a verb, shared out to the ranks that mpirun has started. Rank 0 is at the verb as if it were alone; the others take runs
+/// that it offers, each in a process of its own. They agree by files: whoever waits, for hours maybe, waits in no operation of MPI.
 /// </summary>
 internal sealed class SharedRuns
 {
-    private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(200);
 
     private readonly Communicator ranks;
     private readonly Signals signals;
@@ -30,7 +30,9 @@ internal sealed class SharedRuns
     /// <summary>Whether all ranks have ended their work together.</summary>
     public bool IsOver { get; private set; }
 
-    /// <summary>Where a verb shares its runs: joins the others, and on ranks other than the first does runs until none come any more.</summary>
+    /// <summary>
+    /// Where a verb shares its runs: joins the others, and on ranks other than the first does runs until none come any more.
+    /// </summary>
     /// <param name="verb">What all ranks were started with.</param>
     /// <param name="signals">Of this rank.</param>
     /// <returns>Whether that was all that this rank has to do.</returns>

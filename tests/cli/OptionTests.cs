@@ -29,6 +29,7 @@ public sealed class OptionTests : IDisposable
         budget-sweep=3 checkpoint=/nowhere/checkpoint.bin cifar10=/nowhere/cifar cuda-graphs=true data=/nowhere/data device=cuda:99
         download=true epoch=mnist image=64 image-size=64 imagenet=/nowhere in=/nowhere/runs init=/nowhere/network.bin memory=1
         new-head=true npy=/nowhere/images.npy only=nothing optimizer=adam skip-corrupt=true
+        sync-batch-norm=true
         """);
 
     private readonly string folder = Directory.CreateTempSubdirectory("options").FullName;

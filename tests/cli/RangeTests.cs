@@ -102,7 +102,7 @@ public sealed class RangeTests : IDisposable
     [
         "checkpoint", "cifar10", "class-names", "config", "cuda-graphs", "data", "download", "drop-last", "freeze-norms", "from",
         "gradients", "imagenet", "imagenet-stem", "in", "init", "json", "new-head", "no-color", "no-memory", "npy", "out", "overwrite",
-        "page", "quiet", "resume", "scale-rate", "skip-corrupt", "stretch-to", "to", "untie", "verbose", "zero-init",
+        "page", "quiet", "resume", "scale-rate", "skip-corrupt", "stretch-to", "sync-batch-norm", "to", "untie", "verbose", "zero-init",
     ];
 
     private readonly string folder = Directory.CreateTempSubdirectory("ranges").FullName;
