@@ -135,7 +135,12 @@ public sealed class DataParallel : nn.Module<Tensor, Tensor>
         ArgumentOutOfRangeException.ThrowIfLessThan(images, 1);
         if (Gradients.Expects)
         {
-            ArgumentOutOfRangeException.ThrowIfGreaterThan(images, 1);
+            if (images > 1)
+            {
+                throw new ArgumentOutOfRangeException(
+                    nameof(images), images, "expected 1: gradients travel since ExpectBackward; scale the loss by the images instead");
+            }
+
             Gradients.Start();
         }
 
