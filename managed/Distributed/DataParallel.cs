@@ -113,13 +113,7 @@ public sealed class DataParallel : nn.Module<Tensor, Tensor>
     /// set, gradients begin to travel in it. Every rank calls it, or none. <see cref="AverageGradients"/> follows, and takes all ranks'
     /// losses to be means over equally many images; where they are not, scale the losses.
     /// </summary>
-    public void ExpectBackward()
-    {
-        if (Overlap && !SynchronizesNorms)
-        {
-            Gradients.ExpectBackward();
-        }
-    }
+    public void ExpectBackward() => Gradients.ExpectBackward(Overlap && !SynchronizesNorms);
 
     /// <summary>
     /// After each rank's backward pass: the gradient of the mean loss of all ranks' images, on all. A parameter that has a gradient on no
@@ -133,7 +127,7 @@ public sealed class DataParallel : nn.Module<Tensor, Tensor>
     public void AverageGradients(long images = 1)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(images, 1);
-        if (Gradients.Expects)
+        if (Gradients.IsEarly)
         {
             if (images > 1)
             {
@@ -154,7 +148,7 @@ public sealed class DataParallel : nn.Module<Tensor, Tensor>
             }
         }
 
-        if (!Gradients.Expects)
+        if (!Gradients.IsEarly)
         {
             Scale(images / counts[0][0]);
             Gradients.Start();

@@ -21,7 +21,7 @@ internal sealed class GradientBuckets : IGradientListener, IDisposable
     private readonly Dictionary<IntPtr, GradientSlot> slots = [];
     private readonly List<BucketStart> starts = [];
     private long since;
-    private bool expects;
+    private bool isAnnounced;
 
     /// <param name="parameters">Those that are trained, by name; of one memory once.</param>
     /// <param name="told">Whether stages tell of the gradient of a parameter.</param>
@@ -59,8 +59,8 @@ internal sealed class GradientBuckets : IGradientListener, IDisposable
     /// <summary>Parameters.</summary>
     public int Count { get; }
 
-    /// <summary>Whether buckets may have started already.</summary>
-    public bool Expects => expects;
+    /// <summary>Whether buckets start before the backward pass is over.</summary>
+    public bool IsEarly { get; private set; }
 
     /// <summary>The buckets of the last step, in the order in which they have started.</summary>
     public IReadOnlyList<BucketStart> Starts => [.. starts];
@@ -78,13 +78,14 @@ internal sealed class GradientBuckets : IGradientListener, IDisposable
         return present;
     }
 
-    /// <summary>From here on, buckets start as their gradients are final.</summary>
-    public void ExpectBackward()
+    /// <summary>The backward pass of a step begins, or its last one.</summary>
+    /// <param name="early">Whether buckets start as their gradients are final.</param>
+    public void ExpectBackward(bool early)
     {
         lock (slots)
         {
             Restart();
-            expects = true;
+            (isAnnounced, IsEarly) = (true, early);
         }
     }
 
@@ -93,7 +94,7 @@ internal sealed class GradientBuckets : IGradientListener, IDisposable
     {
         lock (slots)
         {
-            if (!expects)
+            if (!isAnnounced)
             {
                 Restart();
             }
@@ -117,7 +118,7 @@ internal sealed class GradientBuckets : IGradientListener, IDisposable
 
         lock (slots)
         {
-            expects = false;
+            (isAnnounced, IsEarly) = (false, false);
             buckets.ForEach(bucket => bucket.Restart());
         }
     }
@@ -140,7 +141,7 @@ internal sealed class GradientBuckets : IGradientListener, IDisposable
     public void Ready(Tensor parameter) => Each([parameter], slot =>
     {
         slot.Pending--;
-        if (expects && slot.Pending == 0)
+        if (IsEarly && slot.Pending == 0)
         {
             slot.Place.Bucket.Complete(slot.Place.At);
             StartWhile(bucket => bucket.IsFinal);

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using ResNetNodes;
 using ResNetNodes.Distributed;
 using ResNetNodes.Networks;
@@ -37,7 +38,9 @@ internal static class OverlappedGradients
                     Clear(model);
                     var loss = model.call(Batch(ranks, step)).square().mean();
                     model.ExpectBackward();
+                    var begin = Stopwatch.GetTimestamp();
                     loss.backward();
+                    var backward = Stopwatch.GetElapsedTime(begin);
                     Check(
                         model == late || model.BucketStarts.Count == (step is 0 or 3 ? 0 : 2),
                         $"step {step}: {model.BucketStarts.Count} early");
@@ -48,6 +51,7 @@ internal static class OverlappedGradients
                         "other bytes");
                     var times = model.BucketStarts.Select(start => start.Time).ToList();
                     Check(times.SequenceEqual(times.Order()), "out of order");
+                    Check(times[0] < backward == (model == early && step is (1 or 2)), $"step {step}: {times[0]} of {backward}");
                 }
 
                 foreach (var (one, other) in early.parameters().Zip(late.parameters()))
