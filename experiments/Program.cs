@@ -5,6 +5,7 @@ using ResNetNodes.Experiments.Cli.Options;
 using ResNetNodes.Experiments.Cli.Parsing;
 using ResNetNodes.Experiments.Paper;
 using ResNetNodes.Experiments.Runs;
+using ResNetNodes.Experiments.Scaling;
 using ResNetNodes.Experiments.Trained;
 using ResNetNodes.Training;
 
@@ -33,6 +34,7 @@ internal static class Program
         typeof(Memory),
         typeof(Discretization),
         typeof(BenchVerb),
+        typeof(ScalingVerb),
         typeof(MemoryPoint),
         typeof(BenchPoint),
         typeof(BenchReferenceVerb));

@@ -10,7 +10,7 @@ public sealed class LayoutTests
 
     // From the bottom; a part names those before it.
     private static readonly string[] Layers =
-        ["Statistics", "Cli", "Cli.Parsing", "Cli.Options", "Runs", "Figures", "Paper", "Trained", "Bench", ""];
+        ["Statistics", "Cli", "Cli.Parsing", "Cli.Options", "Runs", "Figures", "Paper", "Trained", "Bench", "Scaling", ""];
 
     private static IEnumerable<(string Path, string Layer, string Text)> Sources =>
         Directory.EnumerateFiles(Path.Combine(Executable.Root, "experiments"), "*.cs", SearchOption.AllDirectories).Select(file =>

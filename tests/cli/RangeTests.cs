@@ -39,6 +39,7 @@ public sealed class RangeTests : IDisposable
         ["steps"] = (1, 10_000_000),
         ["stretch-from"] = (1, 1048576),
         ["threads"] = (1, Threads),
+        ["timed-steps"] = (0, 10_000_000),
         ["top"] = (1, 1_000_000),
         ["train-steps"] = (0, 10_000_000),
         ["workers"] = (1, Threads),

@@ -37,7 +37,7 @@ public sealed class RankTests : IDisposable
     /// <summary>What is wrong on every rank is told once, in one line of ours.</summary>
     [Theory]
     [InlineData(2, "train has no option --dep; did you mean depth?", "train", "--dep", "3")]
-    [InlineData(2, "summary runs in one process; start it without mpirun, which is for reproduce, train, depth-sweep", "summary")]
+    [InlineData(2, "summary runs in one process; start it without mpirun, which is for reproduce, train, depth-sweep, scaling", "summary")]
     [InlineData(1, "synthetic: 2 ranks can't share batches of 1 images; take fewer ranks or larger batches",
         "train", "--dataset", "synthetic", "--limit", "8", "--batch", "1")]
     [InlineData(1, "synthetic: the last batch of an epoch has 1 images, fewer than the 2 ranks; take --drop-last, another --batch or fewer "
