@@ -168,7 +168,7 @@ internal sealed class ScalingVerb : NetworkVerb
         var (all, part) = (Shown(whole), Shown(hidden));
         return row.HiddenShare is { } share
             ? new(claim, $"{share:0 %} of what they cost: {part} of {all}", hidden.IsAbove(0))
-            : new(claim, $"they cost {all} a step, which is within the noise: there is nothing to hide", null);
+            : new(claim, $"they cost {all} a step, which is not above the noise", null);
 
         static string Shown(Estimate seconds) =>
             new Estimate(1000 * seconds.Value, 1000 * seconds.HalfWidth).Text("0.00") + " ms";
