@@ -29,9 +29,11 @@ public sealed class ScalingTests : IDisposable
             ["alone", "one image", "no sums", "sums after", "sums during"], Of("steps").Select(row => row.GetProperty("steps").GetString()));
         Assert.All(Of("steps"), row => Assert.InRange(row.GetProperty("step_seconds").GetDouble(), 1e-6, 60));
         Assert.Equal(2, Of("steps").Count(row => row.GetProperty("prediction_error").ValueKind == JsonValueKind.Number));
-        // One bucket, and all gradients are in it.
-        var bytes = Assert.Single(Of("communication_seconds")).GetProperty("gradient_bytes").GetDouble();
-        Assert.Equal(bytes, Assert.Single(Of("bucket")).GetProperty("bucket_bytes").GetDouble());
+        // All gradients are in a bucket, and none in two.
+        var (_, summary, _) = Executable.RunRows("summary", "--depth", "2", "--planes", "4", "--solver", "heun", "--classes", "3", "--json");
+        var bytes = summary.Single(row => row.TryGetProperty("parameter_bytes", out _)).GetProperty("parameter_bytes").GetDouble();
+        Assert.Equal(bytes, Assert.Single(Of("communication_seconds")).GetProperty("gradient_bytes").GetDouble());
+        Assert.Equal(bytes, Of("bucket").Sum(row => row.GetProperty("bucket_bytes").GetDouble()));
         Assert.Equal(8, Of("sum_bytes").First().GetProperty("sum_bytes").GetInt64());
         Assert.Equal(25, Of("fastest_ranks").Count());
         var weak = Of("depth_factor").Where(row => row.GetProperty("scaling").GetString() == "weak").ToList();
