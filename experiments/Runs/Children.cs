@@ -52,7 +52,8 @@ internal sealed class Children(RunFolder folder, Experiment experiment, JobsGrou
                 }
             }
 
-            shared.Each(runs with { Runs = [.. left.Select(i => runs.Runs[i])] }, (i, rank, run) => Make(left[i], rank, run), cancellation);
+            shared.Each(
+                runs with { Runs = [.. left.Select(i => runs.Runs[i])] }, (i, rank, run) => Make(left[i], rank, run), cancellation);
         }
         else
         {

@@ -106,7 +106,8 @@ internal sealed class RankBoard
             .Where(run => Create($"{list}-claim-{run}"));
 
     /// <summary>Tells what became of a run.</summary>
-    public void Report(int list, int run, RunOutcome outcome) => AtomicFile.Write(At($"{list}-done-{run}.json"), SealedJson.Write(outcome));
+    public void Report(int list, int run, RunOutcome outcome) =>
+        AtomicFile.Write(At($"{list}-done-{run}.json"), SealedJson.Write(outcome));
 
     /// <summary>What other ranks have told of runs.</summary>
     /// <param name="list">The list.</param>

@@ -26,11 +26,13 @@ public sealed class ScalingTests : IDisposable
         var rows = output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => JsonDocument.Parse(line).RootElement).ToList();
         IEnumerable<JsonElement> Of(string key) => rows.Where(row => row.TryGetProperty(key, out _));
         Assert.Equal(
-            ["alone", "one image", "no sums", "sums after", "sums during"], Of("steps").Select(row => row.GetProperty("steps").GetString()));
+            ["alone", "one image", "no sums", "sums after", "sums during"],
+            Of("steps").Select(row => row.GetProperty("steps").GetString()));
         Assert.All(Of("steps"), row => Assert.InRange(row.GetProperty("step_seconds").GetDouble(), 1e-6, 60));
         Assert.Equal(2, Of("steps").Count(row => row.GetProperty("prediction_error").ValueKind == JsonValueKind.Number));
         // All gradients are in a bucket, and none in two.
-        var (_, summary, _) = Executable.RunRows("summary", "--depth", "2", "--planes", "4", "--solver", "heun", "--classes", "3", "--json");
+        var (_, summary, _) =
+            Executable.RunRows("summary", "--depth", "2", "--planes", "4", "--solver", "heun", "--classes", "3", "--json");
         var bytes = summary.Single(row => row.TryGetProperty("parameter_bytes", out _)).GetProperty("parameter_bytes").GetDouble();
         Assert.Equal(bytes, Assert.Single(Of("communication_seconds")).GetProperty("gradient_bytes").GetDouble());
         Assert.Equal(bytes, Of("bucket").Sum(row => row.GetProperty("bucket_bytes").GetDouble()));

@@ -19,7 +19,7 @@ public sealed partial class TroubleshootingTests
 
     private static readonly Lazy<IReadOnlyList<string>> Sources = new(() =>
     [
-        .. new[] { "native/src", "native/include", "managed", "experiments", "interop", "scripts" }
+        .. new[] { "native/src", "native/transports", "native/include", "managed", "experiments", "interop", "scripts" }
             .SelectMany(folder => Directory.EnumerateFiles(Path.Combine(Executable.Root, folder), "*", SearchOption.AllDirectories))
             .Where(file => Path.GetExtension(file) is ".cpp" or ".h" or ".cs" or ".i" or ".sh" or ".py")
             .Append(Path.Combine(Executable.Root, "build.sh"))
