@@ -40,7 +40,8 @@ public sealed class ScalingTests : IDisposable
         Assert.Equal(25, Of("fastest_ranks").Count());
         var weak = Of("depth_factor").Where(row => row.GetProperty("scaling").GetString() == "weak").ToList();
         Assert.Equal(5 * 11, weak.Count);
-        Assert.All(weak, row => Assert.InRange(row.GetProperty("efficiency").GetDouble(), 0, 1));
+        // To rounding: times are added up in another order.
+        Assert.All(weak, row => Assert.InRange(row.GetProperty("efficiency").GetDouble(), 0, 1 + 1e-12));
         Assert.Equal(1024, weak.Max(row => row.GetProperty("ranks").GetInt32()));
         Assert.Equal(
             ["buckets.csv", "communication.csv", "limits.csv", "scaling.csv", "steps.csv", "sums.csv"],
