@@ -350,19 +350,6 @@ TEST_F(SyncNorms, TellWhyRanksHaveFailed) {
   for (size_t i = 0; i < buffers.size(); ++i) EXPECT_EQ(values(buffers[i]), values(problem.buffers[i]));
 }
 
-TEST_F(SyncNorms, EndWhereTheOtherRanksDoNotCome) {
-  const Problem problem = make_problem({tiny_function(4)}, 1, {2, 4, 3, 3}, 102);
-  ResNetNodesTransport transport = ThreadRanks(2).transport(1);
-  transport.sum = [](void*, void*, int64_t, int32_t, void*) -> int64_t { return 0; };
-  transport.wait = [](void*, int64_t, int64_t) -> int32_t { return 0; };
-  Communicator lonely(transport);
-  lonely.limit_waits(30);
-  const Stage stage(problem.functions, 1, StageOptions());
-  stage.synchronize(&lonely);
-  expect_error([&] { stage.evaluate(problem.x, problem.parameters, problem.buffers, problem.training); },
-               "rank 1 has waited 0 seconds for the others");
-}
-
 TEST_F(SyncNorms, RefuseAPassBesideAnotherOrAfterTheEnd) {
   const Problem problem = make_problem({tiny_function(4)}, 2, {4, 4, 3, 3}, 103);
   const Stage stage(problem.functions, 2, StageOptions());
