@@ -18,11 +18,14 @@ internal sealed class GradientSlot(string name, Parameter parameter, int index)
 
     public int Index { get; } = index;
 
-    /// <summary>Where the gradient travels, and its place there.</summary>
-    public (GradientBucket Bucket, int At) Place { get; set; }
+    /// <summary>Where the gradient travels.</summary>
+    public GradientBucket? Bucket { get; set; }
 
     /// <summary>Ways back through stages that are to add to the gradient.</summary>
     public int Pending { get; set; }
+
+    /// <summary>Whether they all have, in this step.</summary>
+    public bool IsComplete { get; set; }
 }
 
 /// <summary>Some gradients of one type in a flat tensor, which is summed up over the ranks.</summary>
@@ -33,29 +36,44 @@ internal sealed class GradientBucket : IDisposable
     private Tensor[] views = [];
     private Communication? sum;
     private long version;
-    private int final;
+    private int complete;
+    private bool liesElsewhere;
 
     /// <param name="slots">The gradients' parameters.</param>
     public GradientBucket(IReadOnlyList<GradientSlot> slots)
     {
         this.slots = slots;
-        for (var i = 0; i < slots.Count; i++)
+        foreach (var slot in slots)
         {
-            slots[i].Place = (this, i);
+            slot.Bucket = this;
         }
     }
 
     /// <summary>Whether its sum has been started in this step, and is not given yet.</summary>
     public bool IsUnderWay => sum is not null;
 
-    /// <summary>Whether all of its gradients are final, and lie in it.</summary>
-    public bool IsFinal => final == slots.Count;
-
-    /// <summary>A gradient is final. In the first step it lies elsewhere, and waits for the end.</summary>
-    public void Complete(int slot)
+    /// <summary>One of its gradients is complete, or is to be added to again.</summary>
+    public void Mark(GradientSlot slot, bool isComplete)
     {
-        using var gradient = slots[slot].Parameter.grad;
-        final += gradient is not null && IsView(gradient, slot) ? 1 : 0;
+        complete += (isComplete ? 1 : 0) - (slot.IsComplete ? 1 : 0);
+        slot.IsComplete = isComplete;
+    }
+
+    /// <summary>Whether all are, and lie in it; in the first step they lie elsewhere, and wait for the end.</summary>
+    public bool IsFinal()
+    {
+        if (complete < slots.Count || liesElsewhere)
+        {
+            return false;
+        }
+
+        for (var i = 0; i < slots.Count && !liesElsewhere; i++)
+        {
+            using var gradient = slots[i].Parameter.grad;
+            liesElsewhere = gradient is null || !IsView(gradient, i);
+        }
+
+        return !liesElsewhere;
     }
 
     /// <summary>Starts to sum them up; those that lie elsewhere are copied.</summary>
@@ -111,7 +129,14 @@ internal sealed class GradientBucket : IDisposable
     }
 
     /// <summary>Another step begins, or the sum has been given.</summary>
-    public void Restart() => (sum, final) = (null, 0);
+    public void Restart()
+    {
+        (sum, liesElsewhere) = (null, false);
+        foreach (var slot in slots)
+        {
+            Mark(slot, false);
+        }
+    }
 
     public void Dispose()
     {

@@ -124,49 +124,73 @@ internal sealed class GradientBuckets : IGradientListener, IDisposable
     }
 
     /// <inheritdoc/>
-    public void Expect(IReadOnlyList<Tensor> parameters) => Each(parameters, slot => slot.Pending++);
-
-    /// <inheritdoc/>
-    public void Begin(IReadOnlyList<Tensor> parameters) => Each(parameters, slot =>
-    {
-        if (slot.Place.Bucket.IsUnderWay)
-        {
-            throw new ResNetNodesException(
-                $"the gradient of {slot.Name} is on its way to the other ranks, and a second backward pass adds to it; call ExpectBackward "
-                + "before the last backward pass of a step alone");
-        }
-    });
-
-    /// <inheritdoc/>
-    public void Ready(Tensor parameter) => Each([parameter], slot =>
-    {
-        slot.Pending--;
-        if (IsEarly && slot.Pending == 0)
-        {
-            slot.Place.Bucket.Complete(slot.Place.At);
-            StartWhile(bucket => bucket.IsFinal);
-        }
-    });
-
-    /// <inheritdoc/>
-    public void Leave(Tensor parameter) => Each([parameter], slot => slot.Pending--);
-
-    public void Dispose() => buckets.ForEach(bucket => bucket.Dispose());
-
-    // Calls that are given up are let go of on threads of their own. A parameter that has been replaced is none of these.
-    private void Each(IReadOnlyList<Tensor> parameters, Action<GradientSlot> action)
+    public void Expect(IReadOnlyList<Tensor> parameters)
     {
         lock (slots)
         {
             foreach (var parameter in parameters)
             {
-                if (!parameter.IsInvalid && slots.TryGetValue(TensorIdentity.Of(parameter), out var slot))
+                if (Find(parameter) is { } slot)
                 {
-                    action(slot);
+                    slot.Pending++;
                 }
             }
         }
     }
+
+    /// <inheritdoc/>
+    public void Begin(IReadOnlyList<Tensor> parameters)
+    {
+        lock (slots)
+        {
+            foreach (var parameter in parameters)
+            {
+                if (Find(parameter) is not { Bucket: { } bucket } slot)
+                {
+                    continue;
+                }
+
+                bucket.Mark(slot, false);
+                if (bucket.IsUnderWay)
+                {
+                    throw new ResNetNodesException(
+                        $"the gradient of {slot.Name} is on its way to the other ranks, and a second backward pass adds to it; call "
+                        + "ExpectBackward before the last backward pass of a step alone");
+                }
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Ready(Tensor parameter)
+    {
+        lock (slots)
+        {
+            if (Find(parameter) is { } slot && --slot.Pending == 0 && IsEarly)
+            {
+                slot.Bucket!.Mark(slot, true);
+                StartWhile(bucket => bucket.IsFinal());
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Leave(Tensor parameter)
+    {
+        lock (slots)
+        {
+            if (Find(parameter) is { } slot)
+            {
+                slot.Pending--;
+            }
+        }
+    }
+
+    public void Dispose() => buckets.ForEach(bucket => bucket.Dispose());
+
+    // Null for one that has been replaced. All of this is locked: calls that are given up are let go of on threads of their own.
+    private GradientSlot? Find(Tensor parameter) =>
+        parameter.IsInvalid ? null : slots.GetValueOrDefault(TensorIdentity.Of(parameter));
 
     private void Restart()
     {

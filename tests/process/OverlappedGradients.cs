@@ -78,6 +78,16 @@ internal static class OverlappedGradients
             model.call(batch).square().mean().BackwardThroughStages();
             model.call(batch).square().mean().BackwardThroughStages();
         });
+        // Two that were recorded before are waited for; a third is refused.
+        Throws<ResNetNodesException>(ranks, "a second backward pass adds to it", (model, batch) =>
+        {
+            model.ExpectBackward();
+            var other = model.call(batch);
+            model.call(batch).square().mean().BackwardThroughStages();
+            other.square().mean().BackwardThroughStages();
+            Check(model.BucketStarts.Count == 2, "complete after both");
+            model.call(batch).square().mean().BackwardThroughStages();
+        });
         Throws<ResNetNodesException>(ranks, "set DataParallel.Overlap to false", (model, batch) =>
         {
             model.ExpectBackward();
