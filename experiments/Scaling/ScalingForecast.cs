@@ -28,6 +28,7 @@ internal sealed class ScalingForecast
     public ScalingForecast(ScalingMeasurement run)
     {
         this.run = run;
+        (Communication, Hidden) = (SlowerThan(StepKinds.Together), SlowerThan(StepKinds.Overlapped));
         var processor = run.IsCrowded ? run.Sums.ProcessorSecondsPerByte / run.Threads : 0;
         var link = Link.Of(
             run.Ranks, SumSeconds(bytes => bytes <= SmallBytes), SumSeconds(bytes => bytes == Link.PartBytes),
@@ -64,9 +65,11 @@ internal sealed class ScalingForecast
     /// <summary>The median time of a step that was measured.</summary>
     public double StepSeconds(string kind) => Median(Times(kind).SelectMany(round => round));
 
-    /// <summary>By how much one kind of steps is slower than another, round by round.</summary>
-    public Estimate Difference(string kind, string from) =>
-        Estimate.Of([.. Times(kind).Zip(Times(from), (one, other) => Median(one) - Median(other))]);
+    /// <summary>By how much steps with sums after the backward pass are slower than those without sums.</summary>
+    public Estimate Communication { get; }
+
+    /// <summary>By how much they are slower than those with sums during it.</summary>
+    public Estimate Hidden { get; }
 
     /// <summary>A step of the run by the model; null where it was measured for the model.</summary>
     public double? Predicted(string kind) => kind switch
@@ -99,6 +102,10 @@ internal sealed class ScalingForecast
     ];
 
     private static double Mean(double less, double more, double share) => less + (share * (more - less));
+
+    // Round by round.
+    private Estimate SlowerThan(string kind) =>
+        Estimate.Of([.. Times(StepKinds.After).Zip(Times(kind), (one, other) => Median(one) - Median(other))]);
 
     private IReadOnlyList<IReadOnlyList<double>> Times(string kind) => run.Steps.Times.First(times => times.Kind == kind).Rounds;
 

@@ -78,8 +78,6 @@ internal sealed class ScalingVerb : NetworkVerb
         {
             Show(measured!, folder, terminal, Network.Name);
         }
-
-        RankedRun.Leave();
     }
 
     private ScalingMeasurement Measure(
@@ -149,9 +147,7 @@ internal sealed class ScalingVerb : NetworkVerb
 
     private static ScalingCommunicationRow CommunicationOf(ScalingMeasurement run, ScalingForecast forecast)
     {
-        var whole = forecast.Difference(StepKinds.After, StepKinds.Together);
-        var hidden = forecast.Difference(StepKinds.After, StepKinds.Overlapped);
-        var link = forecast.Measured;
+        var (whole, hidden, link) = (forecast.Communication, forecast.Hidden, forecast.Measured);
         return new(
             run.Steps.Buckets.Sum(bucket => bucket.Bytes), run.Steps.Buckets.Count, whole.Value, Finite(whole.HalfWidth), hidden.Value,
             Finite(hidden.HalfWidth), whole.IsAbove(0) == true ? hidden.Value / whole.Value : null, link.Latency, Finite(link.Bandwidth),
@@ -163,11 +159,9 @@ internal sealed class ScalingVerb : NetworkVerb
     private static Finding Hidden(ScalingCommunicationRow row, ScalingForecast forecast)
     {
         const string claim = "Ours: sums of gradients are hidden behind the backward pass";
-        var whole = forecast.Difference(StepKinds.After, StepKinds.Together);
-        var hidden = forecast.Difference(StepKinds.After, StepKinds.Overlapped);
-        var (all, part) = (Shown(whole), Shown(hidden));
+        var (all, part) = (Shown(forecast.Communication), Shown(forecast.Hidden));
         return row.HiddenShare is { } share
-            ? new(claim, $"{share:0 %} of what they cost: {part} of {all}", hidden.IsAbove(0))
+            ? new(claim, $"{share:0 %} of what they cost: {part} of {all}", forecast.Hidden.IsAbove(0))
             : new(claim, $"they cost {all} a step, which is not above the noise", null);
 
         static string Shown(Estimate seconds) =>

@@ -3,8 +3,8 @@ using static TorchSharp.torch;
 namespace ResNetNodes.Training;
 
 /// <summary>
-/// Mixes the images of a training batch in pairs (Zhang et al., arXiv 1710.09412): image i becomes λ·x_i + (1 − λ)·x_p(i), and its loss
-/// λ times that of its own label and 1 − λ times that of the other, with one λ and one order p for each batch.
+/// Mixes the images of a training batch in pairs (Zhang et al., arXiv 1710.09412): image i becomes λ·x_i + (1 − λ)·x_p(i), and its
+/// loss λ times that of its own label and 1 − λ times that of the other, with one λ and one order p for each batch.
 /// </summary>
 /// <remarks>A prediction is correct where it is the label of the larger share. Memory: two more batches of images during the mixing,
 /// one during the step.</remarks>

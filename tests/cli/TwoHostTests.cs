@@ -18,8 +18,6 @@ public sealed class TwoHostTests : IDisposable
 
     private readonly string folder = Directory.CreateTempSubdirectory("hosts").FullName;
 
-    private string Program => Path.Combine(Executable.Root, "resnet-nodes");
-
     public void Dispose() => Directory.Delete(folder, recursive: true);
 
     [TwoHostsTheory]
@@ -28,9 +26,9 @@ public sealed class TwoHostTests : IDisposable
     public void Training_EqualsOneHosts(params string[] link)
     {
         var (one, two) = (Path.Combine(folder, "one"), Path.Combine(folder, "two"));
-        string[] root = Environment.IsPrivilegedProcess ? ["--allow-run-as-root"] : [];
-        Finish(Start("mpirun", ["--oversubscribe", .. root, "-n", "2", Program, .. Training, "--out", one]));
-        var error = Finish(Start(TwoHosts.Script, [.. link, "--", Program, .. Training, "--out", two]));
+        var (code, _, refusal) = Mpirun.Run(2, [.. Training, "--out", one]);
+        Assert.True(code == 0, refusal);
+        var error = Finish(Start(TwoHosts.Script, [.. link, "--", Mpirun.Program, .. Training, "--out", two]));
         Assert.Equal(RunContents.Checkpoint(one), RunContents.Checkpoint(two));
         Assert.Equal(3, RunContents.Metrics(two).Count);
         Assert.Equal(RunContents.Metrics(one), RunContents.Metrics(two));
@@ -46,7 +44,7 @@ public sealed class TwoHostTests : IDisposable
     public async Task ARankThatIsKilled_EndsBothHosts(params string[] link)
     {
         var run = Path.Combine(folder, "run");
-        using var running = new Running(Start(TwoHosts.Script, [.. link, "--", Program, .. Endless(run)]));
+        using var running = new Running(Start(TwoHosts.Script, [.. link, "--", Mpirun.Program, .. Endless(run)]));
         var error = running.Process.StandardError.ReadToEndAsync();
         WaitForCheckpoint(running.Process, run);
         foreach (var process in Left().Where(id => Environ(id).Contains("\0OMPI_COMM_WORLD_RANK=1\0", StringComparison.Ordinal)))
@@ -73,12 +71,14 @@ public sealed class TwoHostTests : IDisposable
         words[2] = "fashion-mnist";
         using var running = new Running(Start(
             TwoHosts.Script,
-            ["--", "bash", "-c", $"[[ $HOSTNAME == alpha ]] || mount -t tmpfs none '{data}'; exec \"$@\"", "bash", Program, .. words]));
+            [
+                "--", "bash", "-c", $"[[ $HOSTNAME == alpha ]] || mount -t tmpfs none '{data}'; exec \"$@\"", "bash", Mpirun.Program,
+                .. words,
+            ]));
         var error = running.Process.StandardError.ReadToEndAsync();
         EndsSoon(running.Process);
         Assert.Equal(1, running.Process.ExitCode);
-        var own = error.Result.Split('\n').Where(line => line.StartsWith("resnet-nodes: ", StringComparison.Ordinal));
-        Assert.StartsWith($"resnet-nodes: rank 1: {data}", Assert.Single(own));
+        Assert.StartsWith($"resnet-nodes: rank 1: {data}", Assert.Single(Mpirun.Failures(error.Result)));
         Assert.DoesNotContain("still run", error.Result);
         Assert.Empty(Left());
     }
@@ -90,7 +90,7 @@ public sealed class TwoHostTests : IDisposable
     public async Task TheScript_TakesAllWithIt(string signal)
     {
         var run = Path.Combine(folder, "run");
-        using var running = new Running(Start(TwoHosts.Script, ["--delay", "200us", "--", Program, .. Endless(run)]));
+        using var running = new Running(Start(TwoHosts.Script, ["--delay", "200us", "--", Mpirun.Program, .. Endless(run)]));
         var error = running.Process.StandardError.ReadToEndAsync();
         WaitForCheckpoint(running.Process, run);
         Signal(running.Process.Id, signal);
