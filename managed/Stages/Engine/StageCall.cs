@@ -228,8 +228,15 @@ internal sealed class StageCall(CallSnapshot snapshot, StageResults results, IGr
 
     private void Backward(Interop.StageContext done, Tensor gradOutput, Tensor[] targets, GradientListener? told = null) => Native(() =>
     {
-        using var nobody = told is null ? new GradientListener() : null;
-        snapshot.Stage.Backward(done, gradOutput, snapshot.NativeWanted, targets, snapshot.InputWanted, told ?? nobody);
+        if (told is null)
+        {
+            snapshot.Stage.Backward(done, gradOutput, snapshot.NativeWanted, targets, snapshot.InputWanted);
+        }
+        else
+        {
+            snapshot.Stage.Backward(done, gradOutput, snapshot.NativeWanted, targets, snapshot.InputWanted, told);
+        }
+
         return 0;
     });
 
