@@ -68,6 +68,8 @@ internal sealed class AdjointFailure : Experiment
 
     public ExecutionGroup Execution { get; } = new();
 
+    public RateGroup Rate { get; } = new();
+
     public OptimizationGroup Optimization { get; } = new();
 
     public BatchGroup Batch { get; } = new();
@@ -101,7 +103,7 @@ internal sealed class AdjointFailure : Experiment
         var network = Network.Name;
         var (size, steps, planes, adjointFrom) = (Size.Value, Read.Whole("steps", Steps), Planes.Of(network), AdjointFrom.Number);
         var stage = Execution.On(new StageOptions { Solver = Solver.Value, ReportReconstructionError = true });
-        var options = Optimization.On(Device.Value);
+        var options = Rate.On(Optimization.On(Device.Value));
         var seeds = Seeds.Numbers;
         var (images, _) = Images.Load(true, seeds[0], terminal, cancellation);
         ResNetOptions Options(Reconstruction reconstruction) => Network.Staged(

@@ -77,6 +77,8 @@ internal sealed class CompareGradients : Experiment
 
     public CheckpointGroup Checkpoint { get; } = new();
 
+    public RateGroup Rate { get; } = new();
+
     public OptimizationGroup Optimization { get; } = new();
 
     public BatchGroup Batch { get; } = new();
@@ -106,7 +108,7 @@ internal sealed class CompareGradients : Experiment
 
         var stage = Execution.On(new StageOptions { Reconstruction = Reconstruction.Backprop });
         var planes = Planes.Of(Network.Name);
-        var options = Optimization.On(Device.Value);
+        var options = Rate.On(Optimization.On(Device.Value));
         var (images, augmentation) = Images.Load(true, Seed.Number, terminal, cancellation);
         BatchLoader Loader(long seed) => Images.Batches(images, augmentation, Batch.Number, seed);
         var preparation = new Preparation(checkpoint, steps, Loader(Seed.Number), options);

@@ -65,6 +65,8 @@ internal sealed class DepthSweep : Experiment
 
     public ScheduleGroup Schedule { get; } = new();
 
+    public RateGroup Rate { get; } = new();
+
     public OptimizationGroup Optimization { get; } = new();
 
     public SavingGroup Saving { get; } = new();
@@ -94,7 +96,7 @@ internal sealed class DepthSweep : Experiment
         var (solvers, methods, depths) = (Solvers.Values.Select(s => s.Name).ToList(), Methods.Values, Depths.Numbers);
         var seeds = Seeds.Numbers;
         // The runs read these again; what is wrong, or not there, is known before the first of them.
-        var options = Saving.On(Schedule.On(Optimization.On(Device.Value)));
+        var options = Saving.On(Schedule.On(Rate.On(Optimization.On(Device.Value))));
         var (images, _) = Images.Load(true, seeds[0], terminal, cancellation);
         var load = Workload.Of(options, Batch.Number, images, Images.Pixels);
         foreach (var (solver, method) in Solvers.Values.SelectMany(s => methods.Select(m => (s, m))))

@@ -92,6 +92,8 @@ internal sealed class Finetune : Experiment
 
     public ScheduleGroup Schedule { get; } = new();
 
+    public RateGroup Rate { get; } = new();
+
     public OptimizationGroup Optimization { get; } = new();
 
     public SavingGroup Saving { get; } = new();
@@ -144,13 +146,8 @@ internal sealed class Finetune : Experiment
             Reconstruction = method,
             ReportReconstructionError = true,
         });
-        if (Trainer.IsAdam)
-        {
-            Unused("momentum", "--optimizer adamw has none");
-        }
-
         var seeds = Seeds.Numbers;
-        var options = Trainer.On(Saving.On(Schedule.On(Optimization.On(Device.Value))), seeds[0]) with
+        var options = Trainer.On(Saving.On(Schedule.On(Rate.On(Optimization.On(Device.Value)))), seeds[0]) with
         {
             NamedWeightDecay = LastNormDecay is { } decay ? new(LastNormPattern(size), Read.Number("last-norm-decay", decay)) : null,
         };

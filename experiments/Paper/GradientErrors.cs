@@ -68,6 +68,8 @@ internal sealed class GradientErrors : Experiment
 
     public ExecutionGroup Execution { get; } = new();
 
+    public RateGroup Rate { get; } = new();
+
     public OptimizationGroup Optimization { get; } = new();
 
     public BatchGroup Batch { get; } = new();
@@ -84,7 +86,7 @@ internal sealed class GradientErrors : Experiment
         Unused(kind == "tiny" ? "sizes" : "depths", $"--network {kind} has {(kind == "tiny" ? "--depths" : "--sizes")}");
         var (planes, marks) = (Planes.Of(kind), Read.Wholes("at", At).Order().ToList());
         var stage = Execution.On(new StageOptions());
-        var options = Optimization.On(Device.Value);
+        var options = Rate.On(Optimization.On(Device.Value));
         var (images, augmentation) = Images.Load(true, Seed.Number, terminal, cancellation);
         BatchLoader Loader(long seed) => Images.Batches(images, augmentation, Batch.Number, seed);
         using var batch = Loader(Seed.Number + 1).Epoch(0).First();

@@ -62,6 +62,8 @@ internal sealed class Tied : Experiment
 
     public ScheduleGroup Schedule { get; } = new();
 
+    public RateGroup Rate { get; } = new();
+
     public OptimizationGroup Optimization { get; } = new();
 
     public SavingGroup Saving { get; } = new();
@@ -90,7 +92,7 @@ internal sealed class Tied : Experiment
         var (sizes, methods, memory) = (Sizes.Values, Memory.Of(Methods.Values), Memory.Bytes);
         var seeds = Seeds.Numbers;
         // The runs read these again; what is wrong, or not there, is known before the first of them.
-        var options = Saving.On(Schedule.On(Optimization.On(Device.Value)));
+        var options = Saving.On(Schedule.On(Rate.On(Optimization.On(Device.Value))));
         var stage = Execution.On(new StageOptions { Solver = Solver.Value });
         var (planes, adjointFrom) = (Planes.Of(network), AdjointFrom.Number);
         var (images, _) = Images.Load(true, seeds[0], terminal, cancellation);

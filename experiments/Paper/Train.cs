@@ -24,27 +24,11 @@ namespace ResNetNodes.Experiments.Paper;
 [Preset("smoke", "dataset=synthetic", "limit=200", "depth=4", "planes=4", "epochs=1")]
 [Preset("small", "dataset=fashion-mnist", "limit=20000", "depth=16", "epochs=2")]
 [Preset("paper", "dataset=cifar10", "depth=64", "batch=256", "epochs=90", "schedule=thirds", "reconstruction=inverse")]
-internal sealed class Train : Experiment
+internal sealed class Train : ImageTraining
 {
-    public DepthGroup Depth { get; } = new();
-
-    public NetworkGroup Network { get; } = new("tiny", "resnet", "ode", "tied", "torchvision");
-
-    public SizeGroup Size { get; } = new();
-
-    public PlanesGroup Planes { get; } = new();
-
-    public SolverGroup Solver { get; } = new();
-
-    public ReconstructionGroup Reconstruction { get; } = new();
-
-    public AdjointFromGroup AdjointFrom { get; } = new();
-
-    public MemoryGroup Memory { get; } = new();
-
-    public ExecutionGroup Execution { get; } = new();
-
     public ScheduleGroup Schedule { get; } = new();
+
+    public RateGroup Rate { get; } = new();
 
     public OptimizationGroup Optimization { get; } = new();
 
@@ -52,59 +36,21 @@ internal sealed class Train : Experiment
 
     public TrainerGroup Trainer { get; } = new();
 
-    public BatchGroup Batch { get; } = new();
-
-    public ImagesGroup Images { get; } = new();
-
-    public InitGroup Init { get; } = new();
-
-    public SeedGroup Seed { get; } = new();
-
-    public DeviceGroup Device { get; } = new();
-
-    [Option("stage-rate-factor", Default = "1", MetaValue = "F", HelpText =
-        "Multiplies the learning rate of the stages' parameters (the paper's 'adaptive' option: the depth).")]
-    [Section("training")]
-    public string StageRateFactor { get => Given(); set => Set(value); }
-
     [Option("sync-batch-norm", HelpText = "Under mpirun: batch statistics are those of all ranks' images, not of each rank's own.")]
     [Section("training")]
     public bool? SyncBatchNorm { get => Switch(); set => Set(value); }
 
     protected override void Run(Terminal terminal, CancellationToken cancellation)
     {
-        var network = Network.Name;
-        if (network == "tiny")
-        {
-            Unused("size", "--network tiny has a --depth");
-            Unused("adjoint-from", "--network tiny has one stage");
-        }
-        else
-        {
-            Unused("depth", $"--network {network} has a --size");
-        }
-
-        if (Trainer.IsAdam)
-        {
-            Unused("momentum", "--optimizer adamw has none");
-        }
-
+        var network = KnownNetwork();
         if (!RankedRun.TrainsTogether)
         {
             Unused("sync-batch-norm", "this is the only process; start several with mpirun -n K");
         }
 
         var ranks = RankedRun.Join(this);
-        var options = Trainer.On(Saving.On(Schedule.On(Optimization.On(Device.Value))), Seed.Number) with
-        {
-            StageRateFactor = Read.Number("stage-rate-factor", StageRateFactor),
-        };
-        var stage = Execution.On(new StageOptions
-        {
-            Solver = Solver.Value,
-            Reconstruction = Reconstruction.Value,
-            ReportReconstructionError = true,
-        });
+        var options = TrainingOf(Saving.On(Schedule.On(Rate.On(Optimization.On(Device.Value)))), Trainer);
+        var stage = Stage with { ReportReconstructionError = true };
         var batch = Batch.Number;
         var (train, images, validation) = RankedRun.InTurn(
             () => Images.SplitBatches(batch, Trainer.Share, Seed.Number, terminal, cancellation));
@@ -120,9 +66,7 @@ internal sealed class Train : Experiment
         terminal.Say(
             $"{images.Name}: {images.Count} + {testImages.Count} images; {string.Join("; ", stages.Select(s => s.ToString()))}; "
             + $"batch {batch}{(ranks is null ? string.Empty : $" on {ranks.Size} ranks")}; output in {folder?.Path}");
-        Memory.Show(terminal);
-        terminal.Detail(() => string.Join(
-            Environment.NewLine, stages.Select((s, i) => $"stage {i + 1}: execution {s.Execution}, {s.ExecutionReason}")));
+        ShowMethods(terminal, stages);
         var history = new TrainingRun(folder, terminal, "train")
             .Go((nn.Module<Tensor, Tensor>?)parallel ?? model, options, train, test, validation, terminal.Row, cancellation);
         if (folder is not null)
@@ -157,26 +101,5 @@ internal sealed class Train : Experiment
             ],
         ]));
         folder.Finish(terminal, $"Training of {network} with {stage.Reconstruction} on {images}");
-    }
-
-    private nn.Module<Tensor, Tensor> Build(string network, StageOptions stage, int classes, Workload load)
-    {
-        var planes = Planes.Of(network);
-        if (network == "tiny")
-        {
-            var tiny = Network.Tiny(Depth.Number, planes, stage, classes, Memory.Bytes);
-            NetworkGroup.Check("depth", tiny, load);
-            return Planned(NetworkGroup.Build(tiny, Seed.Number));
-        }
-
-        var staged = Network.Staged(network, Size.Value, planes, AdjointFrom.Number, stage, classes, Memory.Bytes);
-        NetworkGroup.Check("size", staged, load);
-        return Planned(NetworkGroup.Build(staged, Seed.Number));
-
-        nn.Module<Tensor, Tensor> Planned(nn.Module<Tensor, Tensor> model)
-        {
-            Memory.Plan(network, model, load);
-            return model;
-        }
     }
 }

@@ -83,6 +83,8 @@ internal static class Limits
         ["last-norm-decay"] = Decay,
         ["limit"] = new(1, int.MaxValue, "images are counted in 31 bits"),
         ["lr"] = Rate,
+        ["lr-from"] = Rate,
+        ["lr-to"] = Rate,
         ["max-depth"] = Depth with { Least = 2 },
         ["memory"] = new(1, 1L << 50, "no machine has more memory") { IsBytes = true },
         ["mixup"] = new(0, Mixup.MostAlpha, "all shares are about a half there") { IsWhole = false, IsAbove = true },

@@ -4,11 +4,13 @@ using ResNetNodes.Training;
 
 namespace ResNetNodes.Experiments.Cli.Options;
 
-/// <summary>What a training does beside SGD on batches as they come (docs/training.md).</summary>
-internal sealed class TrainerGroup : OptionGroup
+/// <summary>What a training step does beside SGD on batches as they come (docs/training.md).</summary>
+internal class StepGroup : OptionGroup
 {
-    [Option("optimizer", Default = "sgd", MetaValue = "sgd|adamw", HelpText =
-        "What moves the parameters; adamw wants a --lr of about 1e-3.")]
+    private const string Sgd = "sgd", Adam = "adamw";
+
+    [Option("optimizer", Default = Sgd, MetaValue = $"{Sgd}|{Adam}", HelpText =
+        "What moves the parameters; adamw wants a learning rate of about 1e-3.")]
     [Section("training")]
     public string Optimizer { get => Given(); set => Set(value); }
 
@@ -19,11 +21,6 @@ internal sealed class TrainerGroup : OptionGroup
     [Option("accumulate", Default = "1", MetaValue = "K", HelpText = "Batches whose gradients make one step.")]
     [Section("training")]
     public string Accumulate { get => Given(); set => Set(value); }
-
-    [Option("ema", MetaValue = "D", HelpText =
-        "Test with an exponential moving average of the weights, of this decay.")]
-    [Section("training")]
-    public string? Average { get => Optional(); set => Set(value); }
 
     [Option("label-smoothing", Default = "0", MetaValue = "S", HelpText =
         "Share of a label that is spread over all classes in the loss.")]
@@ -39,6 +36,36 @@ internal sealed class TrainerGroup : OptionGroup
     [Section("training")]
     public bool? FreezeNorms { get => Switch(); set => Set(value); }
 
+    /// <summary>Training options with all of that.</summary>
+    /// <param name="options">The others.</param>
+    /// <param name="seed">Of the mixing.</param>
+    public virtual TrainingOptions On(TrainingOptions options, long seed) => options with
+    {
+        Optimizer = Read.OneOf("optimizer", Optimizer, Sgd, Adam) == Adam ? OptimizerChoice.AdamW() : options.Optimizer,
+        ClipNorm = Clip is { } clip ? Read.Number("clip", clip) : null,
+        Accumulate = Read.Whole("accumulate", Accumulate),
+        Loss = LossFunction.CrossEntropy(Read.Number("label-smoothing", Smoothing)),
+        Mixup = Mixup is { } alpha ? new(Read.Number("mixup", alpha), seed) : null,
+        FreezeNorms = FreezeNorms == true,
+    };
+
+    public override void Start(Verb verb)
+    {
+        if (Read.OneOf("optimizer", Peek(nameof(Optimizer))!, Sgd, Adam) == Adam)
+        {
+            verb.Unused("momentum", $"--optimizer {Adam} has none");
+        }
+    }
+}
+
+/// <summary>The same, and what a whole training does.</summary>
+internal sealed class TrainerGroup : StepGroup
+{
+    [Option("ema", MetaValue = "D", HelpText =
+        "Test with an exponential moving average of the weights, of this decay.")]
+    [Section("training")]
+    public string? Average { get => Optional(); set => Set(value); }
+
     [Option("validation", MetaValue = "SHARE", HelpText =
         "Share of the training images to choose the best epoch by, whose network is best.bin.")]
     [Section("training")]
@@ -49,30 +76,19 @@ internal sealed class TrainerGroup : OptionGroup
     [Section("training")]
     public string? Patience { get => Optional(); set => Set(value); }
 
-    /// <summary>Whether AdamW is asked for, which has no momentum.</summary>
-    public bool IsAdam => Read.OneOf("optimizer", Optimizer, "sgd", "adamw") == "adamw";
-
     /// <summary>The share of validation images.</summary>
     public double? Share => Validation is { } text ? Read.Number("validation", text) : null;
 
-    /// <summary>Training options with all of that.</summary>
-    /// <param name="options">The others.</param>
-    /// <param name="seed">Of the mixing.</param>
-    public TrainingOptions On(TrainingOptions options, long seed) => options with
+    /// <inheritdoc/>
+    public override TrainingOptions On(TrainingOptions options, long seed) => base.On(options, seed) with
     {
-        Optimizer = IsAdam ? OptimizerChoice.AdamW() : options.Optimizer,
-        ClipNorm = Clip is { } clip ? Read.Number("clip", clip) : null,
-        Accumulate = Read.Whole("accumulate", Accumulate),
         AverageDecay = Average is { } decay ? Read.Number("ema", decay) : null,
-        Loss = LossFunction.CrossEntropy(Read.Number("label-smoothing", Smoothing)),
-        Mixup = Mixup is { } alpha ? new(Read.Number("mixup", alpha), seed) : null,
-        FreezeNorms = FreezeNorms == true,
         Patience = Patience is { } epochs ? Read.Whole("patience", epochs) : null,
     };
 
     public override void Start(Verb verb)
     {
-        Read.OneOf("optimizer", Peek(nameof(Optimizer))!, "sgd", "adamw");
+        base.Start(verb);
         if (Peek(nameof(Patience)) is not null && Peek(nameof(Validation)) is null)
         {
             throw new UsageException("--patience needs --validation: by the test images nothing is decided");

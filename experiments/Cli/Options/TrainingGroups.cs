@@ -19,17 +19,20 @@ internal sealed class BatchGroup : OptionGroup
 }
 
 /// <summary>The learning rate.</summary>
-internal class RateGroup : OptionGroup
+internal sealed class RateGroup : OptionGroup
 {
     [Option('l', "lr", Default = "0.1", MetaValue = "RATE", HelpText = "Initial learning rate.")]
     [Section("training")]
     public string Rate { get => Given(); set => Set(value); }
 
     public double RateNumber => Read.Number("lr", Rate);
+
+    /// <summary>Training options with that rate.</summary>
+    public TrainingOptions On(TrainingOptions options) => options with { LearningRate = RateNumber };
 }
 
 /// <summary>SGD.</summary>
-internal sealed class OptimizationGroup : RateGroup
+internal sealed class OptimizationGroup : OptionGroup
 {
     [Option("momentum", Default = "0.9", MetaValue = "M", HelpText = "Momentum of SGD.")]
     [Section("training")]
@@ -39,10 +42,9 @@ internal sealed class OptimizationGroup : RateGroup
     [Section("training")]
     public string WeightDecay { get => Given(); set => Set(value); }
 
-    /// <summary>How networks are trained, as far as all verbs have it.</summary>
+    /// <summary>How networks are trained, as far as all verbs have it; of any rate.</summary>
     public TrainingOptions On(Device device) => new()
     {
-        LearningRate = RateNumber,
         Optimizer = OptimizerChoice.Sgd(Read.Number("momentum", Momentum)),
         WeightDecay = Read.Number("weight-decay", WeightDecay),
         Device = device,

@@ -147,7 +147,7 @@ internal abstract class Verb : OptionGroup
     /// <summary>
     /// Refuses an option that was given, by the command line or a configuration, where nothing reads it.
     /// </summary>
-    protected void Unused(string name, string why)
+    public void Unused(string name, string why)
     {
         var option = Options.First(o => o.Name == name);
         if (option.IsChanged)
