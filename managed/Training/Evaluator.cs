@@ -13,8 +13,12 @@ namespace ResNetNodes.Training;
 internal sealed class Evaluator(
     nn.Module<Tensor, Tensor> model, TrainingOptions options, ModuleModes modes, WeightAverage? average, StepRanks ranks)
 {
+    /// <summary>The number type of the network.</summary>
+    public ScalarType Type { get; } = TypeOf(model);
+
     /// <summary>The number type of a network's parameters, and so of its input.</summary>
-    public ScalarType Type { get; } = model.parameters().FirstOrDefault(p => p.is_floating_point())?.dtype ?? ScalarType.Float32;
+    public static ScalarType TypeOf(nn.Module network) =>
+        network.parameters().FirstOrDefault(p => p.is_floating_point())?.dtype ?? ScalarType.Float32;
 
     /// <summary>A tensor of one element as a number.</summary>
     public static double Number(Tensor value)

@@ -63,12 +63,17 @@ internal sealed class ParameterUpdate : IDisposable
     public double SetRate(BegunEpoch state)
     {
         var factor = Factor(state, state.Steps);
+        SetFactor(factor);
+        return options.LearningRate * factor;
+    }
+
+    /// <summary>Sets all learning rates to so many times their first.</summary>
+    public void SetFactor(double factor)
+    {
         foreach (var (group, rate) in Optimizer.ParamGroups.Zip(baseRates))
         {
             group.LearningRate = rate * factor;
         }
-
-        return options.LearningRate * factor;
     }
 
     /// <summary>The rate of a batch of an epoch, from 0.</summary>

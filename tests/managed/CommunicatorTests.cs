@@ -21,6 +21,7 @@ public sealed class CommunicatorTests
     [InlineData("differ", "rank 1 has stage.functions.4")]
     [InlineData("fail", "rank 1: this rank has a failure of its own")]
     [InlineData("open", "the ranks are joined already")]
+    [InlineData("search", "search in one process, with the network itself")]
     public void AFailureOfOneRank_EndsAll(string what, string message)
     {
         var (code, _, error) = TestProcess.RunRanks(2, "ranks", what);

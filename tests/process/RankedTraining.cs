@@ -50,6 +50,13 @@ internal static class RankedTraining
                     }
 
                     break;
+                case "search":
+                    using (var model = new DataParallel(Network("euler"), ranks!))
+                    {
+                        new LearningRateSearch().Run(model, new(), new BatchLoader(new RandomImages(8), Augmentation.Cifar, 4, null));
+                    }
+
+                    break;
                 case "fail" when ranks!.Rank == 1:
                     throw new ResNetNodesException("this rank has a failure of its own");
                 case "fail":
