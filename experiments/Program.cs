@@ -19,6 +19,7 @@ internal static class Program
         typeof(Reproduce),
         typeof(Report),
         typeof(Train),
+        typeof(FindRate),
         typeof(Evaluate),
         typeof(Predict),
         typeof(Summary),

@@ -16,6 +16,7 @@ public sealed class OptionTests : IDisposable
     private static readonly Dictionary<string, string> Values = Pairs("""
         accumulate=2 adjoint-from=2 at=0,1 batch=20 classes=5 clip=0.5 depths=2 dimension=3 drop-last=true ema=0.9 epochs=1
         execution=layers freeze-norms=true gradients=true jobs=2 label-smoothing=0.1 last-norm-decay=1e-2 limit=40 lr=0.05
+        lr-from=1e-4 lr-to=1
         max-depth=4 methods=corrected:2,backprop mixup=0.2 momentum=0.8 network=tied no-memory=true patience=3 planes=2
         precision=bfloat16 pretrain-epochs=1 pretrain-lr=0.05
         reconstruction=corrected:2 reconstructions=corrected:2 repetitions=1 save-minutes=1 save-steps=2 scale-rate=true

@@ -53,6 +53,8 @@ public sealed class RangeTests : IDisposable
         ["label-smoothing"] = ["-0.1", "1"],
         ["last-norm-decay"] = ["-1", "1001"],
         ["lr"] = ["0", "1000001"],
+        ["lr-from"] = ["0", "1000001"],
+        ["lr-to"] = ["0", "1000001"],
         ["mixup"] = ["0", "101"],
         ["momentum"] = ["-0.1", "1", "1.5"],
         ["pretrain-lr"] = ["0", "1000001"],

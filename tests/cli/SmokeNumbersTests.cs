@@ -10,6 +10,7 @@ public sealed class SmokeNumbersTests
     private static readonly Dictionary<string, Action<List<JsonElement>>> Checks = new()
     {
         ["train"] = Train,
+        ["lr-find"] = FindRate,
         ["linear-weights"] = LinearWeights,
         ["tied"] = Tied,
         ["adjoint-failure"] = AdjointFailure,
@@ -50,6 +51,18 @@ public sealed class SmokeNumbersTests
         Assert.InRange(Number(row, "train_loss"), 1, 4);
         Assert.InRange(Number(row, "stage_share") + Number(row, "optimizer_share"), 0, Number(row, "step_share"));
         Assert.InRange(Number(row, "reconstruction_error"), 0, 1e-3);
+    }
+
+    // Rates rise by a constant factor; the first steps, at next to none, see the loss of a fresh network.
+    private static void FindRate(List<JsonElement> rows)
+    {
+        var steps = rows[..^1];
+        var rates = steps.Select(row => Number(row, "learning_rate")).ToList();
+        Assert.InRange(steps.Count, 10, 40);
+        Assert.All(rates.Index(), rate => Assert.Equal(1, rate.Item / (1e-5 * Math.Pow(1e6, rate.Index / 39.0)), 9));
+        Assert.InRange(Number(steps[0], "loss"), 1, 4);
+        Assert.Contains(Number(rows[^1], "lowest"), rates);
+        Assert.True(rows[^1].GetProperty("diverged_at").ValueKind == JsonValueKind.Null || Number(rows[^1], "diverged_at") > rates[^1]);
     }
 
     // All matrices are 0 at first; descent lowers the loss, weights grow, and neighbours stay near each other.
