@@ -134,7 +134,7 @@ internal sealed class FindRate : ImageTraining
             found.Suggested is null ? null : true);
     }
 
-    private static string Shown(double rate) => rate.ToString("0.0e+0", System.Globalization.CultureInfo.InvariantCulture);
+    private static string Shown(double rate) => rate < 1e-3 ? $"{rate:0.0e+0}" : $"{rate:G2}";
 
     private sealed record Losses(List<LearningRatePoint> Points, double? DivergedAt);
 }
