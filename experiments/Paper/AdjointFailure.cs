@@ -155,34 +155,31 @@ internal sealed class AdjointFailure : Experiment
         using var compared = setting.Loader(part.Seed + 1).Epoch(0).First();
         using var trainer = new Trainer(model, options);
         var stages = NetworkGroup.StagesOf(model);
-        for (var epoch = 0; rows.Count < steps; epoch++)
+        foreach (var batch in loader.Endless().Take(steps))
         {
-            foreach (var batch in loader.Epoch(epoch).Take(steps - rows.Count))
+            cancellation.ThrowIfCancellationRequested();
+            using var scope = NewDisposeScope();
+            using (batch)
             {
-                cancellation.ThrowIfCancellationRequested();
-                using var scope = NewDisposeScope();
-                using (batch)
+                var step = rows.Count + 1;
+                // Before the step, at the weights of which it takes its gradient.
+                var error = step % Between == 1 ? truth.Compare(model, compared).Whole : (double?)null;
+                try
                 {
-                    var step = rows.Count + 1;
-                    // Before the step, at the weights of which it takes its gradient.
-                    var error = step % Between == 1 ? truth.Compare(model, compared).Whole : (double?)null;
-                    try
-                    {
-                        var (images, labels) = batch.On(options.Device);
-                        var (loss, _) = trainer.TrainStep(images, labels);
-                        rows.Add(Row(part, step, loss, stages) with { GradientError = error });
-                    }
-                    catch (DivergedException) when (rows.Count > 0)
-                    {
-                        // Divergence is what this experiment looks for: the run ends here, and the figure shows it.
-                        terminal.Warn($"{part.Key}: the loss is not finite after step {rows.Count}: training diverged");
-                        rows.Add(new(part.Method, part.Seed, step, double.NaN, null, null, 0, 0, 0, null));
-                        return rows;
-                    }
+                    var (images, labels) = batch.On(options.Device);
+                    var (loss, _) = trainer.TrainStep(images, labels);
+                    rows.Add(Row(part, step, loss, stages) with { GradientError = error });
                 }
-
-                terminal.Progress((double)rows.Count / steps, $"{part.Key}: step {rows.Count}/{steps}, loss {rows[^1].Loss:0.000}");
+                catch (DivergedException) when (rows.Count > 0)
+                {
+                    // Divergence is what this experiment looks for: the run ends here, and the figure shows it.
+                    terminal.Warn($"{part.Key}: the loss is not finite after step {rows.Count}: training diverged");
+                    rows.Add(new(part.Method, part.Seed, step, double.NaN, null, null, 0, 0, 0, null));
+                    return rows;
+                }
             }
+
+            terminal.Progress((double)rows.Count / steps, $"{part.Key}: step {rows.Count}/{steps}, loss {rows[^1].Loss:0.000}");
         }
 
         return rows;

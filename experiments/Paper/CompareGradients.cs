@@ -195,24 +195,18 @@ internal sealed class CompareGradients : Experiment
         }
 
         using var trainer = new Trainer(model, options);
-        for (var (done, epoch) = (0, 0); done < steps; epoch++)
+        var done = 0;
+        foreach (var batch in loader.Endless().Take(steps))
         {
-            foreach (var batch in loader.Epoch(epoch))
+            using var scope = NewDisposeScope();
+            using (batch)
             {
-                using var scope = NewDisposeScope();
-                using (batch)
-                {
-                    cancellation.ThrowIfCancellationRequested();
-                    var (images, labels) = batch.On(options.Device);
-                    trainer.TrainStep(images, labels);
-                }
-
-                terminal.Progress((double)++done / steps, $"{what}: training step {done}/{steps}");
-                if (done == steps)
-                {
-                    break;
-                }
+                cancellation.ThrowIfCancellationRequested();
+                var (images, labels) = batch.On(options.Device);
+                trainer.TrainStep(images, labels);
             }
+
+            terminal.Progress((double)++done / steps, $"{what}: training step {done}/{steps}");
         }
 
         return model;

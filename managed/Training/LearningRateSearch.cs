@@ -64,13 +64,15 @@ public sealed record LearningRateSearch
         model.to(options.Device);
         using var kept = new KeptNetwork(model);
         var (ranks, modes) = (new StepRanks(null, model), new ModuleModes(model, options));
+        // Rates are then factors of 1.
+        options = options with { LearningRate = 1 };
         using var update = new ParameterUpdate(model, options, ranks);
         var step = new TrainingStep(model, options, Evaluator.TypeOf(model), update, null, ranks);
         modes.Train();
-        using var batches = Batches(train).GetEnumerator();
+        using var batches = train.Endless().Select((batch, number) => (number, batch)).GetEnumerator();
         try
         {
-            return Measure(options, update, step, batches, measured, cancellation);
+            return Measure(() => Take(options.Device, update, step, batches), update, measured, cancellation);
         }
         finally
         {
@@ -82,12 +84,7 @@ public sealed record LearningRateSearch
     }
 
     private LearningRateCurve Measure(
-        TrainingOptions options,
-        ParameterUpdate update,
-        TrainingStep step,
-        IEnumerator<(Batch Batch, long Number)> batches,
-        Action<LearningRatePoint>? measured,
-        CancellationToken cancellation)
+        Func<double> take, ParameterUpdate update, Action<LearningRatePoint>? measured, CancellationToken cancellation)
     {
         List<LearningRatePoint> points = [];
         List<double> recent = [];
@@ -96,11 +93,11 @@ public sealed record LearningRateSearch
         {
             cancellation.ThrowIfCancellationRequested();
             var rate = Least * Math.Pow(Most / Least, i / (Steps - 1.0));
-            update.SetFactor(rate / options.LearningRate);
+            update.SetFactor(rate);
             double loss;
             try
             {
-                loss = Take(options, update, step, batches);
+                loss = take();
             }
             catch (DivergedException)
             {
@@ -123,34 +120,24 @@ public sealed record LearningRateSearch
     }
 
     // A step of the optimizer: the mean loss over the images of its batches.
-    private static double Take(
-        TrainingOptions options, ParameterUpdate update, TrainingStep step, IEnumerator<(Batch Batch, long Number)> batches)
+    private static double Take(Device device, ParameterUpdate update, TrainingStep step, IEnumerator<(int Number, Batch Batch)> batches)
     {
         var (sum, count) = (0.0, 0L);
         do
         {
             batches.MoveNext();
             using var scope = NewDisposeScope();
-            using var batch = batches.Current.Batch;
-            var (images, labels) = batch.On(options.Device);
-            var found = step.Take(images, labels, batches.Current.Number, false, false);
-            (sum, count) = (sum + (found.Loss * found.Images), count + found.Images);
+            var (number, batch) = batches.Current;
+            using (batch)
+            {
+                var (images, labels) = batch.On(device);
+                var found = step.Take(images, labels, number, false, false);
+                (sum, count) = (sum + (found.Loss * found.Images), count + found.Images);
+            }
         }
         while (update.IsOpen);
 
         return sum / count;
-    }
-
-    // Without an end: one epoch after the other. A loader of which no image can be decoded throws.
-    private static IEnumerable<(Batch Batch, long Number)> Batches(BatchLoader train)
-    {
-        for (var (epoch, number) = (0, 0L); ; epoch++)
-        {
-            foreach (var batch in train.Epoch(epoch))
-            {
-                yield return (batch, number++);
-            }
-        }
     }
 
     private void Validate()

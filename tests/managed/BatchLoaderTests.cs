@@ -42,6 +42,24 @@ public sealed class BatchLoaderTests
             Taken(new BatchLoader(new Scripted(95), Small, 10, null, 2), 0).SelectMany(b => b.Labels));
     }
 
+    [Fact]
+    public void Endless_IsOneEpochAfterTheOther()
+    {
+        var loader = new BatchLoader(new Scripted(23), Small, 5, 3, 2);
+        var labels = new List<long>();
+        foreach (var batch in loader.Endless().Take(12))
+        {
+            using (batch)
+            {
+                labels.AddRange(batch.Labels.data<long>());
+            }
+        }
+
+        Assert.Equal(
+            Enumerable.Range(0, 3).SelectMany(epoch => Taken(loader, epoch)).Take(12).SelectMany(batch => batch.Labels), labels);
+        Assert.Throws<ResNetNodesException>(() => new BatchLoader(new Scripted(23, skipped: _ => true), Small, 5, 3, 2).Endless().First());
+    }
+
     [Theory]
     [InlineData(96)]
     [InlineData(int.MaxValue)]

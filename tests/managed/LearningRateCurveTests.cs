@@ -5,7 +5,9 @@ namespace ResNetNodes.Tests;
 
 public sealed class LearningRateCurveTests
 {
-    /// <summary>A loss that falls along a logistic function of the rate's logarithm, and rises behind: the fastest fall is in its middle.</summary>
+    /// <summary>
+    /// A loss that falls along a logistic function of the rate's logarithm, and rises behind: the fastest fall is in its middle.
+    /// </summary>
     [Theory]
     [InlineData(100, 0)]
     [InlineData(100, 0.05)]

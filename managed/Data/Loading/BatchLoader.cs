@@ -100,7 +100,19 @@ public sealed class BatchLoader
     /// <exception cref="ResNetNodesException">An image can't be read; or none of all can, if damaged ones are skipped.</exception>
     public IEnumerable<Batch> Epoch(int epoch, int first) => Epoch(epoch, first, BatchShare.All);
 
-    /// <summary>The same, of one rank's share of each batch; a share of no image is left out where it is not needed.</summary>
+    /// <summary>One epoch after the other, without an end. A loader of which no image can be decoded throws.</summary>
+    internal IEnumerable<Batch> Endless()
+    {
+        for (var epoch = 0; ; epoch++)
+        {
+            foreach (var batch in Epoch(epoch))
+            {
+                yield return batch;
+            }
+        }
+    }
+
+    /// <summary>The same as <see cref="Epoch(int, int)"/>, of one rank's share of each batch; a share of no image is left out where it is not needed.</summary>
     internal IEnumerable<Batch> Epoch(int epoch, int first, BatchShare share)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(first);
